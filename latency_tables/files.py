@@ -1,4 +1,4 @@
-"""Writing files so that a crash, a full disk or kill -9 leaves the old file or the new one, never half of one."""
+"""Writing files so that a crash, a full disk or kill -9 leaves the old file or the new one, never half."""
 
 from __future__ import annotations
 
