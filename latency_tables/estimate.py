@@ -44,7 +44,5 @@ class Estimate:
         """
         if len(data) != 3 or data[0] is None:
             raise ValueError(f"an estimate is [value, low, high], got {data!r}")
-        value, low, high = data
-        return cls(
-            float(value), -math.inf if low is None else float(low), math.inf if high is None else float(high)
-        )
+        _, low, high = data
+        return cls(data[0], -math.inf if low is None else low, math.inf if high is None else high)

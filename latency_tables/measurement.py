@@ -1,0 +1,96 @@
+"""What was seen when something was timed: every sample, and what is needed to doubt it."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from latency_tables.estimate import Estimate
+
+
+class Stop(enum.Enum):
+    """Why sampling stopped."""
+
+    PRECISION = "precision"  #: the interval of the median became as narrow as asked
+    STALLED = "stalled"  #: more samples no longer narrowed the interval
+    TIME = "time"  #: the time, or the number of samples, allowed was used up
+
+
+@lru_cache(maxsize=4096)
+def _edge_rank(n: int, confidence: float) -> int:
+    """How many samples lie below the interval's lower end, or -1 where n samples cannot cover enough.
+
+    The sign test turned round: k is the largest with 2 P(X <= k) <= 1 - confidence, X binomial(n, 1/2). Integers
+    keep it exact and spare the measuring worker an import of SciPy.
+    """
+    limit = (int((1.0 - confidence) * 2**53) << n) >> 53
+    term, below, k = 1, 1, 0  # binomial coefficient, its running sum, and the rank
+    while 2 * below <= limit:
+        term = term * (n - k) // (k + 1)
+        below += term
+        k += 1
+    return k - 1
+
+
+def median_interval(samples: Sequence[float] | np.ndarray, confidence: float = 0.95) -> Estimate:
+    """The median and its distribution-free interval from order statistics.
+
+    The interval runs from the (k+1)-th smallest to the (k+1)-th largest sample, k as large as the coverage
+    allows. It assumes independent samples of one distribution and nothing else about them.
+
+    Args:
+        samples: shape (n,), at least one, all finite.
+        confidence: coverage wanted, between 0 and 1, ends excluded.
+
+    Returns:
+        The estimate; with fewer than six samples at 95 %, where no pair of samples covers enough, its ends
+        are infinite.
+
+    Raises:
+        ValueError: no samples, or one that is not finite.
+    """
+    ordered = np.sort(np.asarray(samples, dtype=np.float64))
+    if ordered.size == 0 or not np.isfinite(ordered).all():
+        raise ValueError("the median needs at least one sample, all finite")
+    median = float(np.median(ordered))
+    k = _edge_rank(ordered.size, confidence)
+    if k < 0:
+        return Estimate(median, -np.inf, np.inf)
+    return Estimate(median, float(ordered[k]), float(ordered[-1 - k]))
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Repeated timings of one thing in one setting.
+
+    Attributes:
+        samples_s: seconds per run, in the order taken, those kept.
+        warmup: runs before the first sample.
+        stop: why sampling stopped.
+        dropped: how many samples were left out, by cause.
+        inner: runs inside one sample (more than one where a single run is near the clock's resolution).
+        host: the host's state around it, plain JSON.
+        created: when, ISO 8601 with zone.
+    """
+
+    samples_s: tuple[float, ...]
+    warmup: int
+    stop: Stop
+    created: str
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    inner: int = 1
+    host: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.samples_s or min(self.samples_s) <= 0:
+            raise ValueError("a measurement needs at least one sample, all positive")
+
+    @property
+    def latency_s(self) -> Estimate:
+        """The median and its 95 % interval, seconds."""
+        return median_interval(self.samples_s)

@@ -1,0 +1,135 @@
+"""All that a latency is valid for: device, runtime, precision, batch, threads, layout, options."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from latency_tables.errors import UserError
+
+# 1: first format.
+SETTING_FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """The machine, or the accelerator in it.
+
+    Attributes:
+        kind: "cpu" or "cuda".
+        name: as the maker calls it, with the model where it tells.
+        cores: physical or virtual cores that the process may use, or streaming multiprocessors.
+        memory_bytes: main or device memory, rounded to 2^28 bytes, since the rest varies with the boot.
+        driver: driver of an accelerator, "" for a CPU.
+        features: instruction sets that change which kernels run, sorted.
+    """
+
+    kind: str
+    name: str
+    cores: int
+    memory_bytes: int
+    driver: str = ""
+    features: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """Two latencies may be added, or compared, only when their settings are equal.
+
+    Attributes:
+        device: where.
+        runtime: name of the runtime, as in "onnxruntime".
+        versions: (library, version) pairs that matter to the runtime, sorted.
+        precision: as in "fp32".
+        batch: images in one forward pass.
+        threads: threads inside an operator.
+        layout: memory layout of activations, as in "nchw".
+        options: (name, value) pairs of everything else that was chosen, sorted.
+    """
+
+    device: Device
+    runtime: str
+    versions: tuple[tuple[str, str], ...]
+    precision: str
+    batch: int
+    threads: int
+    layout: str = "nchw"
+    options: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def digest(self) -> str:
+        """Twelve hexadecimal digits that stand for the setting."""
+        text = json.dumps(self.to_json(), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    @property
+    def label(self) -> str:
+        """A short line for people."""
+        threads = f"{self.threads} thread{'s' if self.threads != 1 else ''}"
+        return f"{self.runtime} on {self.device.name}, {self.precision}, batch {self.batch}, {threads}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain dictionaries and lists."""
+        data = {"format": SETTING_FORMAT, **asdict(self)}
+        result: dict[str, Any] = json.loads(json.dumps(data))
+        return result
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Setting:
+        """Reads what `to_json` wrote.
+
+        Raises:
+            ValueError: written in another format.
+        """
+        if data.get("format") != SETTING_FORMAT:
+            raise ValueError(f"setting format {data.get('format')!r} is not {SETTING_FORMAT}")
+        device = dict(data["device"])
+        device["features"] = tuple(device["features"])
+        return cls(
+            device=Device(**device),
+            runtime=data["runtime"],
+            versions=_pairs(data["versions"]),
+            precision=data["precision"],
+            batch=data["batch"],
+            threads=data["threads"],
+            layout=data["layout"],
+            options=_pairs(data["options"]),
+        )
+
+    def require_equal(self, other: Setting, what: str) -> None:
+        """Refuses to mix what is not comparable.
+
+        Args:
+            other: the setting that is needed.
+            what: what carries this setting, for the message, as in "the table in lathe-out".
+
+        Raises:
+            UserError: they differ; the message names the first field and both values.
+        """
+        mine, theirs = _flat(self.to_json()), _flat(other.to_json())
+        for field in sorted(mine.keys() | theirs.keys()):
+            if mine.get(field) != theirs.get(field):
+                raise UserError(
+                    f"{what} was measured in another setting: {field} is {mine.get(field)!r} there and "
+                    f"{theirs.get(field)!r} here. Latencies of two settings are never mixed; run "
+                    "`lathe profile` in this setting, or choose that one."
+                )
+
+
+def _pairs(data: Any) -> tuple[tuple[str, str], ...]:
+    return tuple((str(name), str(value)) for name, value in data)
+
+
+def _flat(data: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in data.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{key}.")
+        elif key in ("versions", "options"):
+            flat |= {f"{prefix}{key}.{name}": item for name, item in value}
+        else:
+            flat[prefix + key] = value
+    return flat
