@@ -25,8 +25,8 @@ class Stop(enum.Enum):
 def _edge_rank(n: int, confidence: float) -> int:
     """How many samples lie below the interval's lower end, or -1 where n samples cannot cover enough.
 
-    The sign test turned round: k is the largest with 2 P(X <= k) <= 1 - confidence, X binomial(n, 1/2). Integers
-    keep it exact and spare the measuring worker an import of SciPy.
+    The sign test turned round: k is the largest with 2 P(X <= k) <= 1 - confidence, X binomial(n, 1/2).
+    Integers keep it exact and spare the measuring worker an import of SciPy.
     """
     limit = (int((1.0 - confidence) * 2**53) << n) >> 53
     term, below, k = 1, 1, 0  # binomial coefficient, its running sum, and the rank

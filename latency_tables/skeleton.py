@@ -1,0 +1,167 @@
+"""A network as plain data: which parts it has, which of them form a block, which blocks may go."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from latency_tables.errors import UserError, unknown
+from latency_tables.estimate import Estimate
+from latency_tables.graph import Graph
+from latency_tables.part import Part
+
+# 1: depth only: a plan is the set of blocks that go.
+PLAN_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A place in the network where a layer stands.
+
+    Attributes:
+        name: dotted path of the module it comes from.
+        part: what is computed there.
+        operators: positions in the network's graph, ascending.
+        block: name of the block it belongs to, or None.
+    """
+
+    name: str
+    part: Part
+    operators: tuple[int, ...]
+    block: str | None
+
+
+@dataclass(frozen=True)
+class Block:
+    """A residual unit of the network.
+
+    Attributes:
+        name: dotted path of the module.
+        part: what is computed there.
+        entry: the value of the network's graph that goes in.
+        exit: the value that comes out.
+        removable: whether it adds to its input unchanged, so that the network still fits without it.
+    """
+
+    name: str
+    part: Part
+    entry: int
+    exit: int
+    removable: bool
+
+
+@dataclass(frozen=True)
+class Skeleton:
+    """A network without its weights.
+
+    Every operator of the graph belongs to exactly one layer; no layer crosses the border of a block.
+
+    Attributes:
+        name: the network's name.
+        graph: the whole computation, batch norm folded.
+        layers: in the order of execution.
+        blocks: in the order of execution; none inside another.
+    """
+
+    name: str
+    graph: Graph
+    layers: tuple[Layer, ...]
+    blocks: tuple[Block, ...]
+
+    @property
+    def digest(self) -> str:
+        """Sixteen hexadecimal digits that stand for the whole computation."""
+        return self.graph.digest
+
+    @property
+    def removable(self) -> tuple[str, ...]:
+        """Names of the blocks that may go, in the order of execution."""
+        return tuple(block.name for block in self.blocks if block.removable)
+
+    @cached_property
+    def parts(self) -> tuple[Part, ...]:
+        """Every distinct part, layers first, in the order of first use."""
+        return tuple(dict.fromkeys([*(x.part for x in self.layers), *(x.part for x in self.blocks)]))
+
+    def check(self, removed: Collection[str]) -> frozenset[str]:
+        """Makes sure that these blocks may go.
+
+        Raises:
+            UserError: one of them is no block, or may not be removed.
+        """
+        for name in removed:
+            if name not in self.removable:
+                if name in {block.name for block in self.blocks}:
+                    raise UserError(
+                        f"block {name!r} of {self.name} cannot be removed: its output differs in shape from its "
+                        f"input, or it does not add to its input unchanged. Removable: {self.removable}."
+                    )
+                raise unknown(f"block of {self.name}", name, self.removable)
+        return frozenset(removed)
+
+    def without(self, removed: Collection[str]) -> tuple[Graph, tuple[int, ...]]:
+        """The network's graph with some blocks taken out.
+
+        Returns:
+            The graph, and for each of its weights the index among the whole network's weights.
+
+        Raises:
+            UserError: a block may not go.
+        """
+        gone = self.check(removed)
+        positions = {p for layer in self.layers if layer.block in gone for p in layer.operators}
+        stand_in = {block.exit: block.entry for block in self.blocks if block.name in gone}
+        return self.graph.without(positions, stand_in)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is taken out of a network.
+
+    Attributes:
+        network: the network's name.
+        digest: the skeleton's digest, so that a plan is not applied to another network.
+        removed: blocks that go, in the order in which they were chosen.
+        predicted_s: the latency foreseen when the plan was made, or None.
+        hurt: the criterion's number for the whole set, or None.
+    """
+
+    network: str
+    digest: str
+    removed: tuple[str, ...]
+    predicted_s: Estimate | None = None
+    hurt: float | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain dictionaries and lists."""
+        return {
+            "format": PLAN_FORMAT,
+            "network": self.network,
+            "digest": self.digest,
+            "removed": list(self.removed),
+            "predicted_s": None if self.predicted_s is None else self.predicted_s.to_json(),
+            "hurt": self.hurt,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Plan:
+        """Reads what `to_json` wrote.
+
+        Raises:
+            UserError: it is not a plan, or one of another format.
+        """
+        if data.get("format") != PLAN_FORMAT:
+            raise UserError(f"a plan of format {PLAN_FORMAT} was expected, got {data.get('format')!r}")
+        try:
+            predicted = data["predicted_s"]
+            return cls(
+                network=data["network"],
+                digest=data["digest"],
+                removed=tuple(data["removed"]),
+                predicted_s=None if predicted is None else Estimate.from_json(predicted),
+                hurt=data["hurt"],
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise UserError(f"the plan is damaged: {error!r}") from error
