@@ -1,0 +1,94 @@
+"""A latency table: cells measured in one setting, and whole networks measured to put them in context."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from latency_tables.errors import LatheError, UserError
+from latency_tables.estimate import Estimate
+from latency_tables.measurement import Measurement
+from latency_tables.part import Part
+from latency_tables.setting import Setting
+from latency_tables.skeleton import Skeleton
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A cell that could not be measured.
+
+    Attributes:
+        reason: what the runtime said, or how its process ended.
+        created: when, ISO 8601 with zone.
+    """
+
+    reason: str
+    created: str
+
+
+@dataclass(frozen=True)
+class NetworkMeasurement:
+    """A whole network, some blocks taken out, timed beside the unpruned one in the same interleaved pass.
+
+    Attributes:
+        skeleton: digest of the unpruned network's skeleton.
+        removed: blocks taken out, sorted; empty for the unpruned network itself.
+        latency_s: its latency.
+        unpruned_s: the unpruned network's latency in the same pass.
+        ratio: its latency over the unpruned one's, from paired blocks of runs.
+        role: "fit" when the table's context may be fitted on it, "closure" when it is kept to judge the fit.
+        created: when, ISO 8601 with zone.
+    """
+
+    skeleton: str
+    removed: tuple[str, ...]
+    latency_s: Estimate
+    unpruned_s: Estimate
+    ratio: Estimate
+    role: str
+    created: str
+
+
+@dataclass(frozen=True)
+class LatencyTable:
+    """All that was measured in one setting.
+
+    Attributes:
+        setting: what the numbers are valid for.
+        cells: measurement or failure by the part's key.
+        networks: whole networks, oldest first.
+    """
+
+    setting: Setting
+    cells: Mapping[str, Measurement | Failure]
+    networks: tuple[NetworkMeasurement, ...] = field(default=())
+
+    def latency_s(self, part: Part) -> Estimate:
+        """The latency of a part timed alone.
+
+        Raises:
+            UserError: the part was never measured in this setting.
+            LatheError: it was tried and failed; the message gives the reason.
+        """
+        cell = self.cells.get(part.key)
+        if cell is None:
+            raise UserError(
+                f"the table for {self.setting.label} has no cell for {part.kind} ({part.key}); "
+                "run `lathe profile` for this network in this setting first"
+            )
+        if isinstance(cell, Failure):
+            raise LatheError(f"{part.kind} could not be measured ({cell.reason}); its latency is unknown")
+        return cell.latency_s
+
+    def missing(self, skeleton: Skeleton) -> tuple[Part, ...]:
+        """Parts of a network that have no cell yet, in the order of first use."""
+        return tuple(part for part in skeleton.parts if part.key not in self.cells)
+
+    def failed(self, skeleton: Skeleton) -> tuple[tuple[Part, str], ...]:
+        """Parts of a network that were tried and failed, with the reason."""
+        cells = [(part, self.cells.get(part.key)) for part in skeleton.parts]
+        return tuple((part, cell.reason) for part, cell in cells if isinstance(cell, Failure))
+
+    def measured_networks(self, skeleton: Skeleton, role: str) -> tuple[NetworkMeasurement, ...]:
+        """Whole networks cut from one skeleton that play one role, oldest first."""
+        return tuple(n for n in self.networks if n.skeleton == skeleton.digest and n.role == role)
