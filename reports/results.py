@@ -1,0 +1,283 @@
+"""The records of a run and the folder that holds them.
+
+A run is a folder: ``run.json`` (a `Run`) and ``points/<id>.json`` (one `Point` each). Every file carries the
+version of its format; the history of the format:
+
+1: the first.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal, TypeVar
+
+from latency_tables.errors import UserError
+from latency_tables.estimate import Estimate
+from latency_tables.files import write_json
+from reports import codec
+
+FORMAT = 1
+UNPRUNED = "unpruned"
+"""The method of the point that stands for the whole network."""
+
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=,@-]*")
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class PartTime:
+    """One layer or block of the unpruned network with its time in context.
+
+    Attributes:
+        name: the part's name in the network.
+        kind: what it is, as in "convolution" or "block".
+        block: the removable block that it belongs to; None outside of blocks.
+        latency_s: its share of the network's latency, at least 0.
+        kept: whether the pruned network still has it.
+    """
+
+    name: str
+    kind: str
+    block: str | None
+    latency_s: float
+    kept: bool
+
+    def __post_init__(self) -> None:
+        if self.latency_s < 0:
+            raise ValueError(f"latency_s must be at least 0, got {self.latency_s}")
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """One turn of the hardware loop: a plan was predicted, built and timed.
+
+    Attributes:
+        removed: names of the blocks that the plan takes out.
+        predicted_s: whole-network latency by the table as it stood then.
+        measured_s: whole-network latency on the device.
+        met: whether the measured latency met the budget at the stated confidence.
+    """
+
+    removed: tuple[str, ...]
+    predicted_s: Estimate
+    measured_s: Estimate
+    met: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """What one method made of the network under one budget with one seed.
+
+    Attributes:
+        id: names the file; letters, digits and ``._+=,@-``.
+        method: the method's name; "unpruned" for the whole network.
+        budget: as the user gave it, "0.7x" or "8ms"; empty for the unpruned network.
+        seed: of everything random.
+        setting: digest of the setting that the latencies are valid for.
+        status: "done" or "failed".
+        reason: why it failed; None when done.
+        accuracy: share of the test images classified rightly, 0 to 1; None without labels.
+        accuracy_before: the same before recovery.
+        agreement: share of the test images given the unpruned network's class, 0 to 1.
+        kl: mean divergence from the unpruned network's outputs, in nats, at least 0.
+        predicted_s: latency by the table.
+        measured_s: latency on the device; a done point has one.
+        unpruned_s: the unpruned network's latency in the same interleaved pass.
+        ratio: measured over unpruned latency, from pairs of the same pass.
+        budget_s: the budget in seconds.
+        met: whether the measured latency met the budget; None without a budget.
+        removed: names of the blocks taken out.
+        parts: all parts of the unpruned network, in its order.
+        stages_s: seconds spent in each stage, by its name.
+        rounds: the hardware loop, in order.
+        controls: accuracy of the networks that the result must stand beside, by name.
+        artefacts: files of the point by what they are; paths relative to the run's folder.
+        command: the command line that makes this point again.
+        created: time in ISO 8601.
+    """
+
+    id: str
+    method: str
+    budget: str
+    seed: int
+    setting: str
+    status: Literal["done", "failed"]
+    reason: str | None
+    accuracy: Estimate | None
+    accuracy_before: Estimate | None
+    agreement: Estimate | None
+    kl: Estimate | None
+    predicted_s: Estimate | None
+    measured_s: Estimate | None
+    unpruned_s: Estimate | None
+    ratio: Estimate | None
+    budget_s: float | None
+    met: bool | None
+    removed: tuple[str, ...]
+    parts: tuple[PartTime, ...]
+    stages_s: dict[str, float]
+    rounds: tuple[Round, ...]
+    controls: dict[str, Estimate]
+    artefacts: dict[str, str]
+    command: str
+    created: str
+
+    def __post_init__(self) -> None:
+        if not _ID.fullmatch(self.id):
+            raise ValueError(f"id must be letters, digits and ._+=,@- (no leading dot), got {self.id!r}")
+        if (self.status == "failed") != bool(self.reason):
+            raise ValueError(f"reason must tell why exactly if failed, got {self.status!r}, {self.reason!r}")
+        if self.status == "done" and self.measured_s is None:
+            raise ValueError("measured_s must be known for a point that is done, got none")
+        shares = {"accuracy": self.accuracy, "accuracy_before": self.accuracy_before}
+        for name, share in {**shares, "agreement": self.agreement, **self.controls}.items():
+            if share is not None and not 0 <= share.value <= 1:
+                raise ValueError(f"{name} must be a fraction from 0 to 1, got {share.value}")
+        for name in ("predicted_s", "measured_s", "unpruned_s", "ratio"):
+            time = getattr(self, name)
+            if time is not None and time.value <= 0:
+                raise ValueError(f"{name} must be above 0, got {time.value}")
+        for name, path in self.artefacts.items():
+            if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
+                raise ValueError(f"artefacts.{name} must lie in the run's folder, got {path!r}")
+        _check_time(self.created)
+
+
+@dataclass(frozen=True, slots=True)
+class Closure:
+    """Predicted against measured latency of one network, to judge the table by.
+
+    Attributes:
+        setting: digest of the setting.
+        name: which network or plan.
+        predicted_s: by the table.
+        measured_s: on the device.
+        fitted: whether the table was fitted to this measurement, so that it proves little.
+    """
+
+    setting: str
+    name: str
+    predicted_s: Estimate
+    measured_s: Estimate
+    fitted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What all points of a run share.
+
+    Attributes:
+        name: the run's name.
+        network: as named on the command line.
+        images: the image source, as named on the command line.
+        shift: the corruption applied to the images; None for clean ones.
+        settings: plain JSON description of each setting by its digest, with a short text under "label".
+        host: plain JSON record of the machine and its state, with texts under "warnings".
+        versions: of the software that took part, by name.
+        command: the command line that makes the run again.
+        created: time in ISO 8601.
+        closure: how well the table predicts whole networks.
+    """
+
+    name: str
+    network: str
+    images: str
+    shift: str | None
+    settings: dict[str, dict[str, Any]]
+    host: dict[str, Any]
+    versions: dict[str, str]
+    command: str
+    created: str
+    closure: tuple[Closure, ...]
+
+    def __post_init__(self) -> None:
+        for digest, setting in self.settings.items():
+            if not isinstance(setting.get("label"), str):
+                raise ValueError(f'settings.{digest} must have a text under "label", got {setting!r}')
+        for row in self.closure:
+            if row.setting not in self.settings:
+                raise ValueError(
+                    f"closure of {row.name!r} names setting {row.setting!r}, which is not in settings"
+                )
+        _check_time(self.created)
+
+
+def write_run(folder: Path, run: Run) -> None:
+    """Writes the run's own record atomically; the folder is made when missing."""
+    write_json(folder / "run.json", {"format": FORMAT, **codec.encode(run)})
+
+
+def write_point(folder: Path, point: Point) -> None:
+    """Writes one point of the run in the folder atomically, replacing a point with the same id."""
+    write_json(folder / "points" / f"{point.id}.json", {"format": FORMAT, **codec.encode(point)})
+
+
+def read_run(folder: Path) -> tuple[Run, list[Point]]:
+    """Reads a run with all its points, failed ones included.
+
+    Args:
+        folder: what `write_run` was given.
+
+    Returns:
+        The run, and its points in the order of their ids; none where the run has just begun.
+
+    Raises:
+        UserError: a file is missing, truncated, edited into something else or of a newer format, or a point
+            belongs to a setting that the run does not know; the message names the file.
+    """
+    run = _read(folder / "run.json", Run)
+    points = []
+    for path in sorted((folder / "points").glob("*.json")):
+        point = _read(path, Point)
+        if point.id != path.stem:
+            raise UserError(
+                f"{path}: holds the point {point.id!r}; expected {path.stem!r}, like the file's name"
+            )
+        if point.setting not in run.settings:
+            raise UserError(
+                f"{path}: was measured under setting {point.setting!r}, but {folder / 'run.json'} knows only "
+                f"{', '.join(run.settings) or 'none'}. Move the point to the run that it belongs to."
+            )
+        points.append(point)
+    return run, points
+
+
+def _read(path: Path, kind: type[_T]) -> _T:
+    try:
+        data = json.loads(path.read_bytes(), parse_constant=_refuse_constant)
+    except FileNotFoundError as error:
+        raise UserError(
+            f"{path} does not exist; expected the folder of a run, which holds run.json"
+        ) from error
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}") from error
+    except ValueError as error:
+        raise UserError(
+            f"{path} is not JSON: {error}. It was cut off or edited; run the command that wrote it again."
+        ) from error
+    version = data.pop("format", None) if isinstance(data, dict) else None
+    if type(version) is not int or version < 1:
+        raise UserError(f"{path}: expected an object with a whole number under 'format', got {version!r}")
+    if version > FORMAT:
+        raise UserError(
+            f"{path}: format {version} is newer than {FORMAT}, the newest known here. Update lathe."
+        )
+    try:
+        return codec.decode(kind, data, kind.__name__.lower())  # type: ignore[no-any-return]
+    except codec.MismatchError as error:
+        raise UserError(f"{path}: {error}") from error
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no number")
+
+
+def _check_time(text: str) -> None:
+    try:
+        datetime.datetime.fromisoformat(text)
+    except ValueError as error:
+        raise ValueError(f"created must be a time in ISO 8601, got {text!r}") from error
