@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import math
+
+import made_up
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from latency_tables.context import coefficients
+from latency_tables.errors import LatheError, UserError
+from latency_tables.prediction import predict
+from latency_tables.table import Failure, LatencyTable
+
+SKELETON = made_up.chain([4, 5, 6, 7])
+LATENCIES = {part.key: 1e-4 * (1 + index) for index, part in enumerate(SKELETON.parts)}
+
+
+def raw_s(removed: set[str]) -> float:
+    """Blocks and outer layers timed alone, summed."""
+    blocks = sum(LATENCIES[b.part.key] for b in SKELETON.blocks if b.name not in removed)
+    return blocks + sum(LATENCIES[layer.part.key] for layer in SKELETON.layers if layer.block is None)
+
+
+def world(a_s: float, b: float, sets: list[set[str]]) -> LatencyTable:
+    """A table from a world in which T = a + b * sum holds exactly."""
+    whole = a_s + b * raw_s(set())
+    measured = [made_up.network(SKELETON, sorted(s), a_s + b * raw_s(s), whole) for s in sets]
+    return made_up.table(SKELETON, LATENCIES, measured)
+
+
+SETS = [set(), {"block0"}, {"block1", "block3"}, {"block0", "block1", "block2"}]
+
+
+@given(st.floats(0, 1e-3), st.floats(0.5, 2.0), st.sets(st.sampled_from(SKELETON.removable)))
+def test_a_world_that_is_a_line_is_predicted_exactly(a_s: float, b: float, removed: set[str]) -> None:
+    prediction = predict(SKELETON, world(a_s, b, SETS), removed)
+    assert prediction.latency_s.value == pytest.approx(a_s + b * raw_s(removed), rel=1e-9)
+    assert prediction.fit.residual < 1e-9
+
+
+@given(st.sets(st.sampled_from(SKELETON.removable)))
+def test_shares_and_search_and_prediction_agree(removed: set[str]) -> None:
+    table = world(1e-4, 1.3, SETS)
+    prediction = predict(SKELETON, table, removed)
+    kept = math.fsum(share.context_s for share in prediction.shares if share.kept)
+    assert kept + prediction.constant_s == pytest.approx(prediction.latency_s.value, rel=1e-9)
+    assert coefficients(SKELETON, table).latency_s(removed) == pytest.approx(
+        prediction.latency_s.value, rel=1e-9
+    )
+
+
+def test_layers_of_a_block_add_up_to_the_block() -> None:
+    fit = coefficients(SKELETON, world(0.0, 1.0, [set()]))
+    within = math.fsum(
+        share for layer, share in zip(SKELETON.layers, fit.layer_s, strict=True) if layer.block == "block1"
+    )
+    assert within == pytest.approx(LATENCIES[SKELETON.blocks[1].part.key])
+
+
+def test_scatter_widens_the_interval_and_one_network_bounds_nothing() -> None:
+    whole = raw_s(set())
+    noisy = [
+        made_up.network(SKELETON, sorted(s), raw_s(s) * factor, whole)
+        for s, factor in zip(SETS, [1.0, 1.03, 0.97, 1.05], strict=True)
+    ]
+    tight = predict(SKELETON, world(0.0, 1.0, SETS), {"block2"}).latency_s
+    wide = predict(SKELETON, made_up.table(SKELETON, LATENCIES, noisy), {"block2"}).latency_s
+    alone = predict(SKELETON, world(0.0, 1.0, [set()]), {"block2"}).latency_s
+    assert wide.high - wide.low > 10 * (tight.high - tight.low)
+    assert math.isinf(alone.high)
+
+
+def test_the_line_can_be_led_through_one_measurement() -> None:
+    table = world(0.0, 1.0, SETS)
+    removed = ("block1", "block2")
+    seen = made_up.network(SKELETON, removed, 1.1 * raw_s(set(removed)), raw_s(set()))
+    fit = coefficients(SKELETON, table, through=seen)
+    assert fit.latency_s(removed) == pytest.approx(seen.latency_s.value, rel=1e-9)
+
+
+def test_closure_networks_are_never_fitted_on() -> None:
+    lie = made_up.network(SKELETON, ["block0"], 99.0, 100.0, role="closure")
+    table = world(0.0, 1.0, SETS)
+    with_lie = LatencyTable(table.setting, table.cells, (*table.networks, lie))
+    assert coefficients(SKELETON, with_lie) == coefficients(SKELETON, table)
+
+
+def test_unknown_latencies_are_errors_never_zero() -> None:
+    table = world(0.0, 1.0, SETS)
+    key = SKELETON.parts[0].key
+    without = LatencyTable(table.setting, {k: v for k, v in table.cells.items() if k != key}, table.networks)
+    with pytest.raises(UserError, match="no cell"):
+        predict(SKELETON, without)
+    broken = LatencyTable(
+        table.setting, {**table.cells, key: Failure("killed by SIGSEGV", "")}, table.networks
+    )
+    with pytest.raises(LatheError, match="SIGSEGV"):
+        predict(SKELETON, broken)
+    with pytest.raises(UserError, match="no measurement of the whole network"):
+        predict(SKELETON, LatencyTable(table.setting, table.cells))
+
+
+def test_removal_that_frees_nothing_is_said() -> None:
+    whole = raw_s(set())
+    slower = [made_up.network(SKELETON, ["block0"], whole * 1.1, whole)]
+    with pytest.raises(LatheError, match="no faster"):
+        predict(SKELETON, made_up.table(SKELETON, LATENCIES, slower))
+
+
+def test_a_block_that_is_none_is_named_with_its_neighbours() -> None:
+    with pytest.raises(UserError, match="Did you mean 'block1'"):
+        predict(SKELETON, world(0.0, 1.0, SETS), ["blok1"])

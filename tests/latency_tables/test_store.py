@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import made_up
+import pytest
+
+from latency_tables.errors import LatheError, UserError
+from latency_tables.files import write_atomically
+from latency_tables.store import Store
+from latency_tables.table import Failure
+
+SKELETON = made_up.chain([4, 5])
+
+
+def test_what_goes_in_comes_out(tmp_path: Path) -> None:
+    store = Store(tmp_path / "deep" / "lathe.db")
+    setting = made_up.setting()
+    parts = SKELETON.parts
+    store.put(setting, parts[0], made_up.cell(1e-3))
+    store.put(setting, parts[1], Failure("hung for 60 s", "2026-01-01"))
+    network = made_up.network(SKELETON, ["block1"], 1e-3, 2e-3)
+    store.put_network(setting, "chain", network)
+    store.put(made_up.setting(threads=2), parts[0], made_up.cell(5e-3))
+    table = Store(store.path).table(setting)
+    assert table.cells == {
+        parts[0].key: made_up.cell(1e-3),
+        parts[1].key: Failure("hung for 60 s", "2026-01-01"),
+    }
+    assert table.networks == (network,)
+    assert table.missing(SKELETON) == parts[2:]
+    assert table.failed(SKELETON) == ((parts[1], "hung for 60 s"),)
+    assert store.settings() == [setting, made_up.setting(threads=2)]
+    assert store.network_names(setting) == {SKELETON.digest: "chain"}
+    assert store.kinds(setting)[parts[0].key] == ("linear", "layer")
+
+
+def test_a_second_measurement_takes_the_place_of_the_first(tmp_path: Path) -> None:
+    store = Store(tmp_path / "lathe.db")
+    part = SKELETON.parts[0]
+    store.put(made_up.setting(), part, Failure("out of memory", ""))
+    store.put(made_up.setting(), part, made_up.cell(2e-3))
+    assert store.table(made_up.setting()).cells == {part.key: made_up.cell(2e-3)}
+
+
+def test_kill_dash_nine_loses_nothing_that_was_stored(tmp_path: Path) -> None:
+    script = f"""
+import sys
+sys.path[:0] = {[str(Path(__file__).parent)]!r}
+from pathlib import Path
+from latency_tables.store import Store
+import made_up as n
+store = Store(Path({str(tmp_path / "lathe.db")!r}))
+part = n.chain([4]).parts[0]
+for i in range(10**6):
+    store.put(n.setting(threads=i), part, n.cell(1e-3))
+    print(i, flush=True)
+"""
+    process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    seen = [process.stdout.readline() for _ in range(20)]
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert seen[-1] == "19\n"
+    stored = Store(tmp_path / "lathe.db").settings()
+    assert len(stored) >= 20
+
+
+def test_a_file_that_is_no_store_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "lathe.db"
+    path.write_bytes(b"these are not the bytes you are looking for" * 100)
+    with pytest.raises(LatheError, match="no store of lathe"):
+        Store(path)
+    assert path.read_bytes().startswith(b"these are not")
+
+
+def test_a_newer_store_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "lathe.db"
+    Store(path).close()
+    connection = sqlite3.connect(path)
+    connection.execute("UPDATE about SET format = 99")
+    connection.commit()
+    connection.close()
+    with pytest.raises(UserError, match="format 99"):
+        Store(path)
+
+
+def test_a_folder_in_the_way_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(LatheError, match="cannot make the folder"):
+        Store(tmp_path / "file" / "lathe.db")
+    with pytest.raises(LatheError, match="cannot write"):
+        write_atomically(tmp_path / "file" / "x.json", b"{}")
+
+
+def test_a_failed_write_leaves_the_old_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "plan.json"
+    write_atomically(path, b"old")
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(LatheError, match="No space left on device"):
+        write_atomically(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert [p.name for p in tmp_path.iterdir()] == ["plan.json"]
