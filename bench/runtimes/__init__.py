@@ -1,0 +1,109 @@
+"""The runtimes that can be measured: one file each, one interface (`bench.runtimes.base`)."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from latency_tables.errors import UserError, unknown
+
+if TYPE_CHECKING:
+    from bench.runtimes.base import Runtime
+    from latency_tables.setting import Setting
+
+#: Where each runtime's class is; it is imported only when asked for.
+RUNTIMES: dict[str, str] = {
+    "eager": "bench.runtimes.eager:Eager",
+    "onnxruntime": "bench.runtimes.onnxruntime:OnnxRuntime",
+}
+
+# glibc returns large blocks to the system at once and takes them back page by page; with large activations a
+# run is then mostly page faults, which do not add up from part to part.
+_ENVIRONMENT = {
+    "MALLOC_MMAP_THRESHOLD_": "1073741824",
+    "MALLOC_TRIM_THRESHOLD_": "4294967296",
+}
+
+#: Options whose names begin so are environment variables of the process that measures.
+ENVIRONMENT_PREFIX = "env."
+
+
+def get_runtime(name: str) -> type[Runtime]:
+    """The class of a runtime.
+
+    Raises:
+        UserError: there is none of that name.
+    """
+    if name not in RUNTIMES:
+        raise unknown("runtime", name, RUNTIMES)
+    module, _, attribute = RUNTIMES[name].partition(":")
+    found: type[Runtime] = getattr(importlib.import_module(module), attribute)
+    return found
+
+
+def make_setting(
+    runtime: str,
+    *,
+    device_kind: str = "cpu",
+    threads: int = 1,
+    batch: int = 1,
+    precision: str = "fp32",
+    root: Path = Path("/"),
+) -> Setting:
+    """Everything a latency measured here with that runtime will be valid for.
+
+    Args:
+        runtime: one of `RUNTIMES`.
+        device_kind: "cpu" or "cuda".
+        threads: threads inside an operator, at least 1, at most the cores that may be used.
+        batch: images in one forward pass, at least 1.
+        precision: as in "fp32".
+        root: where /proc and /sys are.
+
+    Returns:
+        The setting.
+
+    Raises:
+        UserError: an unknown name, a number out of range, or the runtime is not usable on that device.
+    """
+    from bench.host import cpu_device
+    from latency_tables.setting import Setting
+
+    found = get_runtime(runtime)
+    if device_kind not in found.device_kinds:
+        raise unknown(f"kind of device for {runtime}", device_kind, found.device_kinds)
+    if precision not in found.precisions:
+        raise unknown(f"precision for {runtime}", precision, found.precisions)
+    availability = found.availability(device_kind)
+    if not availability.usable:
+        raise UserError(
+            f"{runtime} ({device_kind}) is not usable: {availability.reason}. {availability.remedy}"
+        )
+    cpu = cpu_device(root)
+    if not 1 <= threads <= cpu.cores:
+        raise UserError(
+            f"threads must be from 1 to {cpu.cores}, the cores that may be used here; got {threads}."
+        )
+    if batch < 1:
+        raise UserError(f"batch must be at least 1, got {batch}.")
+    device = cpu
+    if device_kind == "cuda":
+        from bench.runtimes.cuda import cuda_device
+
+        device = cuda_device(root)
+    options = {
+        "batch_norm": "folded",
+        "cache": "warm",
+        **{ENVIRONMENT_PREFIX + name: value for name, value in _ENVIRONMENT.items()},
+        **found.options(device_kind),
+    }
+    return Setting(
+        device=device,
+        runtime=runtime,
+        versions=found.versions(),
+        precision=precision,
+        batch=batch,
+        threads=threads,
+        options=tuple(sorted(options.items())),
+    )

@@ -1,0 +1,229 @@
+"""What every runtime offers, and the checks that all of them share.
+
+To add a runtime: derive `Runtime` and `Loaded`, fill in the hooks whose names begin with an underscore, and add
+a line to `bench.runtimes.RUNTIMES`. The conformance tests then run on it as on all others.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, ClassVar, Self, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.timing import Clock, WallClock
+from latency_tables.errors import LatheError, UserError, unknown
+from latency_tables.graph import Graph, TensorType
+from latency_tables.setting import Setting
+
+Array: TypeAlias = NDArray[Any]
+
+#: The seed of the inputs on which everything is timed, and of random weights.
+SEED = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Availability:
+    """Whether a runtime can measure here.
+
+    Attributes:
+        usable: it can.
+        reason: why not; "" when usable.
+        remedy: what to do about it; "" when usable.
+    """
+
+    usable: bool
+    reason: str = ""
+    remedy: str = ""
+
+
+class UnsupportedOperatorError(LatheError):
+    """The runtime cannot run an operator of the graph.
+
+    Attributes:
+        operator: its name.
+    """
+
+    def __init__(self, operator: str, runtime: str, detail: str) -> None:
+        super().__init__(
+            f"{runtime} cannot run the operator {operator}: {detail}. Choose another runtime, or replace the "
+            "operator in the network."
+        )
+        self.operator = operator
+
+
+class Loaded(ABC):
+    """A graph made ready to run; a context manager that frees what it holds.
+
+    Args:
+        graph: what it computes.
+    """
+
+    #: What its runs are timed with; a device that runs on its own needs a clock that waits for it.
+    clock: Clock
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.clock = WallClock()
+
+    @abstractmethod
+    def run(self) -> None:
+        """One forward pass on fixed, seeded inputs that already lie where the runtime wants them.
+
+        It is over when it returns; on a device that runs on its own, when `clock` says so.
+        """
+
+    def infer(self, inputs: Sequence[Array]) -> list[Array]:
+        """One forward pass on the given inputs.
+
+        Args:
+            inputs: one array for each input of the graph, of its type and shape.
+
+        Returns:
+            One array for each output of the graph.
+
+        Raises:
+            LatheError: the number, types or shapes of the inputs are not the graph's.
+        """
+        require_types("input", inputs, self.graph.inputs)
+        return self._infer(inputs)
+
+    def close(self) -> None:
+        """Frees what is held; nothing else may be called afterwards."""
+        self._close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @abstractmethod
+    def _infer(self, inputs: Sequence[Array]) -> list[Array]:
+        """`infer`, types and shapes checked."""
+
+    @abstractmethod
+    def _close(self) -> None:
+        """`close`."""
+
+
+class Runtime(ABC):
+    """Something that runs graphs, in one setting, in this process.
+
+    The class methods are asked before anything is measured, by a process that need not measure itself;
+    instances live in the worker that measures.
+
+    Args:
+        setting: threads, device and options to obey.
+
+    Raises:
+        UserError: it cannot run in that setting.
+    """
+
+    name: ClassVar[str]
+    device_kinds: ClassVar[tuple[str, ...]]
+    precisions: ClassVar[tuple[str, ...]] = ("fp32",)
+
+    def __init__(self, setting: Setting) -> None:
+        if setting.device.kind not in self.device_kinds:
+            raise unknown(f"kind of device for {self.name}", setting.device.kind, self.device_kinds)
+        if setting.precision not in self.precisions:
+            raise unknown(f"precision for {self.name}", setting.precision, self.precisions)
+        if setting.layout != "nchw":
+            raise unknown(f"layout for {self.name}", setting.layout, ["nchw"])
+        availability = self.availability(setting.device.kind)
+        if not availability.usable:
+            raise UserError(f"{self.name} is not usable here: {availability.reason}. {availability.remedy}")
+        self.setting = setting
+        self._prepare()
+
+    @classmethod
+    @abstractmethod
+    def availability(cls, device_kind: str) -> Availability:
+        """Whether it can measure on that kind of device here; never raises."""
+
+    @classmethod
+    @abstractmethod
+    def versions(cls) -> tuple[tuple[str, str], ...]:
+        """(library, version) pairs that change what it measures, sorted."""
+
+    @classmethod
+    def options(cls, device_kind: str) -> dict[str, str]:  # noqa: ARG003 - for those who override it
+        """What it chooses that changes what it measures, for `Setting.options`."""
+        return {}
+
+    def load(
+        self, graph: Graph, weights: Sequence[Array] | None = None, artefact: Path | None = None
+    ) -> Loaded:
+        """Makes a graph ready to run.
+
+        Args:
+            graph: what to compute.
+            weights: one array for each weight of the graph; None: random, seeded.
+            artefact: where the file that the runtime loads is written, for runtimes that load one.
+
+        Returns:
+            The graph, ready.
+
+        Raises:
+            UnsupportedOperatorError: there is an operator that it cannot run.
+            LatheError: the weights do not fit, or the runtime refuses the graph.
+        """
+        if weights is not None:
+            require_types("weight", weights, graph.weights)
+        return self._load(graph, weights, artefact)
+
+    def _prepare(self) -> None:  # noqa: B027 - most have nothing to prepare
+        """Sets what is global in the process: threads, pools."""
+
+    @abstractmethod
+    def _load(self, graph: Graph, weights: Sequence[Array] | None, artefact: Path | None) -> Loaded:
+        """`load`, weights checked."""
+
+
+def require_types(what: str, arrays: Sequence[Array], types: Sequence[TensorType]) -> None:
+    """Refuses arrays that are not what a graph declares.
+
+    Args:
+        what: "input" or "weight", for the message.
+        arrays: what is handed over.
+        types: what the graph wants.
+
+    Raises:
+        LatheError: another number of arrays, or one of another type or shape.
+    """
+    if len(arrays) != len(types):
+        raise LatheError(f"the graph has {len(types)} {what}s, but {len(arrays)} arrays were given for them.")
+    for index, (array, wanted) in enumerate(zip(arrays, types, strict=True)):
+        received = TensorType(str(array.dtype), tuple(array.shape))
+        if received != wanted:
+            raise LatheError(f"{what} {index} of the graph is {wanted}, but {received} was given for it.")
+
+
+def random_arrays(types: Sequence[TensorType], seed: int = SEED) -> list[Array]:
+    """Seeded arrays to time something on.
+
+    Args:
+        types: types and shapes wanted.
+        seed: of the random numbers.
+
+    Returns:
+        Standard normal numbers; zeros where integers are wanted, since these are valid indices; True where
+        truth values are wanted.
+    """
+    generator = np.random.default_rng(seed)
+    return [_random_array(type_, generator) for type_ in types]
+
+
+def _random_array(type_: TensorType, generator: np.random.Generator) -> Array:
+    dtype = np.dtype(type_.dtype)
+    if dtype.kind == "f":
+        return generator.standard_normal(type_.shape, dtype=np.float32).astype(dtype, copy=False)
+    return np.ones(type_.shape, dtype) if dtype.kind == "b" else np.zeros(type_.shape, dtype)

@@ -1,0 +1,347 @@
+"""The parent's side of measuring: one worker process for one setting, and what to do when it fails."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Self
+
+from numpy.typing import NDArray
+
+from bench.runtimes import ENVIRONMENT_PREFIX
+from bench.timing import Comparison, Rule
+from bench.wire import comparison_from_json, measurement_from_json, read_arrays, rule_to_json, write_arrays
+from latency_tables.errors import LatheError
+from latency_tables.graph import Graph
+from latency_tables.measurement import Measurement
+from latency_tables.setting import Setting
+
+#: How the worker is started; -P keeps the current folder from standing in for installed packages.
+WORKER = (sys.executable, "-P", "-m", "bench.worker")
+
+# Inherited variables that would change what is measured without being named in the setting.
+_STRIPPED = ("OMP_", "KMP_", "GOMP_", "MKL_", "MALLOC_", "ORT_", "ATEN_", "ONEDNN_", "DNNL_")
+
+_GRACE_S = 5.0
+
+
+class MeasurementFailed(LatheError):  # noqa: N818 - an event that callers plan for, not a mistake
+    """Something could not be measured; the session can be used on.
+
+    Attributes:
+        reason: "refused" (the runtime cannot do it, with a message of its own), "failed", "out of memory",
+            "crash" or "timeout".
+    """
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Handle:
+    """A graph that lies ready in the worker.
+
+    Attributes:
+        number: what the worker calls it.
+        worker: which worker, counted from 1; a later one does not know it.
+    """
+
+    number: int
+    worker: int
+
+
+class Session:
+    """Measures in one setting, in a process of its own; a context manager.
+
+    The process is started at the first request. Where a request kills or hangs it, that request raises
+    `MeasurementFailed` and the next one starts a new process; handles of the old one are void.
+
+    Args:
+        setting: what to measure in; made on this machine.
+        timeout_s: seconds after which a request has failed.
+        repeats: how often a measurement is taken again when others used the cores meanwhile.
+        command: how the worker is started.
+    """
+
+    def __init__(
+        self,
+        setting: Setting,
+        *,
+        timeout_s: float = 600.0,
+        repeats: int = 2,
+        command: Sequence[str] = WORKER,
+    ) -> None:
+        self.setting = setting
+        self._timeout_s = timeout_s
+        self._repeats = repeats
+        self._command = tuple(command)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._workers = 0
+        self._received = b""
+        self._errors: IO[bytes] | None = None
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def load(
+        self,
+        graph: Graph,
+        weights: Sequence[NDArray[Any]] | None = None,
+        artefact: Path | None = None,
+    ) -> Handle:
+        """Makes a graph ready in the worker.
+
+        Args:
+            graph: what to compute.
+            weights: one array for each weight of the graph; None: random, seeded.
+            artefact: where the file that the runtime loads is written, for runtimes that load one.
+
+        Returns:
+            What to call it in the other requests.
+
+        Raises:
+            MeasurementFailed: the runtime refuses it, or the worker broke.
+        """
+        path = None
+        if weights is not None:
+            path = self._file("weights.npz")
+            write_arrays(path, weights)
+        try:
+            answer = self._request(
+                "load",
+                graph=graph.to_json(),
+                weights=None if path is None else str(path),
+                artefact=None if artefact is None else str(artefact.absolute()),
+            )
+        finally:
+            if path is not None:
+                path.unlink()
+        return Handle(answer["handle"], self._workers)
+
+    def unload(self, handle: Handle) -> None:
+        """Frees what a handle stands for; a handle of a worker that is gone is free already."""
+        if self._process is not None and handle.worker == self._workers:
+            self._request("unload", handle=handle.number)
+
+    def measure(
+        self, graph: Graph, weights: Sequence[NDArray[Any]] | None = None, rule: Rule | None = None
+    ) -> Measurement:
+        """Loads, times and unloads a graph.
+
+        Args:
+            graph: what to compute.
+            weights: one array for each weight; None: random, seeded.
+            rule: when to stop; None: `Rule()`.
+
+        Returns:
+            The measurement. Its ``host`` tells what others did meanwhile: "foreign_cores" and "steal_cores"
+            (null: unknown) over "window_s" seconds; "disturbance", in words, or null; "attempts".
+
+        Raises:
+            MeasurementFailed: the runtime refuses it, or the worker broke.
+        """
+        handle = self.load(graph, weights)
+        measurement = self.measure_loaded(handle, rule)
+        self.unload(handle)
+        return measurement
+
+    def measure_loaded(self, handle: Handle, rule: Rule | None = None) -> Measurement:
+        """Times what was loaded; as `measure` otherwise."""
+        answer = self._request("measure", handle=self._number(handle), rule=rule_to_json(rule or Rule()))
+        return measurement_from_json(answer["measurement"])
+
+    def interleave(
+        self, handles: Sequence[Handle], rule: Rule | None = None
+    ) -> tuple[tuple[Measurement, ...], tuple[Comparison, ...]]:
+        """Times several loaded graphs in turns; the first is the reference.
+
+        Args:
+            handles: at least two.
+            rule: when to stop; None: `Rule()`.
+
+        Returns:
+            A measurement of each, and a comparison of each but the first with the first.
+
+        Raises:
+            MeasurementFailed: the worker broke.
+        """
+        numbers = [self._number(handle) for handle in handles]
+        answer = self._request("interleave", handles=numbers, rule=rule_to_json(rule or Rule()))
+        return (
+            tuple(measurement_from_json(data) for data in answer["measurements"]),
+            tuple(comparison_from_json(data) for data in answer["comparisons"]),
+        )
+
+    def infer(self, handle: Handle, inputs: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
+        """One forward pass.
+
+        Args:
+            handle: of what was loaded.
+            inputs: one array for each input of its graph, of its type and shape.
+
+        Returns:
+            One array for each output of its graph.
+
+        Raises:
+            MeasurementFailed: the inputs do not fit, or the worker broke.
+        """
+        given, made = self._file("inputs.npz"), self._file("outputs.npz")
+        write_arrays(given, inputs)
+        try:
+            self._request("infer", handle=self._number(handle), inputs=str(given), outputs=str(made))
+            return read_arrays(made)
+        finally:
+            given.unlink()
+            made.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Ends the worker and removes its files; the session may be used again."""
+        self._end()
+        if self._folder is not None:
+            self._folder.cleanup()
+            self._folder = None
+
+    def _number(self, handle: Handle) -> int:
+        if handle.worker != self._workers or self._process is None:
+            raise LatheError(
+                "this graph was loaded into a worker that has ended since; load it again, then measure."
+            )
+        return handle.number
+
+    def _file(self, name: str) -> Path:
+        if self._folder is None:
+            self._folder = tempfile.TemporaryDirectory(prefix="lathe-")
+        return Path(self._folder.name) / name
+
+    def _request(self, do: str, **arguments: Any) -> dict[str, Any]:
+        if self._process is None:
+            self._start()
+        return self._exchange({"do": do, **arguments})
+
+    def _start(self) -> None:
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the worker
+        self._process = subprocess.Popen(
+            self._command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            env=worker_environment(self.setting, os.environ),
+            # Ctrl-C is for the parent, which then ends the worker itself.
+            process_group=0,
+        )
+        self._workers += 1
+        self._received = b""
+        try:
+            answer = self._exchange({"setting": self.setting.to_json(), "repeats": self._repeats})
+        except MeasurementFailed:
+            self._end()
+            raise
+        home = str(Path(__file__).resolve().parent)
+        if answer["home"] != home:
+            self._end()
+            raise LatheError(
+                f"the worker took the package bench from {answer['home']}, but this is {home}: two copies of "
+                "lathe, or a package of the same name, are installed. Use a fresh virtual environment."
+            )
+
+    def _exchange(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """Sends a request and waits for its answer; on anything unexpected the worker is ended."""
+        try:
+            answer = self._speak(json.dumps(request).encode() + b"\n")
+        except BaseException:
+            # Also after Ctrl-C: the answer that is still to come would be taken for that of the next request.
+            self._end()
+            raise
+        if "reason" in answer:
+            raise MeasurementFailed(answer["reason"], answer["message"])
+        return answer
+
+    def _speak(self, line: bytes) -> dict[str, Any]:
+        process = self._process
+        if process is None or process.stdin is None or process.stdout is None:
+            raise RuntimeError("the worker is not running")
+        deadline = time.monotonic() + self._timeout_s
+        try:
+            process.stdin.write(line)
+            process.stdin.flush()
+        except BrokenPipeError:
+            raise self._crashed() from None
+        with selectors.DefaultSelector() as selector:
+            selector.register(process.stdout, selectors.EVENT_READ)
+            while b"\n" not in self._received:
+                if not selector.select(max(0.0, deadline - time.monotonic())):
+                    raise MeasurementFailed(
+                        "timeout",
+                        f"no answer from the worker within {self._timeout_s:g} s, so it was ended. Give it more "
+                        "time, or choose a smaller network or batch.",
+                    )
+                chunk = os.read(process.stdout.fileno(), 1 << 16)
+                if not chunk:
+                    raise self._crashed()
+                self._received += chunk
+        first, _, self._received = self._received.partition(b"\n")
+        answer: dict[str, Any] = json.loads(first)
+        return answer
+
+    def _crashed(self) -> MeasurementFailed:
+        if self._process is None or self._errors is None:
+            raise RuntimeError("the worker is not running")
+        status = self._process.wait()
+        self._errors.seek(0)
+        last = self._errors.read().decode(errors="replace").strip()[-1000:]
+        how = f"signal {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
+        hint = " (the system ends a process so when memory is short)" if status == -signal.SIGKILL else ""
+        said = f" It last said: {last}" if last else ""
+        return MeasurementFailed("crash", f"the worker ended with {how}{hint}.{said}")
+
+    def _end(self) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.kill()
+        with contextlib.suppress(OSError):
+            process.communicate(timeout=_GRACE_S)
+        if self._errors is not None:
+            self._errors.close()
+            self._errors = None
+
+
+def worker_environment(setting: Setting, inherited: Mapping[str, str]) -> dict[str, str]:
+    """The environment of the worker: what the setting names, and of the rest what cannot change a latency.
+
+    Args:
+        setting: its threads, and its options whose names begin with "env.".
+        inherited: the parent's environment.
+
+    Returns:
+        All variables for the worker.
+    """
+    named = dict(setting.options)
+    return {
+        **{name: value for name, value in inherited.items() if not name.startswith(_STRIPPED)},
+        "OMP_NUM_THREADS": str(setting.threads),
+        "MKL_NUM_THREADS": str(setting.threads),
+        **{
+            name.removeprefix(ENVIRONMENT_PREFIX): value
+            for name, value in named.items()
+            if name.startswith(ENVIRONMENT_PREFIX)
+        },
+    }

@@ -1,0 +1,202 @@
+"""The process that measures: ``python -P -m bench.worker``, started and spoken to by `bench.session`.
+
+It imports torch, numpy, onnx, the standard library and the runtime measured, and nothing else, so that it starts
+fast and nothing in it disturbs the clock. Requests come as JSON lines on standard input; answers go to a private
+copy of standard output, which itself is turned into standard error, since libraries print what they like.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, BinaryIO, TypeAlias
+
+from bench.foreign_load import MIN_WINDOW_S, ForeignLoad, Load
+from bench.runtimes import get_runtime
+from bench.runtimes.base import Loaded, Runtime
+from bench.timing import Comparison, interleave, measure
+from bench.wire import comparison_to_json, measurement_to_json, read_arrays, rule_from_json, write_arrays
+from latency_tables.errors import LatheError
+from latency_tables.graph import Graph
+from latency_tables.measurement import Measurement
+from latency_tables.setting import Setting
+
+#: Samples of an attempt that was repeated because others used the cores meanwhile.
+DISTURBED = "taken while others used the cores"
+
+# How runtimes say that memory is short when they do not raise MemoryError.
+_OUT_OF_MEMORY = ("can't allocate memory", "bad_alloc", "Failed to allocate memory", "out of memory")
+
+_Taken: TypeAlias = tuple[tuple[Measurement, ...], tuple[Comparison, ...]]
+
+
+class Worker:
+    """Serves requests, one at a time.
+
+    Args:
+        setting: what the runtime obeys.
+        repeats: how often a disturbed measurement is taken again.
+        watch: sees what others do meanwhile.
+        now_s: a monotonic clock.
+        sleep: waits.
+    """
+
+    def __init__(
+        self,
+        setting: Setting,
+        repeats: int,
+        watch: ForeignLoad,
+        now_s: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._setting = setting
+        self._repeats = repeats
+        self._watch = watch
+        self._now_s = now_s
+        self._sleep = sleep
+        self._runtime: Runtime = get_runtime(setting.runtime)(setting)
+        self._loaded: dict[int, Loaded] = {}
+        self._count = 0
+
+    def serve(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """Does what a request asks.
+
+        Args:
+            request: "do" names one of load, unload, measure, interleave and infer; the rest are its arguments.
+
+        Returns:
+            The answer's fields.
+        """
+        arguments = dict(request)
+        known: dict[str, Callable[..., dict[str, Any]]] = {
+            "load": self._load,
+            "unload": self._unload,
+            "measure": self._measure,
+            "interleave": self._interleave,
+            "infer": self._infer,
+        }
+        return known[arguments.pop("do")](**arguments)
+
+    def _load(self, graph: dict[str, Any], weights: str | None, artefact: str | None) -> dict[str, Any]:
+        loaded = self._runtime.load(
+            Graph.from_json(graph),
+            None if weights is None else read_arrays(Path(weights)),
+            None if artefact is None else Path(artefact),
+        )
+        self._count += 1
+        self._loaded[self._count] = loaded
+        return {"handle": self._count}
+
+    def _unload(self, handle: int) -> dict[str, Any]:
+        self._loaded.pop(handle).close()
+        return {}
+
+    def _measure(self, handle: int, rule: dict[str, Any]) -> dict[str, Any]:
+        loaded, obeyed = self._loaded[handle], rule_from_json(rule)
+        [measurement], _ = self._undisturbed(
+            lambda: ((measure(loaded.run, loaded.clock, obeyed),), ()),
+        )
+        return {"measurement": measurement_to_json(measurement)}
+
+    def _interleave(self, handles: list[int], rule: dict[str, Any]) -> dict[str, Any]:
+        loaded, obeyed = [self._loaded[handle] for handle in handles], rule_from_json(rule)
+        measurements, comparisons = self._undisturbed(
+            lambda: interleave([each.run for each in loaded], loaded[0].clock, obeyed),
+        )
+        return {
+            "measurements": [measurement_to_json(measurement) for measurement in measurements],
+            "comparisons": [comparison_to_json(comparison) for comparison in comparisons],
+        }
+
+    def _infer(self, handle: int, inputs: str, outputs: str) -> dict[str, Any]:
+        write_arrays(Path(outputs), self._loaded[handle].infer(read_arrays(Path(inputs))))
+        return {}
+
+    def _undisturbed(self, take: Callable[[], _Taken]) -> _Taken:
+        """Measures again while others use the cores; gives the least disturbed attempt."""
+        attempts: list[tuple[_Taken, Load, str | None]] = []
+        while True:
+            again = bool(attempts)
+            started_s = self._now_s()
+            self._watch.start(afresh=again)
+            taken = take()
+            if again:
+                # Only what happens from now on can clear the suspicion, and it takes that long to see it.
+                self._sleep(max(0.0, MIN_WINDOW_S - (self._now_s() - started_s)))
+            load = self._watch.stop()
+            disturbance = load.disturbance(self._setting.threads)
+            attempts.append((taken, load, disturbance))
+            if disturbance is None or len(attempts) > self._repeats:
+                break
+        (measurements, comparisons), load, disturbance = min(
+            attempts, key=lambda attempt: (attempt[2] is not None, attempt[1].foreign_cores or 0.0)
+        )
+        host = {**load.to_json(), "disturbance": disturbance, "attempts": len(attempts)}
+        marked = []
+        for i, kept in enumerate(measurements):
+            lost = sum(len(taken[0][i].samples_s) for taken, _, _ in attempts) - len(kept.samples_s)
+            dropped = {**kept.dropped, **({DISTURBED: lost} if lost else {})}
+            marked.append(replace(kept, dropped=dropped, host=host))
+        return tuple(marked), comparisons
+
+
+def describe_failure(error: Exception) -> dict[str, str]:
+    """The reason in one or two words, and the message.
+
+    Args:
+        error: what was raised.
+
+    Returns:
+        "reason" and "message".
+    """
+    text = f"{type(error).__name__}: {error}"
+    if isinstance(error, MemoryError) or any(sign in text for sign in _OUT_OF_MEMORY):
+        return {"reason": "out of memory", "message": text}
+    if isinstance(error, LatheError):
+        return {"reason": "refused", "message": str(error)}
+    return {"reason": "failed", "message": text}
+
+
+def main() -> None:
+    """Serves until standard input ends; the first line holds the setting."""
+    answers = os.fdopen(os.dup(1), "wb", buffering=0)
+    os.dup2(2, 1)
+    requests: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+    threading.Thread(target=_read, args=(sys.stdin.buffer, requests), daemon=True).start()
+
+    def answer(fields: Mapping[str, Any]) -> None:
+        answers.write(json.dumps(fields).encode() + b"\n")
+
+    try:
+        first = json.loads(requests.get())
+        watch = ForeignLoad([os.getpid(), os.getppid()], time.monotonic)
+        worker = Worker(Setting.from_json(first["setting"]), first["repeats"], watch)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the parent must hear of it
+        answer(describe_failure(error))
+        return
+    answer({"home": str(Path(__file__).resolve().parent)})
+    while True:
+        request = json.loads(requests.get())
+        try:
+            fields = worker.serve(request)
+        except Exception as error:  # noqa: BLE001 - one failed request must not end the worker
+            fields = describe_failure(error)
+        answer(fields)
+
+
+def _read(source: BinaryIO, requests: queue.SimpleQueue[bytes]) -> None:
+    """Hands lines on; when they end, the parent is gone, and so is the reason to live, in the midst of a run."""
+    for line in source:
+        requests.put(line)
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()
