@@ -1,0 +1,31 @@
+"""Points to figures and pages: records of a run, Pareto fronts with uncertainty, images and the HTML report.
+
+A report is drawn from records alone, on a machine that need not have any runtime installed.
+"""
+
+from reports.page import ReportFiles, write_report
+from reports.results import (
+    UNPRUNED,
+    Closure,
+    PartTime,
+    Point,
+    Round,
+    Run,
+    read_run,
+    write_point,
+    write_run,
+)
+
+__all__ = [
+    "UNPRUNED",
+    "Closure",
+    "PartTime",
+    "Point",
+    "ReportFiles",
+    "Round",
+    "Run",
+    "read_run",
+    "write_point",
+    "write_report",
+    "write_run",
+]

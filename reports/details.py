@@ -1,0 +1,103 @@
+"""What the page shows of one point when it is chosen: texts ready to be put on the screen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from reports import charts
+from reports.results import UNPRUNED, Point, Round
+from reports.scenes import Placed, Scene
+from reports.units import duration, latency, number, percent, plain_latency
+
+Row = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Details:
+    """Details of all points.
+
+    Attributes:
+        points: by key; the names are those that the page's script reads.
+        bars: networks as lists of (name, seconds, text), each kept once however many points share it.
+    """
+
+    points: dict[int, dict[str, Any]]
+    bars: list[tuple[tuple[str, float, str], ...]]
+
+    def data(self) -> dict[str, Any]:
+        """Plain JSON for the page."""
+        return {"points": {str(key): point for key, point in self.points.items()}, "bars": self.bars}
+
+
+def details(groups: Sequence[Scene]) -> Details:
+    """Writes out the details of every point of the scenes."""
+    bars: dict[tuple[tuple[str, float, str], ...], int] = {}
+    points = {
+        placed.key: {"place": place, **_details(placed, bars)}
+        for place, scene in enumerate(groups)
+        for placed in scene.points
+    }
+    return Details(points, list(bars))
+
+
+def _details(placed: Placed, bars: dict[tuple[tuple[str, float, str], ...], int]) -> dict[str, Any]:
+    point = placed.point
+    segments = charts.segments(point.parts)
+    network = tuple((s.name, s.latency_s, plain_latency(s.latency_s)) for s in segments)
+    return {
+        "title": placed.title,
+        "reason": point.reason,
+        "verdict": _verdict(point),
+        "facts": _facts(point),
+        "bar": bars.setdefault(network, len(bars)) if network else None,
+        "kept": "".join("1" if s.kept else "0" for s in segments),
+        "before": plain_latency(sum(s.latency_s for s in segments)),
+        "after": plain_latency(sum(s.latency_s for s in segments if s.kept)),
+        "removed": point.removed,
+        "rounds": [_round(turn) for turn in point.rounds],
+        "stages": [(name, duration(seconds)) for name, seconds in point.stages_s.items()],
+        "controls": [(name, percent(accuracy)) for name, accuracy in point.controls.items()],
+        "artefacts": list(point.artefacts.items()),
+        "run": placed.run.name,
+        "command": point.command,
+        "created": point.created,
+    }
+
+
+def _verdict(point: Point) -> str | None:
+    if point.met is None or point.measured_s is None:
+        return None
+    limit = f", {plain_latency(point.budget_s)}" if point.budget_s is not None else ""
+    return f"Budget {'met' if point.met else 'missed'}: {point.budget}{limit}"
+
+
+def _facts(point: Point) -> list[Row]:
+    """Only what is known; a missing fact is left out, unless its absence is news."""
+    recovered = point.method != UNPRUNED
+    facts = [
+        ("Accuracy", percent(point.accuracy) if point.accuracy else "unknown, no labels"),
+        (
+            "Accuracy before recovery",
+            percent(point.accuracy_before) if point.accuracy_before and recovered else None,
+        ),
+        ("Agreement with unpruned", percent(point.agreement) if point.agreement else None),
+        ("Divergence from unpruned", f"{number(point.kl)} nats" if point.kl else None),
+        ("Measured latency", latency(point.measured_s)),
+        ("Predicted latency", latency(point.predicted_s) if point.predicted_s else None),
+        ("Unpruned, same pass", latency(point.unpruned_s) if point.unpruned_s else None),
+        ("Measured / unpruned", number(point.ratio) if point.ratio else None),
+    ]
+    return [(name, text) for name, text in facts if text is not None] if point.status == "done" else []
+
+
+def _round(turn: Round) -> tuple[str, ...]:
+    count = len(turn.removed)
+    return (
+        f"{count} block{'' if count == 1 else 's'}",
+        ", ".join(turn.removed),
+        latency(turn.predicted_s),
+        latency(turn.measured_s),
+        "met" if turn.met else "missed",
+    )

@@ -1,0 +1,135 @@
+"""Points that may be compared: one network on the same images under one setting.
+
+Latencies of two settings, or accuracies on different images, never meet in one front.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from latency_tables.errors import UserError
+from latency_tables.estimate import Estimate
+from reports.results import UNPRUNED, Closure, Point, Run
+
+Quality = Literal["accuracy", "agreement"]
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A point in a report.
+
+    Attributes:
+        key: its number in the report; ids are unique only within a run.
+        run: the run that it came from.
+        point: the point.
+    """
+
+    key: int
+    run: Run
+    point: Point
+
+    @property
+    def title(self) -> str:
+        """Method, budget and seed in words."""
+        if self.point.method == UNPRUNED:
+            return f"{UNPRUNED} · seed {self.point.seed}"
+        return f"{self.point.method} · {self.point.budget} · seed {self.point.seed}"
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """All points of the report that may be compared with each other.
+
+    Attributes:
+        network: as named in the run.
+        images: as named in the run.
+        shift: as named in the run; None for clean images.
+        setting: the digest.
+        label: the setting's short text.
+        description: the setting in plain JSON, label included.
+        points: done and failed, in the order of the runs.
+        closure: predicted against measured, of all runs under this setting.
+    """
+
+    network: str
+    images: str
+    shift: str | None
+    setting: str
+    label: str
+    description: dict[str, Any]
+    points: tuple[Placed, ...]
+    closure: tuple[Closure, ...]
+
+    @property
+    def workload(self) -> str:
+        """Network, images and shift in words."""
+        return f"{self.network} on {self.images}" + (f" under {self.shift}" if self.shift else "")
+
+    @property
+    def done(self) -> tuple[Placed, ...]:
+        """Points with a measured latency."""
+        return tuple(placed for placed in self.points if placed.point.status == "done")
+
+    @property
+    def failed(self) -> tuple[Placed, ...]:
+        """Points that have a reason in place of a result."""
+        return tuple(placed for placed in self.points if placed.point.status == "failed")
+
+    @property
+    def quality(self) -> Quality:
+        """What the vertical axis shows: the accuracy, or without any label the agreement."""
+        return "accuracy" if any(placed.point.accuracy is not None for placed in self.done) else "agreement"
+
+    def quality_of(self, placed: Placed) -> Estimate | None:
+        """The point's accuracy or agreement, whichever the scene shows."""
+        return placed.point.accuracy if self.quality == "accuracy" else placed.point.agreement
+
+    @property
+    def charted(self) -> tuple[tuple[Placed, Estimate, Estimate], ...]:
+        """Done points that have a quality, each with its quality and its measured latency in seconds."""
+        found = ((placed, self.quality_of(placed), placed.point.measured_s) for placed in self.done)
+        return tuple((placed, q, s) for placed, q, s in found if q is not None and s is not None)
+
+
+def scenes(runs: Sequence[tuple[Run, Sequence[Point]]]) -> list[Scene]:
+    """Sorts the points of all runs into scenes.
+
+    Args:
+        runs: as `reports.results.read_run` returns them.
+
+    Returns:
+        One scene for each network, images, shift and setting that has points or closure rows, in the order
+        in which they first appear.
+
+    Raises:
+        UserError: two runs describe a setting of the same digest differently.
+    """
+    points: dict[tuple[str, str, str | None, str], list[Placed]] = {}
+    closure: dict[tuple[str, str, str | None, str], list[Closure]] = {}
+    settings: dict[str, dict[str, Any]] = {}
+    key = 0
+    for run, found in runs:
+        for digest, description in run.settings.items():
+            if settings.setdefault(digest, description) != description:
+                raise UserError(
+                    f"setting {digest!r} of run {run.name!r} is described differently in another run: "
+                    f"{description!r} and {settings[digest]!r}. Report on the runs separately."
+                )
+        for point in found:
+            place = (run.network, run.images, run.shift, point.setting)
+            points.setdefault(place, []).append(Placed(key, run, point))
+            key += 1
+        for row in run.closure:
+            closure.setdefault((run.network, run.images, run.shift, row.setting), []).append(row)
+    return [
+        Scene(
+            *place,
+            label=settings[place[3]]["label"],
+            description=settings[place[3]],
+            points=tuple(points.get(place, ())),
+            closure=tuple(closure.get(place, ())),
+        )
+        for place in dict.fromkeys([*points, *closure])
+    ]
