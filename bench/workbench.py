@@ -1,0 +1,178 @@
+"""Everything that the points of one job share: the network, its outline, the images, the unpruned outputs."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from bench import evaluation
+from bench.runtimes import make_setting
+from bench.workloads import Images, Network, apply_shift, load_images, parse_shift, resolve, split
+from latency_tables.errors import UserError
+from latency_tables.setting import Setting
+from pruning.outline import Outline, outline
+from pruning.search import Progress
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkChoice:
+    """Which network, as named on the command line.
+
+    Attributes:
+        name: as `bench.workloads.resolve` takes it.
+        weights: file with trained weights, or None.
+        input_shape: channels, height, width; None for the network's own.
+    """
+
+    name: str
+    weights: Path | None = None
+    input_shape: tuple[int, int, int] | None = None
+
+    def arguments(self) -> list[str]:
+        """The command line's words for it."""
+        words = [self.name]
+        if self.weights is not None:
+            words += ["--weights", str(self.weights)]
+        if self.input_shape is not None:
+            words += ["--input", "x".join(map(str, self.input_shape))]
+        return words
+
+
+@dataclass(frozen=True, slots=True)
+class SettingChoice:
+    """Where and how to measure, as named on the command line; see `latency_tables.setting.Setting`."""
+
+    runtime: str = "onnxruntime"
+    device: str = "cpu"
+    threads: int = 1
+    batch: int = 1
+    precision: str = "fp32"
+
+    def make(self) -> Setting:
+        """The setting, on this machine.
+
+        Raises:
+            UserError: the runtime is not known, not usable, or cannot do this.
+        """
+        return make_setting(
+            self.runtime,
+            device_kind=self.device,
+            threads=self.threads,
+            batch=self.batch,
+            precision=self.precision,
+        )
+
+    def arguments(self) -> list[str]:
+        """The command line's words for it."""
+        default = SettingChoice()
+        words = ["--runtime", self.runtime]
+        for name in ("device", "threads", "batch", "precision"):
+            if getattr(self, name) != getattr(default, name):
+                words += [f"--{name}", str(getattr(self, name))]
+        return words
+
+
+@dataclass(frozen=True, slots=True)
+class ImageChoice:
+    """Which images, as named on the command line.
+
+    Attributes:
+        source: as `bench.workloads.load_images` takes it.
+        shift: corruption and severity, or None.
+        calibration: images to prune and heal on; the others are reported on.
+    """
+
+    source: str
+    shift: str | None = None
+    calibration: int = 500
+
+    def arguments(self) -> list[str]:
+        """The command line's words for it."""
+        words = ["--images", self.source]
+        if self.shift is not None:
+            words += ["--shift", self.shift]
+        return [*words, "--calibration", str(self.calibration)]
+
+
+class Subject:
+    """A network taken apart for one batch size.
+
+    Args:
+        choice: the network.
+        batch: images in one forward pass when it is timed.
+
+    Raises:
+        UserError: see `bench.workloads.resolve` and `pruning.outline.outline`.
+    """
+
+    def __init__(self, choice: NetworkChoice, batch: int) -> None:
+        self.choice = choice
+        self.network: Network = resolve(choice.name, weights=choice.weights, input_shape=choice.input_shape)
+        self.model: nn.Module = self.network.build()
+        self.outline: Outline = outline(choice.name, self.model, self.network.input_shape, batch)
+
+
+class Gallery:
+    """Images prepared for one network: shifted, then split by seed.
+
+    Args:
+        choice: the images.
+        network: the network that they are for.
+
+    Raises:
+        UserError: see `bench.workloads.load_images` and `apply_shift`.
+    """
+
+    def __init__(self, choice: ImageChoice, network: Network) -> None:
+        if choice.shift is not None:
+            parse_shift(choice.shift)  # a wrong word is said before minutes are spent
+        self.choice = choice
+        self._network = network
+        self._clean = load_images(choice.source, size=network.input_shape[1:])
+
+    def part(self, seed: int) -> GalleryPart:
+        """Calibration and report images for one seed, shifted with that seed."""
+        images = self._clean
+        if self.choice.shift is not None:
+            images = apply_shift(images, self.choice.shift, seed)
+        calibration, report = split(images, self.choice.calibration, seed)
+        return GalleryPart(self._network, calibration, report)
+
+
+class GalleryPart:
+    """One seed's images.
+
+    Attributes:
+        calibration: preprocessed, shape (n, channels, height, width); their labels are not kept.
+        report: images to judge on, none of them among the calibration images.
+    """
+
+    def __init__(self, network: Network, calibration: Images, report: Images) -> None:
+        self._network = network
+        self.calibration: torch.Tensor = network.preprocess(calibration.pixels)
+        self.report = report
+
+    def outputs(self, model: nn.Module, what: str, progress: Progress | None = None) -> torch.Tensor:
+        """A network's outputs on the report images, shape (n, classes).
+
+        Raises:
+            UserError: there are classes among the labels that the network does not know.
+            LatheError: an output is not finite.
+        """
+        logits = evaluation.logits_of(model, self.report, self._network.preprocess, what, progress)
+        labels = self.report.labels
+        if labels is not None and int(labels.max()) >= logits.shape[1]:
+            raise UserError(
+                f"the images have classes up to {int(labels.max())}, but {self._network.name} has only "
+                f"{logits.shape[1]} outputs; the images belong to another network"
+            )
+        return logits
+
+
+def command(verb: str, *parts: list[str]) -> str:
+    """The command line that does something again."""
+    return shlex.join(["lathe", verb, *(word for part in parts for word in part)])

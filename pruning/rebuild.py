@@ -1,0 +1,60 @@
+"""From a factory, a plan and a file of weights to the pruned network, ready to use."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import nn
+
+from latency_tables.errors import UserError
+from latency_tables.skeleton import Plan
+from pruning.surgery import remove_blocks
+
+
+def load(factory: Callable[[], nn.Module], plan: Plan | Path, weights: Path) -> nn.Module:
+    """Rebuilds a pruned network.
+
+    Args:
+        factory: makes the unpruned architecture; its weights do not matter.
+        plan: what was taken out, or the ``plan.json`` that says it.
+        weights: the pruned network's ``weights.safetensors``.
+
+    Returns:
+        The pruned network with its weights, in evaluation mode.
+
+    Raises:
+        UserError: a file cannot be read, or plan and weights do not belong to this architecture.
+    """
+    if isinstance(plan, Path):
+        plan = read_plan(plan)
+    model = remove_blocks(factory(), plan.removed)
+    try:
+        state = load_file(weights)
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"cannot read the weights {weights}: {error}") from error
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        raise UserError(
+            f"{weights} does not fit {plan.network} less {list(plan.removed)}: {error}"
+        ) from error
+    return model.eval()
+
+
+def read_plan(path: Path) -> Plan:
+    """Reads a ``plan.json``.
+
+    Raises:
+        UserError: the file cannot be read, or is no plan.
+    """
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise UserError(f"cannot read the plan {path}: {error}") from error
+    if not isinstance(data, dict):
+        raise UserError(f"{path} is no plan: a JSON object was expected")
+    return Plan.from_json(data)
