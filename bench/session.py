@@ -159,9 +159,10 @@ class Session:
             MeasurementFailed: the runtime refuses it, or the worker broke.
         """
         handle = self.load(graph, weights)
-        measurement = self.measure_loaded(handle, rule)
-        self.unload(handle)
-        return measurement
+        try:
+            return self.measure_loaded(handle, rule)
+        finally:
+            self.unload(handle)
 
     def measure_loaded(self, handle: Handle, rule: Rule | None = None) -> Measurement:
         """Times what was loaded; as `measure` otherwise."""

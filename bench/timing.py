@@ -71,7 +71,7 @@ class Rule:
         warmup_max_time_s: warm-up ends after so many seconds even without agreement.
         stall_ratio: sampling has stalled when the interval is not narrower than this times what it was at a
             quarter of the samples (independent samples would halve it).
-        stall_after: samples (rounds, when interleaved) before which nothing is called stalled.
+        stall_after: samples (rounds, when interleaved) at which this is looked at, and again at each doubling.
         block_samples: samples in a block, when interleaved; one run before them is not counted.
         min_rounds: as min_samples, for rounds of an interleaved comparison.
         max_rounds: as max_samples, for rounds of an interleaved comparison.
@@ -88,7 +88,7 @@ class Rule:
     warmup_agreement: float = 0.02
     warmup_max_runs: int = 100
     warmup_max_time_s: float = 1.0
-    stall_ratio: float = 0.8
+    stall_ratio: float = 0.9
     stall_after: int = 100
     block_samples: int = 4
     min_rounds: int = 10
@@ -234,16 +234,19 @@ class _Progress:
         self._maximum = maximum
         self._every = every
         self._widths: dict[int, float] = {}
+        self._next_stall = rule.stall_after
 
     def stop(self, n: int, width: Callable[[], float], elapsed_s: float) -> Stop | None:
         if n >= self._minimum and (n - self._minimum) % self._every == 0:
             self._widths[n] = width()
             if self._widths[n] <= self._rule.target:
                 return Stop.PRECISION
-            earlier = [seen for count, seen in self._widths.items() if 4 * count <= n]
-            narrowed = not earlier or self._widths[n] <= self._rule.stall_ratio * earlier[-1]
-            if n >= self._rule.stall_after and not narrowed:
-                return Stop.STALLED
+            if n >= self._next_stall:
+                # Few looks: each has a chance of its own to be wrong about independent samples.
+                self._next_stall *= 2
+                earlier = [seen for count, seen in self._widths.items() if 4 * count <= n]
+                if earlier and self._widths[n] > self._rule.stall_ratio * earlier[-1]:
+                    return Stop.STALLED
         return Stop.TIME if n >= self._maximum or elapsed_s >= self._rule.max_time_s else None
 
 

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-import pytest
-
 from latency_tables.graph import Graph, Operator, TensorType, Value
 
 
@@ -51,18 +47,3 @@ def linear_add() -> Graph:
 def one_operator(name: str, *arguments: tuple[str, object], shape: tuple[int, ...] = (2, 4)) -> Graph:
     """A single operator on one input."""
     return Graph((tensor(*shape),), (), (Operator(name, arguments, (tensor(*shape),)),), (1,))
-
-
-@pytest.fixture
-def conv_relu_graph() -> Graph:
-    return conv_relu()
-
-
-@pytest.fixture
-def linear_add_graph() -> Graph:
-    return linear_add()
-
-
-@pytest.fixture
-def single() -> Callable[..., Graph]:
-    return one_operator
