@@ -50,9 +50,9 @@ def number(estimate: Estimate | None) -> str:
 
 def duration(seconds: float) -> str:
     """A time that people wait, as in "0.42 s", "37 s", "3 min 20 s" or "2 h 05 min"."""
-    if seconds < 60:
+    if seconds < 59.5:
         return f"{digits(seconds) if seconds < 10 else round(seconds)} s"
-    if seconds < 3600:
+    if round(seconds) < 3600:
         minutes, rest = divmod(round(seconds), 60)
         return f"{minutes} min {rest:02d} s"
     hours, rest = divmod(round(seconds / 60), 60)
@@ -63,7 +63,9 @@ def digits(value: float) -> str:
     """Three significant digits without an exponent, as in "0.00123", "5.62" or "1234"."""
     if value == 0 or not math.isfinite(value):
         return f"{value:g}"
-    places = max(0, 2 - math.floor(math.log10(abs(value))))
+    # The exponent after rounding, since 99.95 becomes 100.
+    exponent = int(f"{value:.2e}".split("e")[1])
+    places = max(0, 2 - exponent)
     return f"{value:.{places}f}"
 
 

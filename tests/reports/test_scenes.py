@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import made_up_runs as made
+import pytest
+
+from latency_tables.errors import UserError
+from reports.scenes import scenes
+
+
+def test_settings_images_and_networks_are_never_mixed() -> None:
+    base = made.run(closure=())
+    runs = [
+        (base, [made.point(), made.point(id="b", setting="s2")]),
+        (made.run(closure=(), shift=None), [made.point()]),
+        (made.run(closure=(), network="cifar/resnet20"), [made.point()]),
+        (made.run(closure=(), name="again"), [made.point(seed=1)]),
+    ]
+    groups = scenes(runs)
+    assert [(g.network, g.shift, g.setting, len(g.points)) for g in groups] == [
+        ("cifar/resnet56", "gaussian_noise:3", "s1", 2),
+        ("cifar/resnet56", "gaussian_noise:3", "s2", 1),
+        ("cifar/resnet56", None, "s1", 1),
+        ("cifar/resnet20", "gaussian_noise:3", "s1", 1),
+    ]
+
+
+def test_keys_are_unique_though_ids_repeat_between_runs() -> None:
+    (group,) = scenes([(made.run(), [made.point()]), (made.run(name="again"), [made.point()])])
+    assert [placed.key for placed in group.points] == [0, 1]
+    assert [placed.run.name for placed in group.points] == ["synthetic", "again"]
+
+
+def test_a_digest_with_two_meanings_is_refused() -> None:
+    other = made.run(settings={"s1": {"label": "something else"}}, closure=())
+    with pytest.raises(UserError, match=r"'s1'.*described differently"):
+        scenes([(made.run(), []), (other, [])])
+
+
+def test_a_setting_with_closure_alone_is_a_scene_and_an_unused_one_is_not() -> None:
+    (group,) = scenes([(made.run(), [])])
+    assert (group.setting, len(group.closure), group.points) == ("s1", 2, ())
+
+
+def test_accuracy_is_shown_where_there_are_labels_and_agreement_where_there_are_none() -> None:
+    points = [made.point(), made.point(id="b", accuracy=None), made.failed()]
+    (labelled,) = scenes([(made.run(), points)])
+    assert labelled.quality == "accuracy"
+    assert [placed.key for placed, _, _ in labelled.charted] == [0]
+    (unlabelled,) = scenes([(made.run(), points[1:])])
+    assert unlabelled.quality == "agreement"
+    assert [quality for _, quality, _ in unlabelled.charted] == [points[1].agreement]
+    assert [len(unlabelled.done), len(unlabelled.failed)] == [1, 1]
