@@ -56,7 +56,7 @@ class UserFactory:
             ) from error
         if not isinstance(model, nn.Module):
             raise UserError(
-                f"{self.name} returned {_kind(model)}, expected a torch.nn.Module. "
+                f"what {self.name} returned is {_kind(model)}, expected a torch.nn.Module. "
                 "Return the network itself from the factory."
             )
         return model
@@ -199,4 +199,6 @@ def _is_finite(value: object) -> bool:
 
 
 def _kind(value: object) -> str:
-    return "None" if value is None else f"a {type(value).__name__} ({str(value)[:40]})"
+    return (
+        "None" if value is None else f"of type {type(value).__name__} ({' '.join(repr(value).split())[:40]})"
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,7 @@ def load_state(path: Path) -> dict[str, torch.Tensor]:
         state = next((state[key] for key in _CONTAINERS if isinstance(state.get(key), dict)), state)
     if not isinstance(state, dict) or not state:
         raise UserError(
-            f"{path} holds {_kind(state)}, expected tensors by name. "
+            f"the content of {path} is {_kind(state)}, expected tensors by name. "
             "Save torch.save(model.state_dict(), path) instead of the model or a part of it."
         )
     tensors = {
@@ -120,13 +121,12 @@ def _read_torch(path: Path) -> Any:
     try:
         return torch.load(path, weights_only=True, map_location="cpu")
     except pickle.UnpicklingError as error:
-        # torch names the class it refused; a damaged file raises the same type without one.
-        if "Unsupported" in str(error):
+        # torch names the object it refused; a damaged file raises the same type without one.
+        refused = re.search(r"GLOBAL (\S+)", str(error))
+        if refused:
             raise UserError(
-                f"{path} holds pickled objects besides tensors, and reading them would run code from the "
-                "file. "
-                "Where you trust it, save torch.save(model.state_dict(), path) or a .safetensors file "
-                "from it."
+                f"{path} holds a pickled {refused[1]} besides tensors, and reading that would run code "
+                "from the file. Where you trust it, save torch.save(model.state_dict(), path) or a .safetensors file from it."
             ) from error
         raise UserError(f"cannot read {path}: it is damaged or was not written by torch.save.") from error
     except (OSError, EOFError, RuntimeError, ValueError, KeyError) as error:
@@ -142,4 +142,6 @@ def _some(names: Iterable[str]) -> str:
 
 
 def _kind(value: object) -> str:
-    return "an empty dictionary" if value == {} else f"a {type(value).__name__}"
+    return (
+        "an empty dictionary" if isinstance(value, dict) and not value else f"of type {type(value).__name__}"
+    )
