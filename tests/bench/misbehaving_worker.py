@@ -1,0 +1,80 @@
+"""A worker with one runtime more, whose graphs can kill, hang or starve the process that runs them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench import worker
+from bench.runtimes import RUNTIMES
+from bench.runtimes.base import Array, Loaded
+from bench.runtimes.eager import Eager
+from latency_tables.graph import Graph
+
+
+def abort() -> None:
+    sys.stderr.write("the last words\n")
+    sys.stderr.flush()
+    os.abort()
+
+
+def starve() -> None:
+    raise MemoryError("no 8 GiB left")
+
+
+def starve_natively() -> None:
+    raise RuntimeError(
+        "[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes"
+    )
+
+
+def fail() -> None:
+    raise ZeroDivisionError("a fault of the runtime")
+
+
+def chatter() -> None:
+    print("a library greets")  # noqa: T201
+    os.write(1, b"and again from C\n")
+
+
+DEEDS = {
+    "abort": abort,
+    "killed": lambda: os.kill(os.getpid(), signal.SIGKILL),
+    "leave": lambda: os._exit(3),
+    "hang": lambda: time.sleep(3600),
+    "starve": starve,
+    "starve_natively": starve_natively,
+    "fail": fail,
+    "chatter": chatter,
+}
+
+
+class Misbehaving(Loaded):
+    def run(self) -> None:
+        DEEDS[self.graph.operators[0].short_name]()
+
+    def _infer(self, inputs: Sequence[Array]) -> list[Array]:
+        self.run()
+        return list(inputs)
+
+    def _close(self) -> None:
+        pass
+
+
+class MisbehavingRuntime(Eager):
+    name = "misbehaving"
+
+    def _load(self, graph: Graph, weights: Sequence[Array] | None, artefact: Path | None) -> Loaded:
+        if graph.operators[0].name.startswith("deed."):
+            return Misbehaving(graph)
+        return super()._load(graph, weights, artefact)
+
+
+RUNTIMES["misbehaving"] = "__main__:MisbehavingRuntime"
+
+if __name__ == "__main__":
+    worker.main()

@@ -1,0 +1,130 @@
+"""Every runtime that is usable here passes the same tests, in a worker as users run it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hand_graphs import conv_relu, linear_add, one_operator
+
+from bench.devices import runtime_records
+from bench.runtimes import make_setting
+from bench.runtimes.base import random_arrays
+from bench.runtimes.torch_graph import random_weights
+from bench.session import MeasurementFailed, Session
+from bench.timing import Rule
+from latency_tables.graph import Graph, Operator, TensorType, Value
+
+RECORDS = runtime_records()
+USABLE = [record for record in RECORDS if record.usable]
+RULE = Rule(max_time_s=0.2, warmup_max_time_s=0.1)
+
+
+def pool_and_two_outputs() -> Graph:
+    """Strings, constants, a list of tensors, several outputs."""
+    image, half, pooled = (
+        TensorType("float32", shape) for shape in [(1, 4, 6, 6), (1, 2, 6, 6), (1, 2, 1, 1)]
+    )
+    return Graph(
+        (image,),
+        (),
+        (
+            Operator("aten.gelu.default", (("self", Value(0)), ("approximate", "tanh")), (image,)),
+            Operator("aten.to.dtype", (("self", Value(1)), ("dtype", "torch.float32")), (image,)),
+            Operator("aten.chunk.default", (("self", Value(2)), ("chunks", 2), ("dim", 1)), (half, half)),
+            Operator("getitem", (("self", Value(3)), ("index", 0)), (half,)),
+            Operator("getitem", (("self", Value(3)), ("index", 1)), (half,)),
+            Operator("aten.mean.dim", (("self", Value(5)), ("dim", (2, 3)), ("keepdim", True)), (pooled,)),
+        ),
+        (4, 6),
+    )
+
+
+@pytest.fixture(scope="module")
+def reference() -> Iterator[Session]:
+    with Session(make_setting("eager"), repeats=0) as session:
+        yield session
+
+
+@pytest.fixture(scope="module", params=USABLE, ids=lambda record: record.name)
+def session(request: pytest.FixtureRequest) -> Iterator[Session]:
+    setting = make_setting(request.param.runtime, device_kind=request.param.device_kind)
+    with Session(setting, repeats=0) as opened:
+        yield opened
+
+
+@pytest.mark.parametrize("make", [conv_relu, linear_add, pool_and_two_outputs])
+def test_computes_what_eager_computes(
+    session: Session, reference: Session, make: Callable[[], Graph]
+) -> None:
+    graph = make()
+    inputs = random_arrays(graph.inputs, seed=5)
+    weights = random_weights(graph, seed=6)
+    expected = reference.infer(reference.load(graph, weights), inputs)
+    outputs = session.infer(session.load(graph, weights), inputs)
+    assert len(outputs) == len(graph.outputs)
+    for output, wanted, value in zip(outputs, expected, graph.outputs, strict=True):
+        assert output.shape == graph.type_of(value).shape
+        np.testing.assert_allclose(output, wanted, atol=1e-4)
+        assert np.abs(output).max() > 1e-3
+
+
+def test_weights_are_honoured(session: Session) -> None:
+    weights = [np.full((3, 5), 2.0, np.float32), np.array([1.0, 2.0, 3.0], np.float32)]
+    inputs = [np.ones((2, 5), np.float32), np.full((2, 3), 0.5, np.float32)]
+    [output] = session.infer(session.load(linear_add(), weights), inputs)
+    np.testing.assert_allclose(output, [[11.5, 12.5, 13.5]] * 2, atol=1e-4)
+
+
+def test_random_weights_are_the_same_every_time(session: Session) -> None:
+    graph = conv_relu()
+    inputs = random_arrays(graph.inputs)
+    [first], [second] = (session.infer(session.load(graph), inputs) for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+
+
+def test_measures(session: Session) -> None:
+    found = session.measure(conv_relu(16, 16), rule=RULE)
+    assert min(found.samples_s) > 0
+    assert found.latency_s.value < 0.1
+
+
+def test_measuring_leaves_later_results_alone(session: Session) -> None:
+    graph = one_operator("aten.add_.Tensor", ("self", Value(0)), ("other", Value(0)))
+    handle = session.load(graph)
+    inputs = random_arrays(graph.inputs, seed=2)
+    session.measure_loaded(handle, RULE)
+    np.testing.assert_allclose(session.infer(handle, inputs)[0], 2 * inputs[0], rtol=1e-6)
+
+
+def test_an_unknown_operator_is_named(session: Session) -> None:
+    with pytest.raises(MeasurementFailed, match=r"aten\.no_such_thing\.default") as caught:
+        session.load(one_operator("aten.no_such_thing.default"))
+    assert caught.value.reason == "refused"
+    assert session.measure(conv_relu(), rule=RULE).samples_s
+
+
+def test_the_file_that_is_timed_is_the_one_delivered(session: Session, tmp_path: Path) -> None:
+    if session.setting.runtime != "onnxruntime":
+        with pytest.raises(MeasurementFailed, match="loads no file"):
+            session.load(conv_relu(), artefact=tmp_path / "a.onnx")
+        return
+    import onnxruntime
+
+    graph = conv_relu()
+    path = tmp_path / "folder" / "a.onnx"
+    handle = session.load(graph, artefact=path)
+    own = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    inputs = random_arrays(graph.inputs, seed=8)
+    [wanted] = session.infer(handle, inputs)
+    [found] = own.run(None, {"images": inputs[0]})
+    np.testing.assert_array_equal(found, wanted)
+    assert [entry.name for entry in path.parent.iterdir()] == ["a.onnx"]
+
+
+def test_what_is_not_usable_says_why_and_what_to_do() -> None:
+    assert {record.name for record in RECORDS} >= {"eager (cpu)", "eager (cuda)", "onnxruntime (cpu)"}
+    for record in RECORDS:
+        assert record.usable == (record.reason == "") == (record.remedy == "")

@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from hand_graphs import conv_relu
+
+import bench.worker
+from bench.foreign_load import MIN_WINDOW_S, Load
+from bench.runtimes.base import Array, Availability, Loaded, Runtime
+from bench.timing import FIRST_OF_BLOCK, Rule
+from bench.wire import measurement_from_json, rule_to_json
+from bench.worker import DISTURBED, Worker, describe_failure
+from latency_tables.errors import UserError
+from latency_tables.graph import Graph
+from latency_tables.setting import Device, Setting
+
+QUIET, UNKNOWN = Load(0.5, 0.01, 0.0), Load(0.1, None, None)
+RULE = rule_to_json(Rule(min_samples=6, max_samples=6, warmup_max_runs=2, min_rounds=2, max_rounds=2))
+
+
+class FakeWatch:
+    def __init__(self, loads: Sequence[Load]) -> None:
+        self.loads = list(loads)
+        self.afresh: list[bool] = []
+
+    def start(self, *, afresh: bool = False) -> None:
+        self.afresh.append(afresh)
+
+    def stop(self) -> Load:
+        return self.loads.pop(0)
+
+
+class Ready(Loaded):
+    def run(self) -> None:
+        sum(range(1000))
+
+    def _infer(self, inputs: Sequence[Array]) -> list[Array]:
+        return list(inputs)
+
+    def _close(self) -> None:
+        pass
+
+
+class Ideal(Runtime):
+    name = "ideal"
+    device_kinds = ("cpu",)
+
+    @classmethod
+    def availability(cls, device_kind: str) -> Availability:
+        return Availability(True)
+
+    @classmethod
+    def versions(cls) -> tuple[tuple[str, str], ...]:
+        return ()
+
+    def _load(self, graph: Graph, weights: Sequence[Array] | None, artefact: Path | None) -> Loaded:
+        return Ready(graph)
+
+
+@pytest.fixture(autouse=True)
+def _ideal_runtime(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench.worker, "get_runtime", lambda name: Ideal)
+
+
+def busy(cores: float) -> Load:
+    return Load(0.5, cores, 0.0)
+
+
+def make_worker(
+    loads: Sequence[Load], threads: int = 1, repeats: int = 2
+) -> tuple[Worker, FakeWatch, list[float]]:
+    watch, slept = FakeWatch(loads), []
+    setting = Setting(Device("cpu", "ideal", 2, 2**30), "ideal", (), "fp32", 1, threads)
+    made = Worker(setting, repeats, watch, now_s=lambda: 0.0, sleep=slept.append)  # type: ignore[arg-type]
+    made.serve({"do": "load", "graph": conv_relu().to_json(), "weights": None, "artefact": None})
+    return made, watch, slept
+
+
+@pytest.mark.parametrize("load", [QUIET, UNKNOWN, busy(0.14)])
+def test_a_quiet_measurement_is_taken_once(load: Load) -> None:
+    made, watch, slept = make_worker([load])
+    found = measurement_from_json(made.serve({"do": "measure", "handle": 1, "rule": RULE})["measurement"])
+    assert found.host == {**load.to_json(), "disturbance": None, "attempts": 1}
+    assert found.dropped == {}
+    assert (watch.afresh, slept) == ([False], [])
+
+
+def test_a_disturbed_measurement_is_taken_again() -> None:
+    made, watch, slept = make_worker([busy(0.9), QUIET])
+    found = measurement_from_json(made.serve({"do": "measure", "handle": 1, "rule": RULE})["measurement"])
+    assert found.host == {**QUIET.to_json(), "disturbance": None, "attempts": 2}
+    assert found.dropped == {DISTURBED: 6}
+    assert len(found.samples_s) == 6
+    assert (watch.afresh, slept) == ([False, True], [MIN_WINDOW_S])
+
+
+def test_the_least_disturbed_attempt_is_kept_and_flagged() -> None:
+    made, watch, _ = make_worker([busy(0.9), busy(0.3), busy(0.6)])
+    found = measurement_from_json(made.serve({"do": "measure", "handle": 1, "rule": RULE})["measurement"])
+    assert found.host == {**busy(0.3).to_json(), "disturbance": "foreign load", "attempts": 3}
+    assert found.dropped == {DISTURBED: 12}
+    assert watch.loads == []
+
+
+def test_stolen_time_disturbs_as_well() -> None:
+    made, _, _ = make_worker([Load(0.5, 0.0, 0.4)], repeats=0)
+    found = measurement_from_json(made.serve({"do": "measure", "handle": 1, "rule": RULE})["measurement"])
+    assert found.host["disturbance"] == "steal time"
+
+
+def test_more_threads_bear_more() -> None:
+    assert busy(0.2).disturbance(1) == "foreign load"
+    assert busy(0.2).disturbance(2) is None
+
+
+def test_a_disturbed_comparison_is_taken_again_as_a_whole() -> None:
+    made, _, _ = make_worker([busy(0.9), QUIET])
+    made.serve({"do": "load", "graph": conv_relu().to_json(), "weights": None, "artefact": None})
+    answer = made.serve({"do": "interleave", "handles": [1, 2], "rule": RULE})
+    for found in map(measurement_from_json, answer["measurements"]):
+        assert found.dropped == {FIRST_OF_BLOCK: 2, DISTURBED: 8}
+        assert found.host["attempts"] == 2
+    assert len(answer["comparisons"]) == 1
+
+
+def test_failures_are_described() -> None:
+    assert describe_failure(MemoryError("x")) == {"reason": "out of memory", "message": "MemoryError: x"}
+    assert describe_failure(UserError("no.")) == {"reason": "refused", "message": "no."}
+    assert describe_failure(KeyError("k")) == {"reason": "failed", "message": "KeyError: 'k'"}
+
+
+def test_the_worker_imports_nothing_it_does_not_need() -> None:
+    code = (
+        "import sys, json, bench.worker, bench.runtimes.eager, bench.runtimes.onnxruntime, onnxruntime\n"
+        "print(json.dumps(sorted({name.partition('.')[0] for name in sys.modules})))"
+    )
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, check=True, cwd=Path("/"))
+    loaded = set(json.loads(done.stdout))
+    unwanted = {
+        "sqlalchemy",
+        "pandas",
+        "typer",
+        "rich",
+        "pydantic",
+        "scipy",
+        "matplotlib",
+        "plotly",
+        "sklearn",
+    }
+    assert loaded & (unwanted | {"pruning", "reports", "timm", "torchvision"}) == set()
+    assert {"bench", "latency_tables", "torch", "numpy"} <= loaded
+
+
+def test_importing_bench_and_its_registry_is_cheap() -> None:
+    code = "import sys, bench, bench.runtimes, bench.timing; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, check=True, text=True)
+    assert done.stdout.strip() == "False"
