@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 INK, FAINT, GRID = "#26282c", "#6b6f76", "#e3e4e7"
+SHORT = 36
 
 
 def render(figure: Figure, kind: str) -> bytes:
@@ -55,6 +56,11 @@ def canvas(width: float, height: float, title: str) -> tuple[Figure, Axes]:
 def plain(text: str) -> str:
     """The text as it is; matplotlib would read $...$ as a formula."""
     return text.replace("$", r"\$")
+
+
+def short(text: str) -> str:
+    """The text for a legend or an axis: cut when it would push the chart out of the figure."""
+    return plain(text if len(text) <= SHORT else text[: SHORT - 1] + "…")
 
 
 def arms(

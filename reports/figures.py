@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from reports.canvas import FAINT, INK, arms, canvas, legend, plain
+from reports.canvas import FAINT, INK, arms, canvas, legend, short
 from reports.charts import TOLERANCE, Bar, Mark, ParetoChart, PredictionChart, StagesChart
 from reports.pareto import Standing
 from reports.results import UNPRUNED
@@ -62,7 +62,7 @@ def draw_pareto(chart: ParetoChart, title: str, looks: Mapping[str, Look]) -> Fi
             seconds * factor, color=FAINT, linewidth=0.8, alpha=0.45, linestyle=(0, (4, 3)), zorder=1
         )
         axes.annotate(
-            plain(name),
+            short(name),
             (seconds * factor, 1.0),
             xycoords=("data", "axes fraction"),
             xytext=(0, 3),
@@ -164,7 +164,7 @@ def draw_parts(bars: Sequence[Bar], title: str) -> Figure:
                 upright = _fits(segment.name, width / widest)
                 if upright is not None:
                     axes.annotate(
-                        plain(segment.name),
+                        short(segment.name),
                         (left + width / 2, 1.08 * i + offset),
                         ha="center",
                         va="center",
@@ -184,7 +184,7 @@ def draw_parts(bars: Sequence[Bar], title: str) -> Figure:
                 fontsize=8,
                 color=FAINT,
             )
-    axes.set_yticks([1.08 * i + 0.21 for i in range(len(bars))], [plain(bar.title) for bar in bars])
+    axes.set_yticks([1.08 * i + 0.21 for i in range(len(bars))], [short(bar.title) for bar in bars])
     axes.tick_params(axis="y", length=0)
     axes.invert_yaxis()
     axes.set_xlim(0, widest * 1.17)
@@ -213,10 +213,10 @@ def draw_stages(chart: StagesChart, title: str) -> Figure:
                 hatch=STAGES[i % len(STAGES)].hatch,
                 edgecolor="white",
                 linewidth=0.7,
-                label=plain(chart.stages[i]) if row == 0 else None,
+                label=short(chart.stages[i]) if row == 0 else None,
             )
             left += seconds
-    axes.set_yticks(range(len(chart.rows)), [f"{plain(row.method)} (n = {row.points})" for row in chart.rows])
+    axes.set_yticks(range(len(chart.rows)), [f"{short(row.method)} (n = {row.points})" for row in chart.rows])
     axes.tick_params(axis="y", length=0)
     axes.invert_yaxis()
     axes.set_xlim(left=0)
@@ -282,7 +282,7 @@ def _pareto_handles(marks: Sequence[Mark], looks: Mapping[str, Look]) -> list[An
     methods = dict.fromkeys(mark.placed.point.method for mark in marks)
     handles = [
         Line2D(
-            [], [], linestyle="", marker=looks[method].marker, color=looks[method].colour, label=plain(method)
+            [], [], linestyle="", marker=looks[method].marker, color=looks[method].colour, label=short(method)
         )
         for method in sorted(methods, key=lambda name: (name == UNPRUNED, name))
     ]
@@ -304,7 +304,7 @@ def _prediction_handles(chart: PredictionChart, looks: Mapping[str, Look]) -> li
     handles: list[Any] = []
     for method, fitted in sorted(kinds, key=lambda kind: (kind[0] is None, kind[0] or "", kind[1])):
         look = _prediction_look(method, looks)
-        label = plain(method) if method else ("closure, table fitted to it" if fitted else "closure")
+        label = short(method) if method else ("closure, table fitted to it" if fitted else "closure")
         face = "white" if fitted else look.colour
         handles.append(
             Line2D(

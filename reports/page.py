@@ -14,7 +14,7 @@ from latency_tables.files import write_atomically
 from reports import charts, summary, units
 from reports.details import Details, details
 from reports.results import UNPRUNED, Point, Run, read_run
-from reports.scenes import Scene, scenes
+from reports.scenes import Placed, Scene, scenes
 from reports.style import Look, looks
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ class _View:
     """A scene with everything that the template shows of it; `plots` go to plotly as they are."""
 
     scene: Scene
+    rows: list[Placed]
     budgets: list[summary.BudgetSummary]
     unpruned: Any
     volumes: list[summary.Volume]
@@ -77,12 +78,11 @@ def write_report(runs: Sequence[Path], out: Path) -> ReportFiles:
     groups = scenes(found)
     table = looks(placed.point.method for scene in groups for placed in scene.points)
     page = out / HTML
-    write_atomically(page, render_page(found).encode())
-    images = []
-    for name, figure in _figures(groups, table):
-        path = out / f"{name}.png"
-        write_atomically(path, _png(figure))
-        images.append(path)
+    # All is made before anything is written, so that a failure leaves the last report whole.
+    text = render_page(found).encode()
+    images = {out / f"{name}.png": _png(figure) for name, figure in _figures(groups, table)}
+    for path, content in {page: text, **images}.items():
+        write_atomically(path, content)
     return ReportFiles(page, tuple(images))
 
 
@@ -138,6 +138,7 @@ def _view(scene: Scene, table: Mapping[str, Look]) -> _View:
     pareto = charts.pareto_chart(scene)
     predictions = charts.prediction_chart(scene)
     stages = charts.stages_chart(scene)
+    outcomes = summary.budgets(scene)
     drawn: dict[str, Any] = {}
     if pareto.marks:
         drawn["pareto"] = plots.pareto_plot(pareto, table)
@@ -147,7 +148,8 @@ def _view(scene: Scene, table: Mapping[str, Look]) -> _View:
         drawn["stages"] = plots.stages_plot(stages)
     return _View(
         scene=scene,
-        budgets=summary.budgets(scene),
+        rows=_rows(scene.done, [outcome.budget for outcome in outcomes]),
+        budgets=outcomes,
         unpruned=summary.unpruned(scene),
         volumes=summary.volumes(scene),
         controls=summary.controls(scene),
@@ -157,6 +159,16 @@ def _view(scene: Scene, table: Mapping[str, Look]) -> _View:
         bars=charts.part_bars(scene),
         plots=drawn,
     )
+
+
+def _rows(points: Sequence[Placed], order: Sequence[str]) -> list[Placed]:
+    """The unpruned network, then budget by budget, method by method, seed by seed."""
+
+    def place(placed: Placed) -> tuple[int, str, int]:
+        point = placed.point
+        return -1 if point.method == UNPRUNED else order.index(point.budget), point.method, point.seed
+
+    return sorted(points, key=place)
 
 
 def _first(views: Sequence[_View]) -> int | None:
