@@ -142,8 +142,8 @@ class OnnxRuntime(Runtime):
             session = onnxruntime.InferenceSession(model, chosen, providers=[provider])
         except states.NotImplemented as error:
             raise UnsupportedOperatorError(_operator_of(str(error)), "ONNX Runtime", str(error)) from error
-        except ValueError as error:
-            raise LatheError(f"ONNX Runtime refuses the provider {provider}: {error}") from error
+        except (states.Fail, states.InvalidGraph, states.InvalidArgument, states.RuntimeException) as error:
+            raise LatheError(f"ONNX Runtime refuses the network: {error}") from error
         used = session.get_providers()
         # It falls back to the CPU without a word when the provider's libraries or device do not work.
         if not used or used[0] != provider:

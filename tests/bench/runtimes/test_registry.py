@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from hand_graphs import conv_relu
+
+import bench.runtimes.onnxruntime as adapter
+from bench.host import cpu_device
+from bench.runtimes import get_runtime, make_setting
+from bench.runtimes.base import Availability, UnsupportedOperatorError
+from bench.runtimes.eager import Eager
+from bench.runtimes.onnxruntime import OnnxRuntime
+from latency_tables.errors import LatheError, UserError
+from latency_tables.graph import Graph, Operator, TensorType, Value
+from latency_tables.setting import Setting
+
+
+def test_a_setting_tells_all_that_was_chosen() -> None:
+    setting = make_setting("onnxruntime", batch=4)
+    assert setting.device == cpu_device()
+    assert (setting.runtime, setting.precision, setting.batch, setting.threads) == (
+        "onnxruntime",
+        "fp32",
+        4,
+        1,
+    )
+    assert dict(setting.versions) == {
+        "onnxruntime": pytest.importorskip("onnxruntime").__version__,
+        "torch": torch.__version__,
+    }
+    assert dict(setting.options) == {
+        "batch_norm": "folded",
+        "cache": "warm",
+        "env.MALLOC_MMAP_THRESHOLD_": "1073741824",
+        "env.MALLOC_TRIM_THRESHOLD_": "4294967296",
+        "provider": "CPUExecutionProvider",
+        "spinning": "stopped between runs",
+    }
+    assert Setting.from_json(setting.to_json()) == setting
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"runtime": "onxruntime"}, "unknown runtime 'onxruntime'. Did you mean 'onnxruntime'"),
+        ({"runtime": "eager", "device_kind": "tpu"}, "unknown kind of device for eager 'tpu'.*cpu, cuda"),
+        ({"runtime": "eager", "precision": "fp4"}, "unknown precision for eager 'fp4'"),
+        ({"runtime": "eager", "threads": 0}, "threads must be from 1 to"),
+        ({"runtime": "eager", "threads": 100_000}, "threads must be from 1 to"),
+        ({"runtime": "eager", "batch": 0}, "batch must be at least 1"),
+    ],
+)
+def test_what_cannot_be_is_refused(arguments: dict[str, Any], says: str) -> None:
+    with pytest.raises(UserError, match=says):
+        make_setting(**arguments)
+
+
+def test_a_runtime_that_is_not_usable_is_refused_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        Eager, "availability", classmethod(lambda cls, kind: Availability(False, "no luck", "Hope."))
+    )
+    with pytest.raises(UserError, match=r"eager \(cuda\) is not usable: no luck\. Hope\."):
+        make_setting("eager", device_kind="cuda")
+    with pytest.raises(UserError, match="no luck"):
+        Eager(Setting(cpu_device(), "eager", (), "fp32", 1, 1))
+
+
+def test_eager_on_cuda_tells_why_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.version, "cuda", None)
+    assert "without CUDA" in Eager.availability("cuda").reason
+    monkeypatch.setattr(torch.version, "cuda", "12.8")
+    assert "sees no device" in Eager.availability("cuda").reason
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert Eager.availability("cuda") == Availability(True)
+
+
+def test_a_missing_package_tells_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(adapter.importlib.util, "find_spec", lambda name: None)
+    found = OnnxRuntime.availability("cpu")
+    assert not found.usable
+    assert "pip install lathe[cpu]" in found.remedy
+
+
+class TestProviders:
+    @pytest.fixture(autouse=True)
+    def _onnxruntime(self) -> None:
+        self.onnxruntime = pytest.importorskip("onnxruntime")
+
+    def test_a_provider_that_this_build_lacks(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(self.onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
+        assert "has no CUDAExecutionProvider" in OnnxRuntime.availability("cuda").reason
+
+    def test_a_silent_fall_back_to_the_cpu_is_an_error(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        class FallenBack:
+            def __init__(self, model: object, options: object, providers: list[str]) -> None:
+                assert providers == ["CUDAExecutionProvider"]
+
+            def get_providers(self) -> list[str]:
+                return ["CPUExecutionProvider"]
+
+        monkeypatch.setattr(self.onnxruntime, "InferenceSession", FallenBack)
+        options = (("provider", "CUDAExecutionProvider"),)
+        runtime = OnnxRuntime(Setting(cpu_device(), "onnxruntime", (), "fp32", 1, 1, options=options))
+        with pytest.raises(LatheError, match="asked for CUDAExecutionProvider but took CPUExecutionProvider"):
+            runtime.load(conv_relu())
+
+    def test_an_unknown_provider_is_refused(self) -> None:
+        options = (("provider", "NoSuchExecutionProvider"),)
+        runtime = OnnxRuntime(Setting(cpu_device(), "onnxruntime", (), "fp32", 1, 1, options=options))
+        with (
+            pytest.warns(UserWarning),
+            pytest.raises(LatheError, match="for NoSuchExecutionProvider but took CPU"),
+        ):
+            runtime.load(conv_relu())
+
+    def test_an_operator_without_implementation_is_named(self) -> None:
+        doubles = TensorType("float64", (2, 4))
+        graph = Graph(
+            (doubles,), (), (Operator("aten.elu.default", (("self", Value(0)),), (doubles,)),), (1,)
+        )
+        runtime = OnnxRuntime(Setting(cpu_device(), "onnxruntime", (), "fp32", 1, 1))
+        with pytest.raises(UnsupportedOperatorError) as caught:
+            runtime.load(graph)
+        assert caught.value.operator == "Elu"
+
+    def test_an_invalid_graph_is_refused(self) -> None:
+        integers = TensorType("int32", (2, 4))
+        graph = Graph(
+            (integers,), (), (Operator("aten.atan.default", (("self", Value(0)),), (integers,)),), (1,)
+        )
+        runtime = OnnxRuntime(Setting(cpu_device(), "onnxruntime", (), "fp32", 1, 1))
+        with pytest.raises(LatheError, match="refuses the network"):
+            runtime.load(graph)
+
+    def test_session_options(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        seen: list[Any] = []
+        real = self.onnxruntime.InferenceSession
+
+        def spy(model: object, options: Any, providers: list[str]) -> Any:
+            seen.append(options)
+            return real(model, options, providers=providers)
+
+        monkeypatch.setattr(self.onnxruntime, "InferenceSession", spy)
+        OnnxRuntime(Setting(cpu_device(), "onnxruntime", (), "fp32", 1, 2)).load(conv_relu()).close()
+        [options] = seen
+        assert (options.intra_op_num_threads, options.inter_op_num_threads) == (2, 1)
+        assert options.execution_mode == self.onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+        assert options.get_session_config_entry("session.force_spinning_stop") == "1"
+
+
+def test_classes_are_found_by_name() -> None:
+    assert get_runtime("eager") is Eager
+    assert get_runtime("onnxruntime") is OnnxRuntime
+    assert {get_runtime(name).name for name in ("eager", "onnxruntime")} == {"eager", "onnxruntime"}
+
+
+def test_layouts_other_than_nchw_are_refused() -> None:
+    with pytest.raises(UserError, match="layout"):
+        OnnxRuntime(Setting(cpu_device(), "onnxruntime", (), "fp32", 1, 1, layout="nhwc"))
