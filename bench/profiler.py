@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from bench.session import MeasurementFailed, Session
+from bench.session import Handle, MeasurementFailed, Session
 from bench.timing import Rule
+from latency_tables.measurement import Measurement
 from latency_tables.store import Store
 from latency_tables.table import Failure, LatencyTable, NetworkMeasurement
 from pruning.outline import Outline
@@ -79,11 +80,12 @@ def profile(
     for part in todo:
         if progress is not None:
             progress(done, total, f"timing {part.grain.value} {part.kind}")
+        cell: Measurement | Failure
         try:
-            cell: Failure | object = session.measure(part.graph, rule=PART_RULE)
+            cell = session.measure(part.graph, rule=PART_RULE)
         except MeasurementFailed as error:
             cell = Failure(str(error), _now())
-        store.put(session.setting, part, cell)  # type: ignore[arg-type]
+        store.put(session.setting, part, cell)
         done += 1
     for removed, role in networks:
         if progress is not None:
@@ -133,16 +135,31 @@ def time_network(outline: Outline, session: Session, removed: Sequence[str], rol
     Raises:
         MeasurementFailed: the runtime failed.
     """
-    unpruned = session.load(outline.skeleton.graph, outline.weights)
     graph, weights = outline.without(removed)
+    unpruned = session.load(outline.skeleton.graph, outline.weights)
     pruned = session.load(graph, weights)
-    try:
-        (reference, measured), (comparison,) = session.interleave([unpruned, pruned], NETWORK_RULE)
-    finally:
-        session.unload(unpruned)
-        session.unload(pruned)
+    network = compare(session, unpruned, pruned, outline.skeleton.digest, removed, role)
+    session.unload(unpruned)
+    session.unload(pruned)
+    return network
+
+
+def compare(
+    session: Session, unpruned: Handle, pruned: Handle, digest: str, removed: Sequence[str], role: str
+) -> NetworkMeasurement:
+    """Times a loaded network in turns with the unpruned one.
+
+    Args:
+        session: where both are loaded.
+        unpruned: the reference.
+        pruned: the other.
+        digest: of the unpruned network's skeleton.
+        removed: what the other one lacks.
+        role: kept with the measurement.
+    """
+    (reference, measured), (comparison,) = session.interleave([unpruned, pruned], NETWORK_RULE)
     return NetworkMeasurement(
-        skeleton=outline.skeleton.digest,
+        skeleton=digest,
         removed=tuple(sorted(removed)),
         latency_s=measured.latency_s,
         unpruned_s=reference.latency_s,

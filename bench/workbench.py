@@ -173,6 +173,6 @@ class GalleryPart:
         return logits
 
 
-def command(verb: str, *parts: list[str]) -> str:
+def command_line(verb: str, *parts: list[str]) -> str:
     """The command line that does something again."""
     return shlex.join(["lathe", verb, *(word for part in parts for word in part)])

@@ -1,0 +1,361 @@
+"""The command line, thin: it reads words, calls the API and prints."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import shlex
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from bench.ours import require_own_packages
+from bench.terminal import Terminal
+from latency_tables.errors import LatheError, UserError
+
+app = typer.Typer(
+    help="Make a vision network faster on a given machine: measure, prune under a latency budget, heal, report.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+table_app = typer.Typer(help="Look at the latency tables of a workspace.", no_args_is_help=True)
+app.add_typer(table_app, name="table")
+
+NetworkName = Annotated[
+    str,
+    typer.Argument(
+        metavar="NETWORK",
+        help="cifar/resnet{20,32,44,56,110}, cifar/resnet8-mlperf, imagenet/mobilenet_v2, timm/<name>, "
+        "file.py:factory or package.module:factory.",
+    ),
+]
+Weights = Annotated[Path | None, typer.Option(help="Trained weights: .safetensors, .pt or .pth.")]
+Input = Annotated[str | None, typer.Option("--input", help="Input of one image, as in 3x224x224.")]
+RuntimeName = Annotated[str, typer.Option("--runtime", help="See `lathe devices`.")]
+DeviceKind = Annotated[str, typer.Option("--device", help="cpu or cuda.")]
+Threads = Annotated[int, typer.Option(help="Threads inside an operator.")]
+Batch = Annotated[int, typer.Option(help="Images in one forward pass when timed.")]
+Precision = Annotated[str, typer.Option(help="Number format, as in fp32.")]
+Workspace = Annotated[Path, typer.Option("--out", help="Folder for tables and runs.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
+ImageSource = Annotated[str, typer.Option("--images", help="digits, folder:PATH, npz:PATH or cifar10:PATH.")]
+ShiftName = Annotated[str | None, typer.Option("--shift", help="Corruption, as in gaussian_noise:3.")]
+Calibration = Annotated[int, typer.Option(help="Unlabelled images to prune and heal on; the rest judge.")]
+DEFAULT_OUT = Path("lathe-out")
+
+
+def main() -> None:
+    """Runs the command line; exit status 2 for a mistake in the request, 1 for a failure, 130 for Ctrl-C."""
+    with _guarded():
+        require_own_packages()
+        app()
+
+
+@contextlib.contextmanager
+def _guarded() -> Iterator[None]:
+    try:
+        yield
+    except UserError as error:
+        _complain(error)
+        sys.exit(2)
+    except LatheError as error:
+        _complain(error)
+        sys.exit(1)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+            raise
+        _complain(error)
+        sys.exit(1)
+
+
+def _complain(error: Exception) -> None:
+    Terminal().console.print(f"lathe: {error}", style="bold red", markup=False)
+
+
+@contextlib.contextmanager
+def _stoppable(what: str) -> Iterator[None]:
+    """Turns Ctrl-C into a sentence: what was measured is stored, and the same command goes on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        Terminal().console.print(f"\nstopped. {what}")
+        raise typer.Exit(130) from None
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, indent=1, allow_nan=False))  # noqa: T201  this is what --json is for
+
+
+@app.command()
+def devices(as_json: AsJson = False) -> None:
+    """What can be measured here, what not and why; is the host quiet?"""
+    from bench import views
+    from bench.devices import survey
+
+    found = survey()
+    if as_json:
+        _print_json(found.to_json())
+    else:
+        views.show_devices(Terminal(), found)
+
+
+@app.command()
+def profile(
+    network: NetworkName,
+    weights: Weights = None,
+    input_shape: Input = None,
+    runtime: RuntimeName = "onnxruntime",
+    device: DeviceKind = "cpu",
+    threads: Threads = 1,
+    batch: Batch = 1,
+    precision: Precision = "fp32",
+    out: Workspace = DEFAULT_OUT,
+    retry_failed: Annotated[bool, typer.Option(help="Try parts again that failed before.")] = False,
+    strict: Annotated[bool, typer.Option(help="Refuse to measure on a host that is not quiet.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Build or extend the latency table of a setting; goes on where it was stopped."""
+    from bench import views
+    from bench.host import look
+    from bench.profiler import profile as run_profile
+    from bench.quiet import remarks
+    from bench.session import Session
+    from bench.tables import open_store
+    from bench.workbench import NetworkChoice, SettingChoice, Subject
+    from bench.workloads import parse_input_shape
+
+    terminal = Terminal(quiet=as_json)
+    setting = SettingChoice(runtime, device, threads, batch, precision).make()
+    for remark in remarks(look(), strict=strict):
+        terminal.say(remark)
+    shape = None if input_shape is None else parse_input_shape(input_shape)
+    subject = Subject(NetworkChoice(network, weights, shape), batch)
+    store = open_store(out)
+    goes_on = "What was measured is stored; the same command goes on from there."
+    with _stoppable(goes_on), Session(setting) as session, terminal.progress("profile") as progress:
+        done = run_profile(subject.outline, session, store, retry_failed=retry_failed, progress=progress)
+    table = store.table(setting)
+    rows = [] if done.failed else views.closure_rows(subject.outline.skeleton, table)
+    if as_json:
+        failed = [{"kind": kind, "reason": reason} for kind, reason in done.failed]
+        result = {"parts": done.parts, "measured": done.measured, "networks": done.networks, "failed": failed}
+        _print_json({"setting": setting.to_json(), **result, "closure": rows})
+    else:
+        views.show_profile(terminal, subject.outline.skeleton, done, table)
+        views.show_closure(terminal, rows)
+
+
+@app.command()
+def predict(
+    network: NetworkName,
+    weights: Weights = None,
+    input_shape: Input = None,
+    runtime: RuntimeName = "onnxruntime",
+    device: DeviceKind = "cpu",
+    threads: Threads = 1,
+    batch: Batch = 1,
+    precision: Precision = "fp32",
+    without: Annotated[str, typer.Option(help="Blocks to take out, separated by commas.")] = "",
+    measure: Annotated[bool, typer.Option("--measure", help="Time it, and show both.")] = False,
+    out: Workspace = DEFAULT_OUT,
+    as_json: AsJson = False,
+) -> None:
+    """Latency from the table, by part, with its interval."""
+    from bench import views
+    from bench.profiler import time_network
+    from bench.session import Session
+    from bench.tables import open_store, require_table
+    from bench.workbench import NetworkChoice, SettingChoice, Subject
+    from bench.workloads import parse_input_shape
+    from latency_tables.prediction import predict as predict_latency
+
+    terminal = Terminal(quiet=as_json)
+    setting = SettingChoice(runtime, device, threads, batch, precision).make()
+    shape = None if input_shape is None else parse_input_shape(input_shape)
+    subject = Subject(NetworkChoice(network, weights, shape), batch)
+    skeleton = subject.outline.skeleton
+    removed = tuple(name.strip() for name in without.split(",") if name.strip())
+    store = open_store(out)
+    prediction = predict_latency(skeleton, require_table(store, setting), removed)
+    measured = None
+    if measure:
+        with _stoppable("Nothing was stored."), Session(setting) as session:
+            seen = time_network(subject.outline, session, removed, "closure")
+        store.put_network(setting, skeleton.name, seen)
+        measured = seen.latency_s
+    if as_json:
+        result = views.prediction_json(skeleton, setting, prediction)
+        if measured is not None:
+            result |= {"measured_s": measured.value, "measured_s_interval": measured.to_json()[1:]}
+        _print_json(result)
+    else:
+        views.show_prediction(terminal, skeleton, setting, prediction, measured)
+
+
+@table_app.command("list")
+def table_list(out: Workspace = DEFAULT_OUT, as_json: AsJson = False) -> None:
+    """Every setting in which something was measured."""
+    from bench.tables import open_store
+
+    store = open_store(out)
+    rows = []
+    for setting in store.settings():
+        table = store.table(setting)
+        names = sorted(set(store.network_names(setting).values()))
+        rows.append((setting, len(table.cells), len(table.networks), names))
+    if as_json:
+        _print_json(
+            [
+                {"setting": s.digest, "label": s.label, "cells": cells, "networks": nets, "names": names}
+                for s, cells, nets, names in rows
+            ]
+        )
+        return
+    lines = [[s.digest, s.label, str(cells), str(nets), ", ".join(names)] for s, cells, nets, names in rows]
+    Terminal().show(f"Tables in {out}", ["id", "setting", "cells", "whole networks", "of"], lines)
+
+
+@table_app.command("show")
+def table_show(
+    setting_id: Annotated[str, typer.Argument(metavar="ID", help="From `lathe table list`.")],
+    out: Workspace = DEFAULT_OUT,
+    as_json: AsJson = False,
+) -> None:
+    """Every cell of one table."""
+    from bench import views
+    from bench.tables import open_store
+    from latency_tables.errors import unknown
+
+    store = open_store(out)
+    settings = {setting.digest: setting for setting in store.settings()}
+    if setting_id not in settings:
+        raise unknown("table", setting_id, settings)
+    table, kinds = store.table(settings[setting_id]), store.kinds(settings[setting_id])
+    if as_json:
+        _print_json(views.table_json(table, kinds))
+    else:
+        views.show_table(Terminal(), table, kinds)
+
+
+@app.command()
+def prune(
+    network: NetworkName,
+    images: ImageSource,
+    budget: Annotated[str, typer.Option(help="Share of the unpruned latency (0.7x) or a time (8ms).")],
+    weights: Weights = None,
+    input_shape: Input = None,
+    shift: ShiftName = None,
+    calibration: Calibration = 500,
+    method: Annotated[str, typer.Option(help="ttmpd, ttmpd-no-latency, random or last.")] = "ttmpd",
+    iterations: Annotated[int, typer.Option(help="Steps of finetuning.")] = 200,
+    rounds: Annotated[int, typer.Option(help="Most turns of choosing and timing.")] = 4,
+    runtime: RuntimeName = "onnxruntime",
+    device: DeviceKind = "cpu",
+    threads: Threads = 1,
+    batch: Batch = 1,
+    precision: Precision = "fp32",
+    seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
+    name: Annotated[str | None, typer.Option(help="Name of the run's folder.")] = None,
+    out: Workspace = DEFAULT_OUT,
+    as_json: AsJson = False,
+) -> None:
+    """One method, one budget: weights, ONNX, plan and measured latency."""
+    from bench import views
+    from bench.sweep import default_name, run_sweep
+    from bench.sweep_config import make_config
+
+    terminal = Terminal(quiet=as_json)
+    fields = {
+        "network": network,
+        "weights": weights,
+        "input": input_shape,
+        "images": images,
+        "shift": shift,
+        "calibration": calibration,
+        "methods": (method,),
+        "budgets": (budget,),
+        "seeds": (seed,),
+        "runtimes": (runtime,),
+        "device": device,
+        "threads": threads,
+        "batch": batch,
+        "precision": precision,
+        "iterations": iterations,
+        "rounds": rounds,
+    }
+    config = make_config(fields, "this pruning")
+    folder = out / "runs" / (name or default_name(config))
+    with _stoppable("The table keeps what was measured; the same command starts this pruning again."):
+        points = run_sweep(
+            config, folder, out, terminal, command=shlex.join(["lathe", *sys.argv[1:]]), again=True
+        )
+    (point,) = points
+    if as_json:
+        _print_json(views.point_json(point) | {"folder": str(folder)})
+    else:
+        views.show_point(terminal, point)
+        terminal.results.print(f"results   {folder}", markup=False)
+    if point.status == "failed" or point.met is False:
+        raise typer.Exit(1)
+
+
+@app.command()
+def sweep(
+    config: Annotated[Path, typer.Argument(help="A TOML file; see the README.")],
+    name: Annotated[str | None, typer.Option(help="Name of the run's folder.")] = None,
+    out: Workspace = DEFAULT_OUT,
+    as_json: AsJson = False,
+) -> None:
+    """Methods × budgets × seeds × runtimes; goes on where it was stopped."""
+    from bench import views
+    from bench.sweep import run_sweep
+    from bench.sweep_config import read_config
+
+    terminal = Terminal(quiet=as_json)
+    folder = out / "runs" / (name or config.stem)
+    with _stoppable("Finished points are stored; the same command goes on from there."):
+        points = run_sweep(
+            read_config(config), folder, out, terminal, command=shlex.join(["lathe", *sys.argv[1:]])
+        )
+    failed = sum(point.status == "failed" for point in points)
+    if as_json:
+        _print_json({"folder": str(folder), "points": [views.point_json(point) for point in points]})
+    else:
+        views.show_points(terminal, points)
+        terminal.results.print(f"results in {folder}; draw them with: lathe report {folder}", markup=False)
+    if failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def report(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders written by prune or sweep.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the report; default: `report` in the first run's folder.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """One HTML page and PNG files from one or several runs."""
+    from reports import write_report
+
+    files = write_report(runs, out or runs[0] / "report")
+    if as_json:
+        _print_json({"html": str(files.html), "images": [str(image) for image in files.images]})
+        return
+    results = Terminal().results
+    for path in (files.html, *files.images):
+        results.print(str(path), markup=False)
+
+
+@app.command()
+def demo(out: Workspace = DEFAULT_OUT) -> None:
+    """All of it on embedded data, in a few minutes."""
+    from bench.demo import run_demo
+
+    with _stoppable("Finished points are stored; the same command goes on from there."):
+        run_demo(out, Terminal())

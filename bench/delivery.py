@@ -1,0 +1,123 @@
+"""The pruned network as the user gets it: weights, ONNX file and plan, checked against PyTorch and timed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import safetensors.torch
+import torch
+from torch import nn
+
+from bench.profiler import compare
+from bench.runtimes import get_runtime, make_setting
+from bench.runtimes.base import random_arrays
+from bench.runtimes.onnx_export import export_onnx
+from bench.runtimes.torch_graph import build_module
+from bench.session import Handle, Session
+from bench.workbench import Subject
+from latency_tables.errors import LatheError
+from latency_tables.files import write_atomically, write_json
+from latency_tables.skeleton import Plan
+from latency_tables.table import NetworkMeasurement
+from pruning.outline import Outline, outline
+
+#: Most that the delivered network's outputs may differ from PyTorch's, relative to the largest of them or to 1.
+TOLERANCE = 1e-4
+
+
+@dataclass(frozen=True)
+class Delivered:
+    """Files of a pruned network and what its delivered form costs.
+
+    Attributes:
+        files: by what they are: "weights", "onnx", "plan".
+        measured: the delivered network timed beside the unpruned one.
+        difference: largest difference of its outputs from PyTorch's, relative to the largest output or to 1.
+    """
+
+    files: dict[str, Path]
+    measured: NetworkMeasurement
+    difference: float
+
+
+def deliver(
+    subject: Subject, pruned: nn.Module, plan: Plan, session: Session, images: torch.Tensor, folder: Path
+) -> Delivered:
+    """Writes a pruned network down, checks it and times it.
+
+    In a runtime that loads an ONNX file the file that is timed is the one delivered; other runtimes time the same
+    graph, and the ONNX file stands beside it.
+
+    Args:
+        subject: the unpruned network.
+        pruned: the healed network, in evaluation mode.
+        plan: what was taken out.
+        session: where to time.
+        images: preprocessed, at least one batch of them.
+        folder: where the files go.
+
+    Returns:
+        Files, latency and the largest difference seen.
+
+    Raises:
+        LatheError: surgery on the module and on the graph disagree, or the runtime's outputs differ from PyTorch's.
+        MeasurementFailed: the runtime failed.
+    """
+    skeleton = subject.outline.skeleton
+    small = outline(plan.network, pruned, subject.network.input_shape, session.setting.batch)
+    if small.skeleton.graph != skeleton.without(plan.removed)[0]:
+        raise LatheError(
+            f"{plan.network} less {list(plan.removed)} computes something else as a module than as a graph; its "
+            "blocks share state that lathe does not see. Please report the network."
+        )
+    files = {
+        "weights": folder / "weights.safetensors",
+        "onnx": folder / "network.onnx",
+        "plan": folder / "plan.json",
+    }
+    state = {name: tensor.contiguous() for name, tensor in pruned.state_dict().items()}
+    write_atomically(files["weights"], safetensors.torch.save(state))
+    write_json(files["plan"], plan.to_json())
+    loaded = session.load(small.skeleton.graph, small.weights, artefact=files["onnx"])
+    difference = _difference(pruned, small, session, loaded, images)
+    if not files["onnx"].exists():
+        difference = max(difference, _write_onnx(pruned, small, images, files["onnx"]))
+    if difference > TOLERANCE:
+        raise LatheError(
+            f"the delivered network's outputs differ from PyTorch's by {difference:.1e} of the largest one, more "
+            f"than {TOLERANCE:.0e}; {folder} is not to be used. Please report the network."
+        )
+    unpruned = session.load(skeleton.graph, subject.outline.weights)
+    network = compare(session, unpruned, loaded, skeleton.digest, plan.removed, "fit")
+    session.unload(unpruned)
+    session.unload(loaded)
+    return Delivered(files, network, difference)
+
+
+def _write_onnx(pruned: nn.Module, small: Outline, images: torch.Tensor, path: Path) -> float:
+    """Exports the file beside a runtime that loads none, and runs it in ONNX Runtime where that is usable.
+
+    Returns:
+        The largest difference of outputs, 0 where ONNX Runtime is not there to tell.
+    """
+    if not get_runtime("onnxruntime").availability("cpu").usable:
+        example = tuple(torch.from_numpy(array) for array in random_arrays(small.skeleton.graph.inputs))
+        export_onnx(build_module(small.skeleton.graph, small.weights), example, path=path)
+        return 0.0
+    setting = make_setting("onnxruntime", batch=small.skeleton.graph.inputs[0].shape[0])
+    with Session(setting) as session:
+        handle = session.load(small.skeleton.graph, small.weights, artefact=path)
+        return _difference(pruned, small, session, handle, images)
+
+
+def _difference(
+    pruned: nn.Module, small: Outline, session: Session, handle: Handle, images: torch.Tensor
+) -> float:
+    batch = small.skeleton.graph.inputs[0].shape[0]
+    sample = images[torch.arange(batch) % len(images)]
+    with torch.inference_mode():
+        expected = pruned(sample).numpy()
+    (got,) = session.infer(handle, [sample.numpy()])
+    return float(np.abs(got - expected).max() / max(1.0, float(np.abs(expected).max())))

@@ -1,0 +1,140 @@
+"""The machine has its say: choose, build, time; where the budget is missed, correct the fit and choose again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
+
+from bench.budget import Budget
+from latency_tables.context import Coefficients, coefficients
+from latency_tables.estimate import Estimate
+from latency_tables.skeleton import Skeleton
+from latency_tables.table import LatencyTable, NetworkMeasurement
+from pruning.search import Selection
+from reports.results import Round
+
+#: Chooses blocks to remove, given a latency model and the latency in seconds that it must predict at most.
+Chooser = Callable[[Coefficients, float], Selection]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A turn of the loop.
+
+    Attributes:
+        selection: what goes.
+        fit: the coefficients it was chosen with.
+        met: whether the network was timed within the budget.
+    """
+
+    selection: Selection
+    fit: Coefficients
+    met: bool
+
+
+class HardwareLoop:
+    """Chooses and times until the measured latency meets the budget.
+
+    After a miss the search goes on with the line led through the upper end of what was measured, against which
+    the budget is held, so that the same choice no longer looks good enough; a budget as a time is then taken
+    relative to the unpruned network as it is now.
+
+    Args:
+        skeleton: of the unpruned network.
+        table: gives the table of the setting, with everything measured so far.
+        budget: what is allowed.
+        choose: the search.
+        measure: builds and times the network less some blocks, and stores what it saw.
+        rounds: most turns, at least 1.
+        say: told of each turn in words.
+    """
+
+    def __init__(
+        self,
+        skeleton: Skeleton,
+        table: Callable[[], LatencyTable],
+        budget: Budget,
+        *,
+        choose: Chooser,
+        measure: Callable[[Collection[str]], NetworkMeasurement],
+        rounds: int,
+        say: Callable[[str], None],
+    ) -> None:
+        self._skeleton = skeleton
+        self._table = table
+        self._budget = budget
+        self._choose = choose
+        self._measure = measure
+        self._left = rounds
+        self._say = say
+        self._through: NetworkMeasurement | None = None
+        self.rounds: tuple[Round, ...] = ()
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether no turn is left."""
+        return self._left <= 0
+
+    def search(self) -> Choice:
+        """Takes turns until one meets the budget, or none is left.
+
+        Returns:
+            The last turn.
+
+        Raises:
+            UserError: the budget is out of reach even with all blocks removed.
+            MeasurementFailed: the runtime failed.
+        """
+        while True:
+            self._left -= 1
+            fit = coefficients(self._skeleton, self._table(), self._through)
+            now_s = fit.unpruned_s.value if self._through is None else self._through.unpruned_s.value
+            selection = self._choose(fit, self._budget.seconds(now_s) * fit.unpruned_s.value / now_s)
+            met = self.saw("chosen", fit, selection, self._measure(selection.removed))
+            if met or self.exhausted:
+                return Choice(selection, fit, met)
+
+    def saw(self, what: str, fit: Coefficients, selection: Selection, measured: NetworkMeasurement) -> bool:
+        """Takes in a measurement.
+
+        Args:
+            what: which form of the network was timed, for the words.
+            fit: the coefficients the network was chosen with.
+            selection: what it lacks.
+            measured: its measurement.
+
+        Returns:
+            Whether it meets the budget at 95 % confidence.
+        """
+        met = is_met(self._budget, measured)
+        predicted = at_the_speed_of(measured, fit, selection.removed)
+        self.rounds += (Round(selection.removed, predicted, measured.latency_s, met),)
+        if measured.removed:
+            self._through = _at_its_worst(measured)
+        foreseen = predicted.value / measured.unpruned_s.value
+        self._say(
+            f"{what}: {len(selection.removed)} blocks out, predicted {foreseen:.3f} of the unpruned latency, measured "
+            f"{measured.ratio.value:.3f} ({measured.ratio.low:.3f} to {measured.ratio.high:.3f}), budget {self._budget.text} {'met' if met else 'missed'}"
+        )
+        return met
+
+
+def is_met(budget: Budget, network: NetworkMeasurement) -> bool:
+    """Whether a measured network meets a budget at 95 % confidence.
+
+    A budget as a share is held against the ratio to the unpruned network timed in the same pass, so that a machine
+    that is slower today than yesterday changes nothing; a budget as a time against the latency itself.
+    """
+    if budget.ratio is not None:
+        return network.ratio.high <= budget.ratio
+    return network.latency_s.high <= budget.seconds(network.unpruned_s.value)
+
+
+def at_the_speed_of(measured: NetworkMeasurement, fit: Coefficients, removed: Collection[str]) -> Estimate:
+    """A prediction for the speed that the machine had in the pass that it is compared with."""
+    return fit.interval(removed).scaled(measured.unpruned_s.value / fit.unpruned_s.value)
+
+
+def _at_its_worst(network: NetworkMeasurement) -> NetworkMeasurement:
+    high = network.ratio.high
+    return replace(network, ratio=Estimate(high, high, high))

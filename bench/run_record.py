@@ -1,0 +1,93 @@
+"""What all points of a run share, as its record says it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import UTC, datetime
+
+from bench.host import Severity, cpu_device, look
+from bench.sweep_config import SweepConfig
+from latency_tables.context import coefficients
+from latency_tables.setting import Setting
+from latency_tables.skeleton import Skeleton
+from latency_tables.store import Store
+from reports.results import Closure, Run
+
+_PACKAGES = ("lathe", "torch", "numpy", "onnx", "onnxruntime", "onnxruntime-gpu", "timm")
+
+
+def make_record(
+    config: SweepConfig,
+    settings: Mapping[str, Setting],
+    skeleton: Skeleton,
+    store: Store,
+    *,
+    name: str,
+    command: str,
+) -> Run:
+    """The run's record, with the closure of every setting profiled so far.
+
+    Args:
+        config: what is run.
+        settings: by runtime.
+        skeleton: of the unpruned network.
+        store: holds the tables.
+        name: of the run.
+        command: the command line that makes the run again.
+    """
+    state = look()
+    warnings = [f"{f.name}: {f.value}. {f.remedy}" for f in state.findings if f.severity is Severity.WARNING]
+    closure = [row for setting in settings.values() for row in _closure(skeleton, setting, store)]
+    return Run(
+        name=name,
+        network=config.network,
+        images=images_text(config),
+        shift=config.shift,
+        settings={s.digest: {**s.to_json(), "label": s.label} for s in settings.values()},
+        host={"device": asdict(cpu_device()), **state.to_json(), "warnings": warnings},
+        versions=_versions(),
+        command=command,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        closure=tuple(closure),
+    )
+
+
+def images_text(config: SweepConfig) -> str:
+    """The images in words: where from, how many of them to calibrate on."""
+    return f"{config.images}, {config.calibration} to calibrate"
+
+
+def _closure(skeleton: Skeleton, setting: Setting, store: Store) -> list[Closure]:
+    """Every whole network timed so far against what the table now says of it.
+
+    Both are given for the same unpruned latency, since passes minutes apart are made at different speeds.
+    """
+    table = store.table(setting)
+    if not table.measured_networks(skeleton, "fit"):
+        return []
+    fit = coefficients(skeleton, table)
+    return [
+        Closure(
+            setting=setting.digest,
+            name=f"{skeleton.name} less {', '.join(network.removed)}",
+            predicted_s=fit.interval(network.removed),
+            measured_s=network.ratio.scaled(fit.unpruned_s.value),
+            fitted=role == "fit",
+        )
+        for role in ("fit", "closure")
+        for network in table.measured_networks(skeleton, role)
+        if network.removed
+    ]
+
+
+def _versions() -> dict[str, str]:
+    versions = {"python": platform.python_version(), "system": platform.platform()}
+    for package in _PACKAGES:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return versions

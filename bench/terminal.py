@@ -1,0 +1,84 @@
+"""What a person sees: progress with an estimate, tables, numbers in human units. Nothing here computes."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from latency_tables.estimate import Estimate
+from pruning.search import Progress as Report
+
+_UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"))
+
+
+def time_text(estimate: Estimate | float) -> str:
+    """Seconds in a fitting unit, as in "1.27 ms (1.25 to 1.30)"."""
+    value = estimate.value if isinstance(estimate, Estimate) else estimate
+    scale, unit = next((entry for entry in _UNITS if abs(value) >= entry[0]), _UNITS[-1])
+    if isinstance(estimate, float):
+        return f"{value / scale:.3g} {unit}"
+    low, high = estimate.low / scale, estimate.high / scale
+    return f"{value / scale:.3g} {unit} ({low:.3g} to {high:.3g})"
+
+
+def percent_text(estimate: Estimate | None) -> str:
+    """A fraction as in "66.2 % (64.1 to 68.2)"; "unknown" for None."""
+    if estimate is None:
+        return "unknown"
+    return f"{estimate.value:.1%} ({100 * estimate.low:.1f} to {100 * estimate.high:.1f})".replace("%", " %")
+
+
+class Terminal:
+    """Writes for people on standard error, so that standard output carries results only.
+
+    Args:
+        quiet: no progress and no remarks; errors are still shown.
+    """
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self.quiet = quiet
+        self.console = Console(file=sys.stderr, highlight=False, soft_wrap=True)
+        self.results = Console(file=sys.stdout, highlight=False, soft_wrap=True)
+
+    def say(self, text: str) -> None:
+        """A remark, on a line of its own."""
+        if not self.quiet:
+            self.console.print(text, markup=False)
+
+    def show(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """A table of results; columns after the first are aligned to the right where they hold numbers."""
+        table = Table(title=title, title_justify="left", show_edge=False, box=None, pad_edge=False)
+        for index, column in enumerate(columns):
+            numeric = index > 0 and all(row[index][:1].isdigit() or row[index][:1] in "-+" for row in rows)
+            table.add_column(column, justify="right" if numeric else "left", overflow="fold")
+        for row in rows:
+            table.add_row(*(cell.replace("[", "\\[") for cell in row))
+        self.results.print(table)
+
+    @contextmanager
+    def progress(self, title: str) -> Iterator[Report]:
+        """A progress bar with the time left; yields what to call with (done, total, what is being done)."""
+        if self.quiet:
+            yield lambda _done, _total, _what: None
+            return
+        bar = Progress(
+            TextColumn("{task.fields[title]}"),
+            BarColumn(bar_width=24),
+            TaskProgressColumn(),
+            TimeRemainingColumn(compact=True),
+            TextColumn("{task.description}", markup=False),
+            console=self.console,
+            transient=True,
+        )
+        with bar:
+            task = bar.add_task("", total=None, title=title)
+
+            def report(done: int, total: int, what: str) -> None:
+                bar.update(task, completed=done, total=total, description=what)
+
+            yield report

@@ -1,0 +1,253 @@
+"""Records → what the commands print: tables for people, plain values for ``--json``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from bench.devices import Survey
+from bench.profiler import Profiled
+from bench.terminal import Terminal, percent_text, time_text
+from latency_tables.estimate import Estimate
+from latency_tables.prediction import Prediction
+from latency_tables.setting import Setting
+from latency_tables.skeleton import Skeleton
+from latency_tables.table import Failure, LatencyTable
+from reports.results import Point
+
+
+def show_devices(terminal: Terminal, survey: Survey) -> None:
+    """The machine, the runtimes, and whether it is quiet enough."""
+    device = survey.device
+    memory = f"{device.memory_bytes / 2**30:.0f} GiB"
+    terminal.results.print(f"{device.name}: {device.cores} cores, {memory}, {' '.join(device.features)}")
+    rows = [
+        [record.name, "yes" if record.usable else "no", _why(record.reason, record.remedy, record.versions)]
+        for record in survey.runtimes
+    ]
+    terminal.show("\nRuntimes", ["runtime", "usable", ""], rows)
+    if survey.host.findings:
+        rows = [
+            [f.severity.value, f.name, str(f.value), str(f.threshold), f.remedy] for f in survey.host.findings
+        ]
+        columns = ["", "finding", "value", "threshold", "what to do"]
+        terminal.show("\nIs it quiet enough to measure?", columns, rows)
+    else:
+        terminal.results.print("\nThe machine is quiet enough to measure.")
+
+
+def _why(reason: str, remedy: str, versions: Sequence[tuple[str, str]]) -> str:
+    if reason:
+        return f"{reason}. {remedy}"
+    return ", ".join(f"{name} {version}" for name, version in versions)
+
+
+def show_profile(terminal: Terminal, skeleton: Skeleton, profiled: Profiled, table: LatencyTable) -> None:
+    """What was measured, and how far the table is from whole networks."""
+    terminal.results.print(
+        f"{skeleton.name} in {table.setting.label}: {profiled.parts} distinct parts, {profiled.measured} timed "
+        f"now, {len(profiled.failed)} failed; {profiled.networks} whole networks timed now."
+    )
+    for kind, reason in profiled.failed:
+        terminal.results.print(f"  failed: {kind}: {reason}", markup=False)
+
+
+def closure_rows(skeleton: Skeleton, table: LatencyTable) -> list[dict[str, Any]]:
+    """Predicted against measured for every whole network measured, as ratios to the unpruned one."""
+    from latency_tables.context import coefficients
+
+    fit = coefficients(skeleton, table)
+    rows = []
+    for role in ("fit", "closure"):
+        for network in table.measured_networks(skeleton, role):
+            if network.removed:
+                predicted = fit.latency_s(network.removed) / fit.unpruned_s.value
+                rows.append(
+                    {
+                        "removed": list(network.removed),
+                        "fitted": role == "fit",
+                        "predicted_ratio": predicted,
+                        "measured_ratio": network.ratio.value,
+                        "measured_ratio_interval": [network.ratio.low, network.ratio.high],
+                        "error": predicted / network.ratio.value - 1.0,
+                    }
+                )
+    return rows
+
+
+def show_closure(terminal: Terminal, rows: Sequence[dict[str, Any]]) -> None:
+    """The closure table: how far predictions are from networks that were really timed."""
+    if not rows:
+        return
+    lines = [
+        [
+            str(len(row["removed"])),
+            "yes" if row["fitted"] else "no",
+            f"{row['predicted_ratio']:.3f}",
+            f"{row['measured_ratio']:.3f} ({row['measured_ratio_interval'][0]:.3f} to "
+            f"{row['measured_ratio_interval'][1]:.3f})",
+            f"{row['error']:+.1%}",
+        ]
+        for row in rows
+    ]
+    columns = ["blocks out", "fitted on", "predicted / unpruned", "measured / unpruned", "error"]
+    terminal.show("\nClosure: predicted against measured whole networks", columns, lines)
+
+
+def prediction_json(skeleton: Skeleton, setting: Setting, prediction: Prediction) -> dict[str, Any]:
+    """A prediction as plain values."""
+    return {
+        "network": skeleton.name,
+        "setting": setting.digest,
+        "predicted_s": prediction.latency_s.value,
+        "predicted_s_interval": prediction.latency_s.to_json()[1:],
+        "raw_sum_s": prediction.raw_s,
+        "constant_s": prediction.constant_s,
+        "layers": [
+            {
+                "name": share.name,
+                "kind": share.kind,
+                "block": share.block,
+                "alone_s": share.alone_s.value,
+                "alone_s_interval": share.alone_s.to_json()[1:],
+                "context_s": share.context_s,
+                "kept": share.kept,
+            }
+            for share in prediction.shares
+        ],
+    }
+
+
+def show_prediction(
+    terminal: Terminal,
+    skeleton: Skeleton,
+    setting: Setting,
+    prediction: Prediction,
+    measured: Estimate | None,
+) -> None:
+    """The network by part, then the sum."""
+    rows = [
+        [
+            share.name,
+            share.kind,
+            share.block or "",
+            time_text(share.alone_s),
+            time_text(share.context_s),
+            "" if share.kept else "removed",
+        ]
+        for share in prediction.shares
+    ]
+    columns = ["layer", "kind", "block", "alone", "in the network", ""]
+    terminal.show(f"{skeleton.name} in {setting.label}", columns, rows)
+    terminal.results.print(f"predicted {time_text(prediction.latency_s)}")
+    terminal.results.print(f"plain sum of the layers timed alone {time_text(prediction.raw_s)}")
+    if measured is not None:
+        error = prediction.latency_s.value / measured.value - 1.0
+        terminal.results.print(f"measured  {time_text(measured)}; the prediction is off by {error:+.1%}")
+
+
+def show_table(terminal: Terminal, table: LatencyTable, kinds: dict[str, tuple[str, str]]) -> None:
+    """Every cell of a table."""
+    rows = []
+    for key, cell in sorted(table.cells.items(), key=lambda entry: (kinds[entry[0]][1], kinds[entry[0]][0])):
+        kind, grain = kinds[key]
+        if isinstance(cell, Failure):
+            rows.append([kind, grain, f"failed: {cell.reason}", "", "", key])
+        else:
+            samples = str(len(cell.samples_s))
+            rows.append([kind, grain, time_text(cell.latency_s), samples, cell.stop.value, key])
+    terminal.show(table.setting.label, ["kind", "grain", "latency", "samples", "stopped by", "part"], rows)
+
+
+def table_json(table: LatencyTable, kinds: dict[str, tuple[str, str]]) -> dict[str, Any]:
+    """A table as plain values."""
+    cells = []
+    for key, cell in table.cells.items():
+        row: dict[str, Any] = {"key": key, "kind": kinds[key][0], "grain": kinds[key][1]}
+        if isinstance(cell, Failure):
+            row |= {"latency_s": None, "reason": cell.reason}
+        else:
+            latency = cell.latency_s
+            row |= {
+                "latency_s": latency.value,
+                "latency_s_interval": latency.to_json()[1:],
+                "samples": len(cell.samples_s),
+                "stop": cell.stop.value,
+            }
+        cells.append(row)
+    return {"setting": table.setting.to_json(), "cells": cells, "networks": len(table.networks)}
+
+
+def point_json(point: Point) -> dict[str, Any]:
+    """What ``lathe prune --json`` prints: one number and its interval for each quantity."""
+    result: dict[str, Any] = {"id": point.id, "method": point.method, "status": point.status}
+    result |= {"reason": point.reason, "budget": point.budget, "budget_s": point.budget_s, "met": point.met}
+    quantities = {
+        "unpruned_s": point.unpruned_s,
+        "predicted_s": point.predicted_s,
+        "measured_s": point.measured_s,
+        "ratio": point.ratio,
+        "accuracy_before": point.accuracy_before,
+        "accuracy_after": point.accuracy,
+        "agreement": point.agreement,
+        "kl": point.kl,
+    }
+    for name, estimate in quantities.items():
+        result[name] = None if estimate is None else estimate.value
+        result[f"{name}_interval"] = None if estimate is None else estimate.to_json()[1:]
+    result |= {
+        "removed": list(point.removed),
+        "rounds": len(point.rounds),
+        "stages_s": dict(point.stages_s),
+        "controls": {name: estimate.value for name, estimate in point.controls.items()},
+        "artefacts": dict(point.artefacts),
+        "command": point.command,
+    }
+    return result
+
+
+def show_point(terminal: Terminal, point: Point) -> None:
+    """The outcome of one pruning, in a few lines."""
+    out = terminal.results
+    if point.status == "failed":
+        out.print(f"{point.id} failed: {point.reason}", markup=False)
+        return
+    assert point.measured_s is not None  # noqa: S101  the record holds it for every point that is done
+    out.print(f"removed {len(point.removed)} blocks: {', '.join(point.removed) or 'none'}", markup=False)
+    for number, turn in enumerate(point.rounds, start=1):
+        verdict = "met" if turn.met else "missed"
+        out.print(
+            f"round {number}: {len(turn.removed)} blocks out, predicted {time_text(turn.predicted_s)}, measured "
+            f"{time_text(turn.measured_s)}, budget {verdict}"
+        )
+    if point.budget_s is not None:
+        out.print(
+            f"latency   {time_text(point.measured_s)}, budget {time_text(point.budget_s)} ({point.budget})"
+        )
+    if point.ratio is not None and point.unpruned_s is not None:
+        low, high = point.ratio.low, point.ratio.high
+        out.print(
+            f"          {point.ratio.value:.3f} ({low:.3f} to {high:.3f}) of the unpruned network's "
+            f"{time_text(point.unpruned_s.value)}, measured in turns"
+        )
+    out.print(f"accuracy  {percent_text(point.accuracy_before)} before, {percent_text(point.accuracy)} after")
+    for name, estimate in point.controls.items():
+        out.print(f"          {percent_text(estimate)} {name}")
+    out.print(f"agreement {percent_text(point.agreement)} with the unpruned network")
+    stages = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in point.stages_s.items())
+    out.print(f"time      {stages}")
+    out.print(f"again     {point.command}", markup=False)
+
+
+def show_points(terminal: Terminal, points: Sequence[Point]) -> None:
+    """All points of a sweep, one line each."""
+    rows = []
+    for point in points:
+        if point.measured_s is None or point.ratio is None:
+            rows.append([point.id, "failed", point.reason or "", "", ""])
+            continue
+        met = "" if point.met is None else "met" if point.met else "missed"
+        ratio = f"{point.ratio.value:.3f} ({point.ratio.low:.3f} to {point.ratio.high:.3f})"
+        accuracy = percent_text(point.accuracy)
+        rows.append([point.id, time_text(point.measured_s.value), ratio, met, accuracy])
+    terminal.show("", ["point", "measured", "of unpruned", "budget", "accuracy"], rows)
