@@ -1,0 +1,80 @@
+"""The one interface of all criteria: how much does losing these blocks hurt?"""
+
+from __future__ import annotations
+
+import math
+from typing import Protocol
+
+from latency_tables.errors import LatheError
+
+
+class Criterion(Protocol):
+    """Answers how much it hurts to lose a set of blocks.
+
+    A set, and not a block: what blocks cost together is not the sum of what they cost alone.
+
+    Attributes:
+        name: the word for it in records and messages.
+        needs_images: whether hurt is measured on images. Without them the number is an order of preference and
+            says nothing about harm.
+    """
+
+    @property
+    def name(self) -> str:
+        """The word for it in records and messages."""
+        ...
+
+    @property
+    def needs_images(self) -> bool:
+        """Whether hurt is measured on images."""
+        ...
+
+    def hurt(self, removed: frozenset[str]) -> float:
+        """Harm of removing these blocks together, without recovery; 0 for none, higher is worse."""
+        ...
+
+
+class Remembering:
+    """A criterion that asks another one for each set only once, however often a search comes back to it.
+
+    A search that runs again with a corrected latency then costs little: most of its sets were scored before.
+
+    Args:
+        criterion: the criterion that does the work.
+    """
+
+    def __init__(self, criterion: Criterion) -> None:
+        self._criterion = criterion
+        self._known: dict[frozenset[str], float] = {}
+
+    @property
+    def name(self) -> str:
+        """The name of the criterion behind it."""
+        return self._criterion.name
+
+    @property
+    def needs_images(self) -> bool:
+        """Whether the criterion behind it measures on images."""
+        return self._criterion.needs_images
+
+    @property
+    def scored(self) -> int:
+        """How many different sets were scored so far."""
+        return len(self._known)
+
+    def hurt(self, removed: frozenset[str]) -> float:
+        """Harm of removing these blocks together, from memory where it is known.
+
+        Raises:
+            LatheError: the harm is not a finite number; the message names the blocks.
+        """
+        if removed not in self._known:
+            hurt = self._criterion.hurt(removed)
+            if not math.isfinite(hurt):
+                raise LatheError(
+                    f"criterion {self.name!r} gives {hurt} for the network without "
+                    f"{', '.join(sorted(removed)) or 'any block removed'}: its outputs are not finite. Leave this "
+                    "block out of the candidates, or check the preprocessing of the images."
+                )
+            self._known[removed] = hurt
+        return self._known[removed]

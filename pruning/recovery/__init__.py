@@ -1,0 +1,1 @@
+"""Winning accuracy back after something was removed: losses and the loop that makes them small."""

@@ -1,0 +1,79 @@
+"""What a pruned network is pulled towards while it is finetuned; every loss reads stored targets alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from pruning.targets import Targets
+
+
+class Loss(Protocol):
+    """The distance of a pruned network's outputs to stored targets, differentiable.
+
+    Attributes:
+        needs_features: whether the targets must hold features.
+    """
+
+    @property
+    def needs_features(self) -> bool:
+        """Whether the targets must hold features."""
+        ...
+
+    def __call__(self, logits: Tensor, features: Tensor, targets: Targets) -> Tensor:
+        """The loss of one batch.
+
+        Args:
+            logits: the pruned network's, shape (batch, classes).
+            features: what enters its final pooling, shape (batch, ...).
+            targets: of the same images in the same order.
+
+        Returns:
+            A scalar, at least 0; 0 where the outputs equal the targets.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class StoredLogits:
+    """T^2 * KL(softmax(z / T) || softmax(z_S / T)), mean over the batch (Hinton et al., 2015).
+
+    Attributes:
+        temperature: T, positive; the factor T^2 keeps the size of the gradient about the same.
+    """
+
+    temperature: float = 1.0
+
+    @property
+    def needs_features(self) -> bool:
+        """False: logits are enough."""
+        return False
+
+    def __call__(self, logits: Tensor, features: Tensor, targets: Targets) -> Tensor:  # noqa: ARG002
+        """See `Loss`."""
+        wanted = (targets.logits / self.temperature).log_softmax(1)
+        got = (logits / self.temperature).log_softmax(1)
+        return self.temperature**2 * F.kl_div(got, wanted, reduction="batchmean", log_target=True)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFeatures:
+    """Feature mimicking: mean squared difference of the features before pooling.
+
+    After Wang and Wu, "Practical network acceleration with tiny sets" (2022), with stored features in place of a
+    teacher that runs along. The last layer gets no gradient and stays as it is.
+    """
+
+    @property
+    def needs_features(self) -> bool:
+        """True."""
+        return True
+
+    def __call__(self, logits: Tensor, features: Tensor, targets: Targets) -> Tensor:  # noqa: ARG002
+        """See `Loss`."""
+        if targets.features is None:
+            raise ValueError("targets without features cannot be mimicked")
+        return F.mse_loss(features, targets.features)
