@@ -126,7 +126,7 @@ def _read_torch(path: Path) -> Any:
         if refused:
             raise UserError(
                 f"{path} holds a pickled {refused[1]} besides tensors, and reading that would run code "
-                "from the file. Where you trust it, save torch.save(model.state_dict(), path) or a .safetensors file from it."
+                "from the file. Where you trust it, load it yourself and save torch.save(model.state_dict(), path)."
             ) from error
         raise UserError(f"cannot read {path}: it is damaged or was not written by torch.save.") from error
     except (OSError, EOFError, RuntimeError, ValueError, KeyError) as error:

@@ -47,7 +47,7 @@ def imagenet_samples(real_data: Path) -> Images:
     return Images(pixels, labels.astype(np.int64), "imagenet")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def one_thread() -> Iterator[None]:
     before = torch.get_num_threads()
     torch.set_num_threads(1)

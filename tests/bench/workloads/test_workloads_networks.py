@@ -15,6 +15,8 @@ from bench.workloads.cifar import BasicBlock, CifarResNet, ResNet8
 from bench.workloads.mobilenet_v2 import InvertedResidual, MobileNetV2
 from bench.workloads.padding import pad_same
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 @pytest.mark.parametrize(
     ("model", "parameters"),
@@ -50,6 +52,11 @@ def test_shortcut_a_takes_every_second_pixel_and_centres_the_channels() -> None:
     torch.testing.assert_close(shortcut[:, 2:4], x[:, :, ::2, ::2])
     assert not shortcut[:, :2].any()
     assert not shortcut[:, 4:].any()
+
+
+def test_resnet8_normalises_as_keras_does() -> None:
+    norms = [module for module in ResNet8().modules() if isinstance(module, nn.BatchNorm2d)]
+    assert [norm.eps for norm in norms] == [1e-3] * 7
 
 
 def test_an_inverted_residual_adds_its_input() -> None:
