@@ -59,6 +59,8 @@ def test_nobody_met_and_nobody_judged() -> None:
     assert (missed.best, missed.met, missed.judged) == (None, 0, 1)
     (failed,) = budgets(scene(made.failed()))
     assert (failed.best, failed.judged, failed.failed) == (None, 0, 1)
+    (unjudged,) = budgets(scene(made.point(met=None), made.point(id="b", seed=1)))
+    assert (unjudged.met, unjudged.judged) == (1, 1)
     assert budgets(scene(made.unpruned())) == []
 
 
