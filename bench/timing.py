@@ -195,7 +195,7 @@ def interleave(
             block = [clock.elapsed_s(runs[i], inner[i]) / inner[i] for _ in range(rule.block_samples)]
             samples[i] += block
             medians[i].append(median(block))
-        elapsed_s = clock.now_s() - started
+        elapsed_s = (clock.now_s() - started) / len(runs)
         stop = progress.stop(rounds, lambda: max(map(_relative_half_width, ratios())), elapsed_s)
         if stop is not None:
             break

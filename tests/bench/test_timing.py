@@ -287,3 +287,11 @@ def test_wall_clock_counts_seconds() -> None:
     after = clock.now_s()
     assert 0 < elapsed <= after - before < 60
     assert clock.stamp().endswith("+00:00")
+
+
+@pytest.mark.parametrize(("spread", "stop"), [(0.0075, Stop.PRECISION), (0.0125, Stop.TIME)])
+def test_the_target_is_half_the_interval_over_the_median(spread: float, stop: Stop) -> None:
+    clock = FakeClock()
+    run = clock.taking(itertools.cycle([1 - spread, 1 + spread]))
+    found = measure(run, clock, quick(target=0.01, max_samples=10))
+    assert (len(found.samples_s), found.stop) == (10, stop)
