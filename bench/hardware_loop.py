@@ -112,9 +112,10 @@ class HardwareLoop:
         if measured.removed:
             self._through = _at_its_worst(measured)
         foreseen = predicted.value / measured.unpruned_s.value
+        ratio, verdict = measured.ratio, "met" if met else "missed"
         self._say(
-            f"{what}: {len(selection.removed)} blocks out, predicted {foreseen:.3f} of the unpruned latency, measured "
-            f"{measured.ratio.value:.3f} ({measured.ratio.low:.3f} to {measured.ratio.high:.3f}), budget {self._budget.text} {'met' if met else 'missed'}"
+            f"{what}: {len(selection.removed)} blocks out, predicted {foreseen:.3f} of the unpruned latency, "
+            f"measured {ratio.value:.3f} ({ratio.low:.3f} to {ratio.high:.3f}), budget {self._budget.text} {verdict}"
         )
         return met
 
