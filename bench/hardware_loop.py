@@ -115,7 +115,7 @@ class HardwareLoop:
         ratio, verdict = measured.ratio, "met" if met else "missed"
         self._say(
             f"{what}: {len(selection.removed)} blocks out, predicted {foreseen:.3f} of the unpruned latency, "
-            f"measured {ratio.value:.3f} ({ratio.low:.3f} to {ratio.high:.3f}), budget {self._budget.text} {verdict}"
+            f"measured {ratio.value:.3f} ({ratio.low:.3f} to {ratio.high:.3f}), {self._budget.text} {verdict}"
         )
         return met
 
