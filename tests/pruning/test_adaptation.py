@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+from tiny_networks import TinyResNet, images
 from torch import nn
 
 from latency_tables.errors import UserError
 from pruning.adaptation import adapt_statistics, batch_statistics, batches
-from tests.pruning.tiny_networks import TinyResNet, images
 
 
 def norm(mean: float = 4.0, variance: float = 9.0) -> nn.BatchNorm2d:

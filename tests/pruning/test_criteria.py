@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tiny_networks import BLOCKS, Pooled, Scale, TinyResNet, images
 
 from latency_tables.errors import LatheError
 from pruning.criteria.calibration import calibrated_kl
@@ -13,7 +14,6 @@ from pruning.criteria.criterion import Remembering
 from pruning.criteria.damage import DamageCriterion, damage
 from pruning.criteria.order import OrderCriterion, last_first, random_order
 from pruning.targets import Targets, scoring_targets
-from tests.pruning.tiny_networks import BLOCKS, Pooled, Scale, TinyResNet, images
 
 WANTED = torch.tensor([[math.log(3.0), 0.0], [0.0, math.log(3.0)]])  # (3/4, 1/4), (1/4, 3/4)
 

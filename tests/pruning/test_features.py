@@ -5,11 +5,11 @@ from collections.abc import Callable
 import pytest
 import torch
 import torch.nn.functional as F
+from tiny_networks import TinyResNet, images
 from torch import Tensor, nn
 
 from latency_tables.errors import UserError
 from pruning.features import forward_with_features
-from tests.pruning.tiny_networks import TinyResNet, images
 
 
 class Head(nn.Module):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from tiny_networks import BLOCKS, TinyResNet, images
 
 from latency_tables.errors import UserError
 from pruning.adaptation import adapt_statistics
@@ -10,7 +11,6 @@ from pruning.methods import HEALING_LOSS, METHODS, get_method, heal, joint_hurt
 from pruning.recovery.finetune import Schedule
 from pruning.surgery import remove_blocks
 from pruning.targets import pseudo_labels
-from tests.pruning.tiny_networks import BLOCKS, TinyResNet, images
 
 
 class PerBlock:

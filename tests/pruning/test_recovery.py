@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from tiny_networks import Pooled, Scale, TinyResNet, images
 from torch import Tensor, nn
 
 from latency_tables.errors import LatheError, UserError
@@ -12,7 +13,6 @@ from pruning.recovery.finetune import Schedule, finetune
 from pruning.recovery.losses import StoredFeatures, StoredLogits
 from pruning.surgery import remove_blocks
 from pruning.targets import Targets, pseudo_labels
-from tests.pruning.tiny_networks import Pooled, Scale, TinyResNet, images
 
 
 def generator(seed: int = 0) -> torch.Generator:

@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+from tiny_networks import Pooled, Scale, TinyResNet, images
 from torch import nn
 
 from latency_tables.errors import UserError
 from pruning.surgery import bypassed, remove_blocks
-from tests.pruning.tiny_networks import Pooled, Scale, TinyResNet, images
 
 
 def two_scales() -> Pooled:

@@ -2,13 +2,13 @@ from __future__ import annotations
 
 import pytest
 import torch
+from tiny_networks import Pooled, TinyResNet, images
 from torch import nn
 
 from latency_tables.errors import LatheError, UserError
 from pruning.adaptation import batch_statistics
 from pruning.features import forward_with_features
 from pruning.targets import Targets, device_of, pseudo_labels, scoring_targets
-from tests.pruning.tiny_networks import Pooled, TinyResNet, images
 
 
 def test_labels_are_what_the_network_says_in_evaluation_mode() -> None:
