@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import made_up
+import pytest
+
+from bench.budget import parse_budget
+from bench.hardware_loop import HardwareLoop, is_met
+from latency_tables.context import Coefficients
+from latency_tables.estimate import Estimate
+from latency_tables.table import LatencyTable, NetworkMeasurement
+from pruning.search import Selection
+
+SKELETON = made_up.chain([4] * 6)
+PART_S = 1e-3
+
+
+class World:
+    """A machine on which a network is slower than its parts say, by a factor of what is left of it."""
+
+    def __init__(self, factor: float = 1.0, speed: float = 1.0, width: float = 0.0) -> None:
+        self.factor, self.speed, self.width = factor, speed, width
+        self.table = made_up.table(
+            SKELETON, dict.fromkeys((p.key for p in SKELETON.parts), PART_S), [self.at([])]
+        )
+        self.timed: list[tuple[str, ...]] = []
+        self.said: list[str] = []
+
+    def at(self, removed: Collection[str]) -> NetworkMeasurement:
+        whole = 7 * PART_S  # six blocks and the head
+        left = whole - len(removed) * PART_S
+        ratio = left / whole * (self.factor if removed else 1.0)
+        unpruned = whole * self.speed
+        return NetworkMeasurement(
+            SKELETON.digest,
+            tuple(sorted(removed)),
+            Estimate(
+                ratio * unpruned, ratio * unpruned * (1 - self.width), ratio * unpruned * (1 + self.width)
+            ),
+            made_up.exact(unpruned),
+            Estimate(ratio, ratio * (1 - self.width), ratio * (1 + self.width)),
+            "fit",
+            "2026-01-01T00:00:00+00:00",
+        )
+
+    def measure(self, removed: Collection[str]) -> NetworkMeasurement:
+        self.timed.append(tuple(removed))
+        seen = self.at(removed)
+        self.table = LatencyTable(self.table.setting, self.table.cells, (*self.table.networks, seen))
+        return seen
+
+    def loop(self, budget: str, rounds: int = 6) -> HardwareLoop:
+        return HardwareLoop(
+            SKELETON,
+            lambda: self.table,
+            parse_budget(budget),
+            choose=first_that_fits,
+            measure=self.measure,
+            rounds=rounds,
+            say=self.said.append,
+        )
+
+
+def first_that_fits(fit: Coefficients, budget_s: float) -> Selection:
+    for count in range(len(SKELETON.removable) + 1):
+        removed = SKELETON.removable[:count]
+        if fit.latency_s(removed) <= budget_s * (1 + 1e-12):
+            return Selection(removed, fit.latency_s(removed), None, ())
+    raise AssertionError("out of reach")
+
+
+def test_a_true_table_meets_the_budget_at_once() -> None:
+    world = World()
+    choice = world.loop("0.5x").search()
+    assert choice.met
+    assert choice.selection.removed == SKELETON.removable[:4]  # 3/7 is the first share under a half
+    assert len(world.timed) == 1
+
+
+def test_a_miss_is_taken_in_and_more_is_removed_until_the_measurement_meets() -> None:
+    world = World(factor=1.2)
+    loop = world.loop("0.5x")
+    choice = loop.search()
+    assert choice.met
+    assert [turn.met for turn in loop.rounds] == [False] * (len(loop.rounds) - 1) + [True]
+    assert world.at(choice.selection.removed).ratio.high <= 0.5
+    assert len(set(world.timed)) == len(world.timed) > 1  # never the same network twice
+
+
+def test_the_whole_interval_must_lie_under_the_budget() -> None:
+    world = World(width=0.2)
+    assert world.at(SKELETON.removable[:4]).ratio.value < 0.5 < world.at(SKELETON.removable[:4]).ratio.high
+    choice = world.loop("0.5x").search()
+    assert choice.met
+    assert len(choice.selection.removed) == 5
+
+
+def test_rounds_are_bounded_and_a_miss_is_told() -> None:
+    world = World(factor=1.2)
+    loop = world.loop("0.5x", rounds=1)
+    assert not loop.search().met
+    assert loop.exhausted
+    assert "missed" in world.said[-1]
+
+
+def test_a_slower_machine_changes_nothing_for_a_share_and_much_for_a_time() -> None:
+    slow = World(speed=1.0)
+    slow.speed = 2.0  # the table was made at full speed
+    assert len(slow.loop("0.5x").search().selection.removed) == 4
+    slow = World()
+    slow.speed = 2.0
+    choice = slow.loop("7ms").search()
+    assert choice.met
+    assert slow.at(choice.selection.removed).latency_s.high <= 7e-3
+
+
+def test_a_delivered_network_that_misses_sends_the_loop_on() -> None:
+    world = World()
+    loop = world.loop("0.5x")
+    choice = loop.search()
+    world.factor = 1.2
+    assert not loop.saw("delivered", choice.fit, choice.selection, world.measure(choice.selection.removed))
+    again = loop.search()
+    assert len(again.selection.removed) > len(choice.selection.removed)
+
+
+@pytest.mark.parametrize(
+    ("budget", "met"), [("0.43x", True), ("0.42x", False), ("3ms", True), ("2.9ms", False)]
+)
+def test_is_met(budget: str, met: bool) -> None:
+    assert is_met(parse_budget(budget), World().at(SKELETON.removable[:4])) is met
