@@ -129,8 +129,8 @@ def joint_hurt(damage: Damage) -> float:
     Each variable alone has a blind spot that the other sees. Accuracy after healing, CIFAR-10: greedy by plain KL
     divergence takes the last block of a ResNet-20 under noise (45 to 48 % where this takes others and has 53 to
     54 %, two seeds, healed on logits). On a ResNet-56 without twelve blocks, healed on features, this has 67 and
-    68 % under noise and 84 and 79 % under contrast; the calibrated KL alone takes the last block, 62 % under noise
-    and 81 and 79 % under contrast; feature damage alone has 67 and 82 % where it was tried.
+    68 % under noise and 84 and 79 % under contrast; the calibrated KL alone takes the last block, 62 and 60 % under
+    noise and 81 and 79 % under contrast; feature damage alone has 67 and 82 % where it was tried (one seed each).
     """
     return math.sqrt(damage.calibrated_kl * damage.features)
 
