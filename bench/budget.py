@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 
@@ -51,6 +52,6 @@ def parse_budget(text: str) -> Budget:
         if not 0.0 < number < 1.0:
             raise UserError(f"a budget as a share must lie between 0 and 1, both excluded; got {text!r}")
         return Budget(plain, number, None)
-    if number <= 0.0:
-        raise UserError(f"a budget must be more than no time at all; got {text!r}")
+    if not 0.0 < number < math.inf:
+        raise UserError(f"a budget must be a finite time above 0; got {text!r}")
     return Budget(plain, None, number * _UNITS_S[unit])
