@@ -80,9 +80,11 @@ def deliver(
     state = {name: tensor.contiguous() for name, tensor in pruned.state_dict().items()}
     write_atomically(files["weights"], safetensors.torch.save(state))
     write_json(files["plan"], plan.to_json())
-    loaded = session.load(small.skeleton.graph, small.weights, artefact=files["onnx"])
+    loads_file = get_runtime(session.setting.runtime).loads_file
+    artefact = files["onnx"] if loads_file else None
+    loaded = session.load(small.skeleton.graph, small.weights, artefact=artefact)
     difference = _difference(pruned, small, session, loaded, images)
-    if not files["onnx"].exists():
+    if not loads_file:
         difference = max(difference, _write_onnx(pruned, small, images, files["onnx"]))
     if difference > TOLERANCE:
         raise LatheError(

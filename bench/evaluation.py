@@ -40,6 +40,7 @@ def logits_of(
     with torch.inference_mode():
         for start in range(0, len(images), _BATCH):
             batch = preprocess(images.pixels[start : start + _BATCH])
+            batch = batch.contiguous(memory_format=torch.channels_last)
             rows.append(model(batch).float())
             if progress is not None:
                 progress(min(start + _BATCH, len(images)), len(images), f"evaluating {what}")

@@ -214,10 +214,10 @@ def show_point(terminal: Terminal, point: Point) -> None:
         return
     assert point.measured_s is not None  # noqa: S101  the record holds it for every point that is done
     out.print(f"removed {len(point.removed)} blocks: {', '.join(point.removed) or 'none'}", markup=False)
-    for number, turn in enumerate(point.rounds, start=1):
+    for turn in point.rounds:
         verdict = "met" if turn.met else "missed"
         out.print(
-            f"round {number}: {len(turn.removed)} blocks out, predicted {time_text(turn.predicted_s)}, measured "
+            f"timed: {len(turn.removed)} blocks out, predicted {time_text(turn.predicted_s)}, measured "
             f"{time_text(turn.measured_s)}, budget {verdict}"
         )
     if point.budget_s is not None:
@@ -240,14 +240,19 @@ def show_point(terminal: Terminal, point: Point) -> None:
 
 
 def show_points(terminal: Terminal, points: Sequence[Point]) -> None:
-    """All points of a sweep, one line each."""
+    """All points of a sweep, one line each, then why the others failed."""
     rows = []
     for point in points:
+        runtime = point.id.partition("-")[0]
+        words = [runtime, point.budget, point.method, str(point.seed)]
         if point.measured_s is None or point.ratio is None:
-            rows.append([point.id, "failed", point.reason or "", "", ""])
+            rows.append([*words, "failed", "", "", ""])
             continue
-        met = "" if point.met is None else "met" if point.met else "missed"
-        ratio = f"{point.ratio.value:.3f} ({point.ratio.low:.3f} to {point.ratio.high:.3f})"
-        accuracy = percent_text(point.accuracy)
-        rows.append([point.id, time_text(point.measured_s.value), ratio, met, accuracy])
-    terminal.show("", ["point", "measured", "of unpruned", "budget", "accuracy"], rows)
+        accuracy = "unknown" if point.accuracy is None else f"{point.accuracy.value:.1%}".replace("%", " %")
+        met = "" if point.met is None else "yes" if point.met else "no"
+        rows.append([*words, time_text(point.measured_s.value), f"{point.ratio.value:.3f}", met, accuracy])
+    columns = ["runtime", "budget", "method", "seed", "measured", "of unpruned", "met", "accuracy"]
+    terminal.show("", columns, rows)
+    for point in points:
+        if point.status == "failed":
+            terminal.results.print(f"{point.id} failed: {point.reason}", markup=False)

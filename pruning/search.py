@@ -45,7 +45,7 @@ class Selection:
             budget as it is.
         predicted_s: latency predicted for the network without them, at most the budget.
         hurt: of the whole set; None where the criterion is an order and measures nothing.
-        steps: one for each removal.
+        steps: one for each removal, those given back at the end included.
     """
 
     removed: tuple[str, ...]
@@ -74,6 +74,9 @@ def greedy(
     one that costs, the greatest rise times saving first; one that saves nothing goes after all others. Otherwise
     the next block is the one with the least hurt, and latency only says when to stop. Ties go to the candidate
     that stands first.
+
+    The last removal may free more than was needed. So a criterion that measures then gives back, one after the
+    other, the block whose return lowers the hurt most among those whose return the budget allows.
 
     TT-MPD joins approximated accuracy and latency saving in one rule; the form of it here is our reconstruction.
 
@@ -118,12 +121,30 @@ def greedy(
         _, block, hurt, predicted_s = best
         removed |= {block}
         steps.append(Step(block, hurt if criterion.needs_images else None, predicted_s))
+    if criterion.needs_images:
+        removed, hurt = _give_back(removed, hurt, criterion, latency, budget_s)
+        predicted_s = latency.latency_s(removed)
     return Selection(
-        tuple(step.block for step in steps),
+        tuple(step.block for step in steps if step.block in removed),
         predicted_s,
         hurt if criterion.needs_images else None,
         tuple(steps),
     )
+
+
+def _give_back(
+    removed: frozenset[str], hurt: float, criterion: Remembering, latency: LatencyModel, budget_s: float
+) -> tuple[frozenset[str], float]:
+    """Returns blocks as long as the budget allows it and the hurt falls."""
+    while True:
+        smaller = [removed - {block} for block in sorted(removed)]
+        allowed = [fewer for fewer in smaller if latency.latency_s(fewer) <= budget_s]
+        if not allowed:
+            return removed, hurt
+        lowest, best = min(((criterion.hurt(fewer), fewer) for fewer in allowed), key=lambda entry: entry[0])
+        if lowest >= hurt:
+            return removed, hurt
+        removed, hurt = best, lowest
 
 
 def _price(rise: float, saving_s: float) -> tuple[int, float]:

@@ -130,6 +130,8 @@ class Runtime(ABC):
     name: ClassVar[str]
     device_kinds: ClassVar[tuple[str, ...]]
     precisions: ClassVar[tuple[str, ...]] = ("fp32",)
+    #: Whether it loads a file, which `load` then leaves where ``artefact`` says.
+    loads_file: ClassVar[bool] = False
 
     def __init__(self, setting: Setting) -> None:
         if setting.device.kind not in self.device_kinds:

@@ -70,6 +70,7 @@ class OnnxRuntime(Runtime):
     """ONNX Runtime; the setting's option ``provider`` says which execution provider."""
 
     name = "onnxruntime"
+    loads_file = True
     device_kinds = ("cpu", "cuda")
 
     @classmethod

@@ -124,11 +124,14 @@ def test_tables_are_listed_and_shown(lathe: Lathe, workspace: Path) -> None:
     assert table["setting"] in wrong.err
 
 
-@pytest.mark.parametrize("method", ["ttmpd", "random"])
+@pytest.mark.parametrize(
+    ("method", "runtime"),
+    [("ttmpd", "onnxruntime"), ("random", "onnxruntime"), ("ttmpd-no-latency", "eager")],
+)
 def test_prune_meets_its_budget_and_delivers_what_it_timed(
-    lathe: Lathe, job: dict[str, str], workspace: Path, method: str
+    lathe: Lathe, job: dict[str, str], workspace: Path, method: str, runtime: str
 ) -> None:
-    answer = lathe(*prune_words(job, workspace, method=method, shift="contrast:2"), "--json")
+    answer = lathe(*prune_words(job, workspace, method=method, runtime=runtime, shift="contrast:2"), "--json")
     result = json.loads(answer.out)
     assert answer.status == 0
     assert result["met"]

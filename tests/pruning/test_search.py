@@ -47,11 +47,12 @@ def select(hurt: Hurt, latency: Latency, budget_s: float, per_saving: bool = Tru
 
 def test_hurt_is_weighed_by_what_it_saves() -> None:
     """a: 2 for 4 s, 0.5 a second; b: 1 for 1 s; c: 3 for 5 s, 0.6 a second. Then 6 of 10 s are left, 3 s to go:
-    b: 1 a second; c: a saving of 5 counts as 3, 1 a second too; b stands first. Then 2 s to go, c."""
+    b: 1 a second; c: a saving of 5 counts as 3, 1 a second too; b stands first. Then 2 s to go, c. That is 3 s
+    more than was asked for: b, worth 1 s, may return, a and c may not."""
     chosen = select(Hurt({"a": 2.0, "b": 1.0, "c": 3.0}), Latency(10.0, a=4.0, b=1.0, c=5.0), 3.0)
-    assert chosen.removed == ("a", "b", "c")
+    assert chosen.removed == ("a", "c")
     assert chosen.steps == (Step("a", 2.0, 6.0), Step("b", 3.0, 5.0), Step("c", 6.0, 0.0))
-    assert chosen.predicted_s == 0.0 and chosen.hurt == 6.0
+    assert chosen.predicted_s == 1.0 and chosen.hurt == 5.0
 
 
 def test_a_saving_beyond_the_gap_is_worth_nothing() -> None:
@@ -62,8 +63,26 @@ def test_a_saving_beyond_the_gap_is_worth_nothing() -> None:
 def test_without_the_latency_term_hurt_alone_decides_and_latency_only_stops() -> None:
     latency = Latency(10.0, a=4.0, b=1.0, c=5.0)
     chosen = select(Hurt({"a": 2.0, "b": 1.0, "c": 3.0}), latency, 6.0, per_saving=False)
-    assert chosen.removed == ("b", "a")
-    assert chosen.predicted_s == 5.0
+    assert [step.block for step in chosen.steps] == ["b", "a"]
+    assert chosen.removed == ("a",)  # which alone frees enough, so that b returns
+    assert chosen.predicted_s == 6.0
+
+
+def test_only_what_lowers_the_hurt_is_given_back_and_the_worst_first() -> None:
+    """c closes the gap of 5 s by itself. Of a and b, each 1 s, only the return of b helps; that of a would hurt."""
+    hurt = Hurt({"a": 0.1, "b": 0.2, "c": 9.0, "ab": 0.3, "abc": 9.0, "bc": 9.5, "ac": 8.0})
+    chosen = select(hurt, Latency(10.0, a=1.0, b=1.0, c=5.0), 5.0)
+    assert [step.block for step in chosen.steps] == ["a", "b", "c"]
+    assert chosen.removed == ("a", "c")
+    assert chosen.hurt == 8.0
+
+
+def test_orders_give_nothing_back() -> None:
+    latency = Latency(10.0, a=1.0, b=5.0)
+    chosen = greedy(
+        ["a", "b"], Remembering(OrderCriterion("order", ["a", "b"])), latency, 5.0, per_saving=False
+    )
+    assert chosen.removed == ("a", "b")
 
 
 def test_scores_are_taken_anew_after_each_removal() -> None:
