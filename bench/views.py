@@ -251,7 +251,7 @@ def show_points(terminal: Terminal, points: Sequence[Point]) -> None:
         accuracy = "unknown" if point.accuracy is None else f"{point.accuracy.value:.1%}".replace("%", " %")
         met = "" if point.met is None else "yes" if point.met else "no"
         rows.append([*words, time_text(point.measured_s.value), f"{point.ratio.value:.3f}", met, accuracy])
-    columns = ["runtime", "budget", "method", "seed", "measured", "of unpruned", "met", "accuracy"]
+    columns = ["runtime", "budget", "method", "seed", "measured", "share", "met", "accuracy"]
     terminal.show("", columns, rows)
     for point in points:
         if point.status == "failed":
