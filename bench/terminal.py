@@ -62,8 +62,11 @@ class Terminal:
 
     @contextmanager
     def progress(self, title: str) -> Iterator[Report]:
-        """A progress bar with the time left; yields what to call with (done, total, what is being done)."""
-        if self.quiet:
+        """A progress bar with the time left; yields what to call with (done, total, what is being done).
+
+        Nothing is drawn where nobody looks: quiet, or standard error is no terminal.
+        """
+        if self.quiet or not self.console.is_terminal:
             yield lambda _done, _total, _what: None
             return
         bar = Progress(

@@ -2,8 +2,9 @@
 
     python experiments/real_prunings.py --weights DIR --cifar npz:PATH --imagenet folder:PATH [--scale short]
 
-Writes docs/results/real_prunings.md. Scale short: ResNet-56 (CIFAR-10) and MobileNetV2 (ImageNet samples), budget
-0.7x, one seed, about 15 minutes on 2 cores. Scale full: four budgets and three seeds, about 3 hours. Both resume.
+Writes docs/results/real_prunings.md. Scale short: ResNet-56 (CIFAR-10, two budgets) and MobileNetV2 (ImageNet
+samples, one budget), one seed, about 25 minutes on 2 cores. Scale full: more budgets, three seeds, about 12 hours.
+Both resume.
 """
 
 from __future__ import annotations
@@ -16,56 +17,71 @@ from pathlib import Path
 from bench.sweep import run_sweep
 from bench.sweep_config import make_config
 from bench.terminal import Terminal
-from reports.results import Point, Run, read_run
+from reports.results import UNPRUNED, Point, Run, read_run
 from reports.units import duration, latency, percent
 
 RESULT = Path(__file__).parents[1] / "docs" / "results" / "real_prunings.md"
-SCALES = {
-    "short": {"budgets": ["0.7x"], "seeds": [0]},
-    "full": {"budgets": ["0.8x", "0.7x", "0.6x", "0.5x"], "seeds": [0, 1, 2]},
-}
+SCALES = ("short", "full")
+METHODS = ("ttmpd", "ttmpd-no-latency", "random", "last")
 
 
 @dataclass(frozen=True)
 class Case:
-    """One network on its images."""
+    """One network on its images; a step of finetuning MobileNetV2 costs thirty times one of ResNet-56."""
 
     name: str
     network: str
     weights: str
     images: str
     shift: str | None
+    methods: tuple[str, ...]
+    budgets: tuple[str, ...]
+    seeds: tuple[int, ...]
+    iterations: int
 
 
-def cases(weights: Path, cifar: str, imagenet: str) -> list[Case]:
-    """The networks with the files of their weights."""
+def cases(weights: Path, cifar: str, imagenet: str, scale: str) -> list[Case]:
+    """The networks with the files of their weights, and how much of each is run."""
+    full = scale == "full"
+    seeds = (0, 1, 2) if full else (0,)
+    resnet = str(weights / "cifar10_resnet56_akamaster.safetensors")
+    mobilenet = str(weights / "imagenet_mobilenet_v2_1.0_224_dequantised.safetensors")
     return [
         Case(
             "resnet56",
             "cifar/resnet56",
-            str(weights / "cifar10_resnet56_akamaster.safetensors"),
+            resnet,
             cifar,
             "gaussian_noise:3",
+            METHODS,
+            ("0.8x", "0.7x", "0.6x", "0.5x") if full else ("0.7x", "0.5x"),
+            seeds,
+            200,
         ),
         Case(
             "mobilenet_v2",
             "imagenet/mobilenet_v2",
-            str(weights / "imagenet_mobilenet_v2_1.0_224_dequantised.safetensors"),
+            mobilenet,
             imagenet,
             None,
+            METHODS if full else ("ttmpd", "random"),
+            ("0.8x", "0.7x") if full else ("0.7x",),
+            seeds,
+            200 if full else 30,
         ),
     ]
 
 
-def section(run: Run, points: Sequence[Point], weights: Path) -> str:
+def section(case: Case, run: Run, points: Sequence[Point]) -> str:
     """The results of one network as Markdown."""
     (setting,) = run.settings.values()
-    unpruned = next(point for point in points if point.method == "unpruned")
+    iterations = f"{case.iterations} steps of finetuning"
+    unpruned = next(point for point in points if point.method == UNPRUNED)
     shift = f"under {run.shift}" if run.shift else "clean"
     lines = [
         f"## {run.network}",
         "",
-        f"Images: {Path(run.images.partition(',')[0]).name}, {shift}; {run.images.rpartition(',')[2].strip()}, the others judge. "
+        f"Images: {Path(run.images.partition(',')[0]).name}, {shift}; {run.images.rpartition(',')[2].strip()}, the others judge; {iterations}. "
         f"Setting: {setting['label']}.",
         "",
         "| method | budget | seed | blocks out | measured | of unpruned (95 %) | met | accuracy (95 %) | agreement | score | finetune |",
@@ -73,7 +89,7 @@ def section(run: Run, points: Sequence[Point], weights: Path) -> str:
         f"| unpruned | | | 0 | {latency(unpruned.measured_s)} | | | {percent(unpruned.accuracy)} | | | |",
     ]
     for point in points:
-        if point.method == "unpruned":
+        if point.method == UNPRUNED:
             continue
         if point.status == "failed" or point.ratio is None:
             lines.append(
@@ -88,21 +104,14 @@ def section(run: Run, points: Sequence[Point], weights: Path) -> str:
         )
     control = next((point.controls for point in points if point.controls), {})
     lines += ["", *(f"Control, {name}: {percent(value)}." for name, value in control.items())]
-    chosen = next((point for point in points if point.method == "ttmpd" and point.status == "done"), None)
-    if chosen is not None:
-        command = chosen.command.replace(str(weights), "WEIGHTS")
-        for word in command.split():
-            if word.startswith(("npz:/", "folder:/")):
-                command = command.replace(
-                    word, f"{word.partition(':')[0]}:{Path(word.partition(':')[2]).name}"
-                )
-        command = command.partition(" --out ")[0]
-        lines += [
-            "",
-            f"Removed by `ttmpd` at {chosen.budget}: {', '.join(chosen.removed)}.",
-            "",
-            f"    {command}",
-        ]
+    for point in points:
+        if point.method == "ttmpd" and point.status == "done":
+            lines += [
+                "",
+                f"Removed by `ttmpd` at {point.budget}, seed {point.seed}: {', '.join(point.removed)}.",
+                "",
+            ]
+            lines += [f"    {without_paths(point.command)}"]
     held_out = [row for row in run.closure if not row.fitted]
     lines += [
         "",
@@ -119,6 +128,18 @@ def section(run: Run, points: Sequence[Point], weights: Path) -> str:
     return "\n".join(lines) + "\n"
 
 
+def without_paths(command: str) -> str:
+    """A command with the folders of this machine left out."""
+    words = []
+    for word in command.partition(" --out ")[0].split():
+        scheme, colon, path = word.partition(":")
+        named = colon and path.startswith("/")
+        words.append(
+            f"{scheme}:{Path(path).name}" if named else Path(word).name if word.startswith("/") else word
+        )
+    return " ".join(words)
+
+
 def main() -> None:
     """Runs the cases and writes the page."""
     parser = argparse.ArgumentParser(
@@ -131,25 +152,29 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("lathe-out"))
     words = parser.parse_args()
     if words.scale == "full":
-        print("expected: about 3 hours on 2 cores")
+        print("expected: about 12 hours on 2 cores")
     sections: list[str] = []
     run: Run | None = None
-    for case in cases(words.weights, words.cifar, words.imagenet):
+    for case in cases(words.weights, words.cifar, words.imagenet, words.scale):
         fields = {
             "network": case.network,
             "weights": case.weights,
             "images": case.images,
             "shift": case.shift,
-            "methods": ["ttmpd", "ttmpd-no-latency", "random", "last"],
-            **SCALES[words.scale],
+            "methods": case.methods,
+            "budgets": case.budgets,
+            "seeds": case.seeds,
+            "iterations": case.iterations,
         }
         folder = words.out / "runs" / f"real-{words.scale}-{case.name}"
         command = f"python experiments/real_prunings.py --scale {words.scale}"
         run_sweep(make_config(fields, "experiment"), folder, words.out, Terminal(), command=command)
         run, points = read_run(folder)
-        order = {method: index for index, method in enumerate(fields["methods"])}
-        points = sorted(points, key=lambda point: (point.budget, order.get(point.method, -1), point.seed))
-        sections.append(section(run, points, words.weights))
+        order = {method: index for index, method in enumerate(case.methods)}
+        points.sort(
+            key=lambda point: (point.method != UNPRUNED, point.budget, order.get(point.method, 0), point.seed)
+        )
+        sections.append(section(case, run, points))
     assert run is not None  # noqa: S101  there are cases
     versions = ", ".join(f"{name} {version}" for name, version in run.versions.items())
     head = (

@@ -79,7 +79,7 @@ def _facts(point: Point) -> list[Row]:
     facts = [
         ("Accuracy", percent(point.accuracy) if point.accuracy else "unknown, no labels"),
         (
-            "Accuracy before recovery",
+            "Unpruned network, same images",
             percent(point.accuracy_before) if point.accuracy_before and recovered else None,
         ),
         ("Agreement with unpruned", percent(point.agreement) if point.agreement else None),

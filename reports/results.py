@@ -81,7 +81,7 @@ class Point:
         status: "done" or "failed".
         reason: why it failed; None when done.
         accuracy: share of the test images classified rightly, 0 to 1; None without labels.
-        accuracy_before: the same before recovery.
+        accuracy_before: the same of the unpruned network on the same images.
         agreement: share of the test images given the unpruned network's class, 0 to 1.
         kl: mean divergence from the unpruned network's outputs, in nats, at least 0.
         predicted_s: latency by the table.

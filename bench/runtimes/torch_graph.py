@@ -27,8 +27,7 @@ _SHIFTS = frozenset({"bias", "running_mean"})
 def build_module(graph: Graph, weights: Sequence[Array] | None = None, device: str = "cpu") -> fx.GraphModule:
     """Makes a module that computes a graph, in evaluation mode, its weights registered as buffers.
 
-    An operator that would write into an input or a weight is replaced by the one that returns its result:
-    otherwise each timed run would start from what the last one left.
+    Operators that write in place are refused: each timed run would start from what the last one left.
 
     Args:
         graph: what to compute; one positional argument per input.
@@ -49,21 +48,14 @@ def build_module(graph: Graph, weights: Sequence[Array] | None = None, device: s
     made = fx.Graph()
     nodes = [made.placeholder(f"x{index}") for index in range(len(graph.inputs))]
     nodes += [made.get_attr(f"w{index}") for index in range(len(graph.weights))]
-    borrowed = set(range(len(nodes)))
     for applied in graph.operators:
         if applied.name == "getitem":
             (_, source), (_, item) = applied.arguments
             if not isinstance(item, int):
                 raise LatheError(f"getitem takes a list and a number, got {item!r} for the number.")
             nodes.append(made.call_function(operator.getitem, (_resolve(source, nodes), item)))
-            if isinstance(source, Value) and source.index in borrowed:
-                borrowed.add(len(nodes) - 1)
             continue
         target = _find(applied.name)
-        if _touches(applied, target, borrowed, writing=True):
-            target = _returning(applied.name)
-        elif _touches(applied, target, borrowed, writing=False):
-            borrowed.add(len(nodes))
         positional, named = _bind(applied, target, nodes, device)
         nodes.append(made.call_function(target, positional, named))
     made.output(tuple(nodes[value] for value in graph.outputs))
@@ -108,6 +100,8 @@ def _find(name: str) -> Any:
         packet = getattr(getattr(torch.ops, parts[0]), parts[1], None)
         found = getattr(packet, parts[2], None) if isinstance(packet, torch._ops.OpOverloadPacket) else None
         if isinstance(found, torch._ops.OpOverload):
+            if found._schema.is_mutable:
+                raise UnsupportedOperatorError(name, "PyTorch", "it writes in place, and graphs are pure")
             return found
     raise UnsupportedOperatorError(name, "PyTorch", f"version {torch.__version__} has no such operator")
 
@@ -117,25 +111,6 @@ def _register_torchvision() -> None:
         import torchvision  # noqa: F401 - importing it registers its operators
     except (ImportError, RuntimeError):
         return  # the operator is then missing, and the error says so by its name
-
-
-def _returning(name: str) -> Any:
-    """The operator that returns what the given one writes in place."""
-    namespace, short, overload = name.split(".")
-    if not short.endswith("_"):
-        raise UnsupportedOperatorError(name, "PyTorch", "it writes into an input or a weight of the graph")
-    return _find(f"{namespace}.{short.rstrip('_')}.{overload}")
-
-
-def _touches(applied: Operator, target: Any, borrowed: set[int], *, writing: bool) -> bool:
-    """Whether it writes into (or returns a view of) memory that belongs to an input or a weight."""
-    given = dict(applied.arguments)
-    marked = [
-        given.get(declared.name)
-        for declared in target._schema.arguments
-        if declared.alias_info is not None and declared.alias_info.is_write == writing
-    ]
-    return any(isinstance(argument, Value) and argument.index in borrowed for argument in marked)
 
 
 def _bind(

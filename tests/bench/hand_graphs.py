@@ -21,7 +21,7 @@ def conv_relu(channels: int = 4, size: int = 8) -> Graph:
                 (("input", Value(0)), ("weight", Value(1)), ("bias", Value(2)), ("padding", (1, 1))),
                 (image,),
             ),
-            Operator("aten.relu_.default", (("self", Value(3)),), (image,)),
+            Operator("aten.relu.default", (("self", Value(3)),), (image,)),
         ),
         outputs=(4,),
     )

@@ -207,7 +207,7 @@ def test_the_page_forbids_itself_every_request() -> None:
 def test_details_hold_what_the_panel_shows() -> None:
     point = embedded(page(made.point(), made.failed()))["points"]["0"]
     assert point["verdict"] == "Budget met: 0.7x, 5.67 ms"
-    assert ["Accuracy before recovery", "54.4 % (53.4–55.4)"] in point["facts"]
+    assert ["Unpruned network, same images", "54.4 % (53.4–55.4)"] in point["facts"]
     assert point["kept"].count("0") == len(point["removed"]) == 6
     assert point["rounds"][0][0] == "5 blocks"
     assert point["rounds"][0][2:] == ["5.60 ms (5.51–5.69)", "5.83 ms (5.79–5.87)", "missed"]

@@ -1,0 +1,124 @@
+"""Profiling with a session that knows its latencies: what is timed, stored, resumed, and what a failure costs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import made_up
+import numpy as np
+import pytest
+
+from bench.profiler import FITTED, HELD_OUT, pending_networks, profile
+from bench.session import Handle, MeasurementFailed
+from bench.timing import Comparison, Rule, Verdict
+from latency_tables.context import coefficients
+from latency_tables.graph import Graph
+from latency_tables.measurement import Measurement
+from latency_tables.store import Store
+from pruning.outline import Outline
+
+
+def outline_of(blocks: int) -> Outline:
+    skeleton = made_up.chain([4] * blocks)
+    return Outline(skeleton, tuple(np.zeros(type_.shape, np.float32) for type_ in skeleton.graph.weights))
+
+
+class KnowingSession:
+    """Every operator costs a microsecond; graphs that hold a forbidden text crash."""
+
+    def __init__(self, forbidden: str = "", stop_after: int | None = None) -> None:
+        self.setting = made_up.setting()
+        self.forbidden, self.stop_after = forbidden, stop_after
+        self.measured: list[str] = []
+        self.loaded: dict[int, Graph] = {}
+        self.comparisons = 0
+
+    def measure(self, graph: Graph, weights: Any = None, rule: Rule | None = None) -> Measurement:
+        if self.stop_after is not None and len(self.measured) == self.stop_after:
+            raise KeyboardInterrupt
+        self.measured.append(graph.text)
+        if self.forbidden and self.forbidden in graph.text:
+            raise MeasurementFailed("crash", "the worker ended with signal SIGSEGV.")
+        return made_up.cell(1e-6 * len(graph.operators))
+
+    def load(
+        self, graph: Graph, weights: Sequence[Any] | None = None, artefact: Path | None = None
+    ) -> Handle:
+        assert weights is not None
+        assert [np.shape(array) for array in weights] == [type_.shape for type_ in graph.weights]
+        self.loaded[len(self.loaded)] = graph
+        return Handle(len(self.loaded) - 1, 1)
+
+    def unload(self, handle: Handle) -> None:
+        pass
+
+    def interleave(self, handles: Sequence[Handle], rule: Rule | None = None) -> Any:
+        self.comparisons += 1
+        first, second = (1e-6 * len(self.loaded[handle.number].operators) for handle in handles)
+        ratio = made_up.exact(second / first)
+        return (made_up.cell(first), made_up.cell(second)), (Comparison(ratio, Verdict.CANNOT_TELL, 10),)
+
+
+def run(session: KnowingSession, store: Store, outline: Outline, **options: Any) -> Any:
+    return profile(outline, session, store, **options)  # type: ignore[arg-type]
+
+
+def test_each_distinct_part_is_timed_once_and_the_networks_put_them_in_context(tmp_path: Path) -> None:
+    store, outline, session = Store(tmp_path / "lathe.db"), outline_of(8), KnowingSession()
+    done = run(session, store, outline)
+    assert (done.parts, done.measured, done.failed) == (5, 5, ())  # two linears, the sum, the head, the block
+    assert len(session.measured) == len(set(session.measured)) == 5
+    assert done.networks == session.comparisons == 1 + FITTED + HELD_OUT
+    fit = coefficients(outline.skeleton, store.table(session.setting))
+    assert fit.slope == pytest.approx(1.0)
+    assert fit.latency_s(["block0"]) == pytest.approx(22e-6)  # 25 operators, three of them in a block
+
+
+def test_a_stopped_profile_goes_on_and_measures_nothing_twice(tmp_path: Path) -> None:
+    store, outline = Store(tmp_path / "lathe.db"), outline_of(8)
+    first = KnowingSession(stop_after=3)
+    with pytest.raises(KeyboardInterrupt):
+        run(first, store, outline)
+    second = KnowingSession()
+    assert run(second, store, outline).measured == 2
+    assert not set(first.measured) & set(second.measured)
+    third = KnowingSession()
+    done = run(third, store, outline)
+    assert (done.measured, done.networks, third.measured, third.comparisons) == (0, 0, [], 0)
+
+
+def test_a_crash_costs_one_cell_with_its_reason(tmp_path: Path) -> None:
+    store, outline = Store(tmp_path / "lathe.db"), outline_of(3)
+    session = KnowingSession(forbidden="f32[3,8]")  # the head's weight
+    done = run(session, store, outline)
+    assert [reason for _, reason in done.failed] == ["the worker ended with signal SIGSEGV."]
+    assert done.measured == done.parts - 1
+    assert run(KnowingSession(), store, outline).measured == 0  # a failure is not tried again by itself
+    assert run(KnowingSession(), store, outline, retry_failed=True).failed == ()
+
+
+@pytest.mark.parametrize("blocks", [1, 2, 8])
+def test_the_networks_asked_for_are_distinct_and_always_the_same(tmp_path: Path, blocks: int) -> None:
+    outline = outline_of(blocks)
+    table = Store(tmp_path / "lathe.db").table(made_up.setting())
+    asked = pending_networks(outline, table)
+    assert asked == pending_networks(outline, table)
+    assert asked[0] == ((), "fit")
+    assert len({removed for removed, _ in asked}) == len(asked)
+    held_out = {removed for removed, role in asked if role == "closure"}
+    assert not held_out & {removed for removed, role in asked if role == "fit"}
+
+
+def test_progress_ends_at_its_total(tmp_path: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    run(
+        KnowingSession(),
+        Store(tmp_path / "lathe.db"),
+        outline_of(8),
+        progress=lambda done, total, _: seen.append((done, total)),
+    )
+    assert [done for done, _ in seen] == sorted(done for done, _ in seen)
+    assert seen[-1][0] == seen[-1][1]
+    assert len({total for _, total in seen}) == 1
