@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from bench.allocator import keep_large_blocks
 from bench.budget import parse_budget
 from bench.lock import locked
 from bench.profiler import pending_networks, profile
@@ -58,6 +59,7 @@ def run_sweep(
         UserError: a wrong word, images or weights that do not fit, or a folder that holds another run.
         LatheError: profiling failed.
     """
+    keep_large_blocks()
     settings = {choice.runtime: choice.make() for choice in config.setting_choices()}
     with locked(folder):
         store = open_store(workspace)
