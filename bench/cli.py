@@ -122,6 +122,7 @@ def profile(
     """Build or extend the latency table of a setting; goes on where it was stopped."""
     from bench import views
     from bench.host import look
+    from bench.lock import locked
     from bench.profiler import profile as run_profile
     from bench.quiet import remarks
     from bench.session import Session
@@ -137,7 +138,8 @@ def profile(
     subject = Subject(NetworkChoice(network, weights, shape), batch)
     store = open_store(out)
     goes_on = "What was measured is stored; the same command goes on from there."
-    with _stoppable(goes_on), Session(setting) as session, terminal.progress("profile") as progress:
+    lock, bar = locked(out), terminal.progress("profile")
+    with _stoppable(goes_on), lock, Session(setting) as session, bar as progress:
         done = run_profile(subject.outline, session, store, retry_failed=retry_failed, progress=progress)
     table = store.table(setting)
     rows = [] if done.failed else views.closure_rows(subject.outline.skeleton, table)
@@ -148,6 +150,8 @@ def profile(
     else:
         views.show_profile(terminal, subject.outline.skeleton, done, table)
         views.show_closure(terminal, rows)
+    if done.failed:
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -169,7 +173,7 @@ def predict(
     from bench import views
     from bench.profiler import time_network
     from bench.session import Session
-    from bench.tables import open_store, require_table
+    from bench.tables import existing_store, require_table
     from bench.workbench import NetworkChoice, SettingChoice, Subject
     from bench.workloads import parse_input_shape
     from latency_tables.prediction import predict as predict_latency
@@ -180,7 +184,7 @@ def predict(
     subject = Subject(NetworkChoice(network, weights, shape), batch)
     skeleton = subject.outline.skeleton
     removed = tuple(name.strip() for name in without.split(",") if name.strip())
-    store = open_store(out)
+    store = existing_store(out)
     prediction = predict_latency(skeleton, require_table(store, setting), removed)
     measured = None
     if measure:
@@ -200,9 +204,9 @@ def predict(
 @table_app.command("list")
 def table_list(out: Workspace = DEFAULT_OUT, as_json: AsJson = False) -> None:
     """Every setting in which something was measured."""
-    from bench.tables import open_store
+    from bench.tables import existing_store
 
-    store = open_store(out)
+    store = existing_store(out)
     rows = []
     for setting in store.settings():
         table = store.table(setting)
@@ -228,10 +232,10 @@ def table_show(
 ) -> None:
     """Every cell of one table."""
     from bench import views
-    from bench.tables import open_store
+    from bench.tables import existing_store
     from latency_tables.errors import unknown
 
-    store = open_store(out)
+    store = existing_store(out)
     settings = {setting.digest: setting for setting in store.settings()}
     if setting_id not in settings:
         raise unknown("table", setting_id, settings)

@@ -95,7 +95,7 @@ def _prepare(weights: Path, images: Path, progress: Progress) -> None:
     digits = load_images("digits", size=network.input_shape[1:])
     order = np.random.default_rng(_SEED).permutation(len(digits))
     seen, unseen = digits.take(order[:_TRAINED_ON]), digits.take(order[_TRAINED_ON:])
-    model = channels_last(network.build(seed=_SEED))
+    model = channels_last(network.build(seed=_SEED), network.input_shape)
     inputs = network.preprocess(seen.pixels).contiguous(memory_format=torch.channels_last)
     _train(model, inputs, seen, progress)
     state = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}

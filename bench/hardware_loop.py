@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 
 from bench.budget import Budget
 from latency_tables.context import Coefficients, coefficients
+from latency_tables.errors import LatheError
 from latency_tables.estimate import Estimate
 from latency_tables.skeleton import Skeleton
 from latency_tables.table import LatencyTable, NetworkMeasurement
@@ -68,6 +70,7 @@ class HardwareLoop:
         self._left = rounds
         self._say = say
         self._through: NetworkMeasurement | None = None
+        self._unpruned_s: float | None = None
         self.rounds: tuple[Round, ...] = ()
 
     @property
@@ -87,19 +90,18 @@ class HardwareLoop:
         """
         while True:
             self._left -= 1
-            fit = coefficients(self._skeleton, self._table(), self._through)
-            now_s = fit.unpruned_s.value if self._through is None else self._through.unpruned_s.value
+            fit = coefficients(self._skeleton, self._table(), through=self._through)
+            now_s = self._unpruned_s or fit.unpruned_s.value
             selection = self._choose(fit, self._budget.seconds(now_s) * fit.unpruned_s.value / now_s)
-            met = self.saw("chosen", fit, selection, self._measure(selection.removed))
+            met = self.saw("chosen", selection, self._measure(selection.removed))
             if met or self.exhausted:
                 return Choice(selection, fit, met)
 
-    def saw(self, what: str, fit: Coefficients, selection: Selection, measured: NetworkMeasurement) -> bool:
+    def saw(self, what: str, selection: Selection, measured: NetworkMeasurement) -> bool:
         """Takes in a measurement.
 
         Args:
             what: which form of the network was timed, for the words.
-            fit: the coefficients the network was chosen with.
             selection: what it lacks.
             measured: its measurement.
 
@@ -107,17 +109,41 @@ class HardwareLoop:
             Whether it meets the budget at 95 % confidence.
         """
         met = is_met(self._budget, measured)
-        predicted = at_the_speed_of(measured, fit, selection.removed)
+        self._unpruned_s = measured.unpruned_s.value
+        predicted = self.foreseen(measured)
         self.rounds += (Round(selection.removed, predicted, measured.latency_s, met),)
-        if measured.removed:
-            self._through = _at_its_worst(measured)
-        foreseen = predicted.value / measured.unpruned_s.value
+        if measured.removed and not met:
+            self._through = self._harder(measured)
+        share = predicted.value / measured.unpruned_s.value
         ratio, verdict = measured.ratio, "met" if met else "missed"
         self._say(
-            f"{what}: {len(selection.removed)} blocks out, predicted {foreseen:.3f} of the unpruned latency, "
+            f"{what}: {len(selection.removed)} blocks out, predicted {share:.3f} of the unpruned latency, "
             f"measured {ratio.value:.3f} ({ratio.low:.3f} to {ratio.high:.3f}), {self._budget.text} {verdict}"
         )
+        if measured.disturbance is not None:
+            self._say(f"the machine was not quiet meanwhile: {measured.disturbance}")
         return met
+
+    def foreseen(self, measured: NetworkMeasurement) -> Estimate:
+        """What the table says of a network, its own measurements left out, at the speed of the pass it is from."""
+        fit = coefficients(self._skeleton, self._table(), blind_to=measured.removed)
+        return fit.interval(measured.removed).scaled(measured.unpruned_s.value / fit.unpruned_s.value)
+
+    def _harder(self, missed: NetworkMeasurement) -> NetworkMeasurement:
+        """Of this miss and the earlier ones, the one that says that removals free least; at its worst."""
+        high = missed.ratio.high
+        if not math.isfinite(high):
+            raise LatheError(
+                f"{self._skeleton.name} less {len(missed.removed)} blocks was timed too few times to say whether "
+                f"it meets {self._budget.text}. Measure on a quieter machine, or with a smaller batch."
+            )
+        worst = replace(missed, ratio=Estimate(high, high, high))
+        if self._through is None:
+            return worst
+        slopes = [
+            coefficients(self._skeleton, self._table(), through=n).slope for n in (self._through, worst)
+        ]
+        return self._through if slopes[0] <= slopes[1] else worst
 
 
 def is_met(budget: Budget, network: NetworkMeasurement) -> bool:
@@ -129,13 +155,3 @@ def is_met(budget: Budget, network: NetworkMeasurement) -> bool:
     if budget.ratio is not None:
         return network.ratio.high <= budget.ratio
     return network.latency_s.high <= budget.seconds(network.unpruned_s.value)
-
-
-def at_the_speed_of(measured: NetworkMeasurement, fit: Coefficients, removed: Collection[str]) -> Estimate:
-    """A prediction for the speed that the machine had in the pass that it is compared with."""
-    return fit.interval(removed).scaled(measured.unpruned_s.value / fit.unpruned_s.value)
-
-
-def _at_its_worst(network: NetworkMeasurement) -> NetworkMeasurement:
-    high = network.ratio.high
-    return replace(network, ratio=Estimate(high, high, high))

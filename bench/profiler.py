@@ -136,12 +136,15 @@ def time_network(outline: Outline, session: Session, removed: Sequence[str], rol
         MeasurementFailed: the runtime failed.
     """
     graph, weights = outline.without(removed)
-    unpruned = session.load(outline.skeleton.graph, outline.weights)
-    pruned = session.load(graph, weights)
-    network = compare(session, unpruned, pruned, outline.skeleton.digest, removed, role)
-    session.unload(unpruned)
-    session.unload(pruned)
-    return network
+    handles: list[Handle] = []
+    try:
+        handles.append(session.load(outline.skeleton.graph, outline.weights))
+        handles.append(session.load(graph, weights))
+        unpruned, pruned = handles
+        return compare(session, unpruned, pruned, outline.skeleton.digest, removed, role)
+    finally:
+        for handle in handles:
+            session.unload(handle)
 
 
 def compare(
@@ -166,6 +169,7 @@ def compare(
         ratio=comparison.ratio,
         role=role,
         created=measured.created,
+        disturbance=measured.host.get("disturbance") or reference.host.get("disturbance"),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,24 +15,24 @@ from torch import nn
 from bench import evaluation
 from bench.budget import Budget
 from bench.delivery import Delivered, deliver
-from bench.hardware_loop import Choice, HardwareLoop, at_the_speed_of
+from bench.hardware_loop import Choice, HardwareLoop
 from bench.profiler import time_network
 from bench.session import Session
 from bench.stages import Stages
 from bench.terminal import Terminal
 from bench.workbench import GalleryPart, Subject
 from latency_tables.context import Coefficients, coefficients
+from latency_tables.errors import UserError
 from latency_tables.estimate import Estimate
 from latency_tables.skeleton import Plan
 from latency_tables.store import Store
 from latency_tables.table import NetworkMeasurement
-from pruning.adaptation import adapt_statistics
-from pruning.methods import HEALING_LOSS, get_method, heal
+from pruning.methods import get_method, heal
 from pruning.recovery.finetune import Schedule
 from pruning.search import Progress, Selection
 from pruning.surgery import remove_blocks
-from pruning.targets import pseudo_labels
-from reports.results import UNPRUNED, PartTime, Point, Round
+from pruning.targets import Targets
+from reports.results import UNPRUNED, PartTime, Point
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,9 @@ class Shop:
         store: the tables.
         terminal: where progress is drawn.
         folder: of the run.
+        teacher: the unpruned network with its batch-norm statistics adapted to the calibration images.
+        labels: its pseudo labels for them, made once.
+        stages_s: seconds that profiling, adapting and making the labels took; every point has its share in them.
         controls: accuracy of networks that every point must stand beside, by name.
     """
 
@@ -80,11 +83,19 @@ class Shop:
     store: Store
     terminal: Terminal
     folder: Path
-    controls: Mapping[str, Estimate] = field(default_factory=dict)
+    teacher: nn.Module
+    labels: Targets
+    stages_s: Mapping[str, float]
+    controls: Mapping[str, Estimate]
 
     def accuracy(self, outputs: torch.Tensor) -> Estimate | None:
         """Accuracy on the report images; None where they have no labels."""
         return evaluation.accuracy(outputs, self.images.report.labels)
+
+    def heal(self, student: nn.Module, iterations: int, seed: int, progress: Progress) -> None:
+        """Finetunes a network on the pseudo labels, in place."""
+        schedule = Schedule(iterations=iterations)
+        heal(student, self.images.calibration, self.labels, seed=seed, schedule=schedule, progress=progress)
 
 
 def make_point(shop: Shop, recipe: Recipe) -> Point:
@@ -117,12 +128,8 @@ class _Pruning:
         shop, recipe = self._shop, self._recipe
         images = shop.images.calibration
         method = get_method(recipe.method)
-        with self._stage("adapt"):
-            teacher = adapt_statistics(shop.subject.model, images).model
-        with self._stage("pseudo labels"):
-            labels = pseudo_labels(teacher, images, keep_features=HEALING_LOSS.needs_features)
         with self._stage("score"):
-            scorer = method.scorer(teacher, images, self._candidates, seed=recipe.seed)
+            scorer = method.scorer(shop.teacher, images, self._candidates, seed=recipe.seed)
 
         def choose(fit: Coefficients, budget_s: float) -> Selection:
             with self._stage("score") as progress:
@@ -139,15 +146,22 @@ class _Pruning:
         )
         # What the loop times has the shape of the delivered network, so healing waits until it fits. Where the
         # delivered file then misses by a hair, the loop goes on with what was seen.
+        finished: tuple[nn.Module, Choice, Delivered] | None = None
         while True:
-            choice = loop.search()
-            student = remove_blocks(teacher, choice.selection.removed)
+            try:
+                choice = loop.search()
+            except UserError:
+                if finished is None:
+                    raise
+                # Nothing smaller is within reach: what missed by a hair is still the best there is.
+                return self._judge(*finished, loop)
+            student = remove_blocks(shop.teacher, choice.selection.removed)
             with self._stage("finetune") as progress:
-                schedule = Schedule(iterations=recipe.iterations)
-                heal(student, images, labels, seed=recipe.seed, schedule=schedule, progress=progress)
+                shop.heal(student, recipe.iterations, recipe.seed, progress)
             delivered = self._deliver(student, choice)
-            if loop.saw("delivered", choice.fit, choice.selection, delivered.measured) or loop.exhausted:
-                return self._judge(student, choice, delivered, loop.rounds)
+            finished = student, choice, delivered
+            if loop.saw("delivered", choice.selection, delivered.measured) or loop.exhausted:
+                return self._judge(*finished, loop)
 
     def _measure(self, removed: Collection[str]) -> NetworkMeasurement:
         shop = self._shop
@@ -172,9 +186,7 @@ class _Pruning:
         shop.store.put_network(shop.session.setting, skeleton.name, delivered.measured)
         return delivered
 
-    def _judge(
-        self, student: nn.Module, choice: Choice, delivered: Delivered, rounds: tuple[Round, ...]
-    ) -> Point:
+    def _judge(self, student: nn.Module, choice: Choice, delivered: Delivered, loop: HardwareLoop) -> Point:
         shop, recipe = self._shop, self._recipe
         removed = choice.selection.removed
         with self._stage("evaluate") as progress:
@@ -187,16 +199,16 @@ class _Pruning:
             accuracy=shop.accuracy(outputs),
             agreement=evaluation.agreement(outputs, shop.unpruned_outputs),
             kl=evaluation.divergence(outputs, shop.unpruned_outputs),
-            predicted_s=at_the_speed_of(measured, choice.fit, removed),
+            predicted_s=loop.foreseen(measured),
             measured_s=measured.latency_s,
             unpruned_s=measured.unpruned_s,
             ratio=measured.ratio,
             budget_s=recipe.budget.seconds(measured.unpruned_s.value),
-            met=rounds[-1].met,
+            met=loop.rounds[-1].met,
             removed=removed,
             parts=_parts(shop, removed, measured.unpruned_s.value),
-            stages_s=dict(self._stages.seconds),
-            rounds=rounds,
+            stages_s={**shop.stages_s, **self._stages.seconds},
+            rounds=loop.rounds,
             controls=dict(shop.controls),
             artefacts={
                 name: path.relative_to(shop.folder).as_posix() for name, path in delivered.files.items()

@@ -5,10 +5,10 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 
-from bench.host import Severity, cpu_device, look
+from bench.host import HostState, Severity, cpu_device
 from bench.sweep_config import SweepConfig
 from latency_tables.context import coefficients
 from latency_tables.setting import Setting
@@ -24,6 +24,7 @@ def make_record(
     settings: Mapping[str, Setting],
     skeleton: Skeleton,
     store: Store,
+    state: HostState,
     *,
     name: str,
     command: str,
@@ -35,10 +36,10 @@ def make_record(
         settings: by runtime.
         skeleton: of the unpruned network.
         store: holds the tables.
+        state: of the host before anything was run.
         name: of the run.
         command: the command line that makes the run again.
     """
-    state = look()
     warnings = [f"{f.name}: {f.value}. {f.remedy}" for f in state.findings if f.severity is Severity.WARNING]
     closure = [row for setting in settings.values() for row in _closure(skeleton, setting, store)]
     return Run(
@@ -52,6 +53,15 @@ def make_record(
         command=command,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         closure=tuple(closure),
+    )
+
+
+def merged(before: Run, now: Run) -> Run:
+    """The record of a folder that was run before: settings and closure of earlier runtimes stay."""
+    others = {digest: setting for digest, setting in before.settings.items() if digest not in now.settings}
+    kept = tuple(row for row in before.closure if row.setting in others)
+    return replace(
+        now, settings={**others, **now.settings}, closure=(*kept, *now.closure), created=before.created
     )
 
 
@@ -69,13 +79,14 @@ def _closure(skeleton: Skeleton, setting: Setting, store: Store) -> list[Closure
     if not table.measured_networks(skeleton, "fit"):
         return []
     fit = coefficients(skeleton, table)
+    fitted = {network.removed for network in table.measured_networks(skeleton, "fit")}
     return [
         Closure(
             setting=setting.digest,
             name=f"{skeleton.name} less {', '.join(network.removed)}",
             predicted_s=fit.interval(network.removed),
             measured_s=network.ratio.scaled(fit.unpruned_s.value),
-            fitted=role == "fit",
+            fitted=network.removed in fitted,
         )
         for role in ("fit", "closure")
         for network in table.measured_networks(skeleton, role)

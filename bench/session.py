@@ -252,9 +252,10 @@ class Session:
         self._received = b""
         try:
             answer = self._exchange({"setting": self.setting.to_json(), "repeats": self._repeats})
-        except MeasurementFailed:
+        except MeasurementFailed as error:
             self._end()
-            raise
+            # Not the fault of what was to be measured, so it must not be kept as that part's failure.
+            raise LatheError(f"the process that measures does not start: {error}") from error
         home = str(Path(__file__).resolve().parent)
         if answer["home"] != home:
             self._end()

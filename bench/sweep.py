@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -9,27 +10,35 @@ from pathlib import Path
 
 from bench.allocator import keep_large_blocks
 from bench.budget import parse_budget
+from bench.host import look
+from bench.identity import identity_digest, require_identity, write_identity
 from bench.lock import locked
 from bench.profiler import pending_networks, profile
 from bench.pruner import Recipe, Shop, failed_point, make_point, unpruned_point
-from bench.run_record import images_text, make_record
+from bench.quiet import remarks
+from bench.run_record import make_record, merged
 from bench.session import Session
+from bench.stages import Stages
 from bench.sweep_config import SweepConfig
 from bench.tables import open_store
 from bench.terminal import Terminal
 from bench.workbench import Gallery, SettingChoice, Subject, command_line
 from latency_tables.context import coefficients
 from latency_tables.errors import LatheError, UserError
+from latency_tables.estimate import Estimate
 from latency_tables.setting import Setting
 from latency_tables.store import Store
 from pruning.adaptation import adapt_statistics
+from pruning.methods import HEALING_LOSS
+from pruning.search import Progress
+from pruning.targets import pseudo_labels
 from reports.results import UNPRUNED, Point, Run, read_run, write_point, write_run
 
 
 def default_name(config: SweepConfig) -> str:
-    """A folder name made of what must not be mixed: network, images, shift and settings."""
+    """A folder name made of what must not be mixed: network, images, shift, settings, a digest of the rest."""
     words = [config.network, config.images.partition(":")[0], config.shift or "", *config.runtimes]
-    words += [f"{config.threads}t", f"b{config.batch}"]
+    words += [f"{config.threads}t", f"b{config.batch}", identity_digest(config)]
     return "-".join(re.sub(r"[^A-Za-z0-9.]+", "_", word).strip("_.") for word in words if word)
 
 
@@ -61,9 +70,12 @@ def run_sweep(
     """
     keep_large_blocks()
     settings = {choice.runtime: choice.make() for choice in config.setting_choices()}
-    with locked(folder):
+    state = look()
+    for remark in remarks(state, strict=False):
+        terminal.say(remark)
+    with locked(workspace), locked(folder):
         store = open_store(workspace)
-        present = _resume(config, settings, folder)
+        before, present = _resume(config, settings, folder)
         subject = Subject(config.network_choice(), config.batch)
         if not subject.outline.skeleton.removable:
             raise UserError(
@@ -75,37 +87,36 @@ def run_sweep(
 
         def record() -> Run:
             skeleton = subject.outline.skeleton
-            return make_record(config, settings, skeleton, store, name=folder.name, command=command)
+            run = make_record(config, settings, skeleton, store, state, name=folder.name, command=command)
+            return run if before is None else merged(before, run)
 
+        write_identity(folder, config)
         for choice in config.setting_choices():
             with Session(settings[choice.runtime]) as session:
                 job = _Job(config, choice, subject, gallery, session, store, folder, workspace, terminal)
-                job.profile()
+                profiling_s = job.profile()
                 write_run(folder, record())
-                points += job.run({} if again else present, keep_failures=not again)
+                points += job.run({} if again else present, profiling_s, keep_failures=not again)
         # Once more, with what the points have taught the table.
         write_run(folder, record())
+        store.close()
     return points
 
 
-def _resume(config: SweepConfig, settings: dict[str, Setting], folder: Path) -> dict[str, Point]:
-    """Points that are there; refuses a folder that holds something else."""
+def _resume(
+    config: SweepConfig, settings: dict[str, Setting], folder: Path
+) -> tuple[Run | None, dict[str, Point]]:
+    """What is there; refuses a folder that holds something else."""
+    require_identity(folder, config)
     if not (folder / "run.json").exists():
-        return {}
+        return None, {}
     run, points = read_run(folder)
-    asked = {"network": config.network, "images": images_text(config), "shift": config.shift}
-    for name, value in asked.items():
-        if getattr(run, name) != value:
-            raise UserError(
-                f"{folder} holds a run with {name} {getattr(run, name)!r}, asked for is {value!r}. Runs are not "
-                "mixed; name another folder with --name."
-            )
     for setting in settings.values():
         for data in run.settings.values():
             old = Setting.from_json({k: v for k, v in data.items() if k != "label"})
             if old.runtime == setting.runtime:
                 old.require_equal(setting, f"the run in {folder}")
-    return {point.id: point for point in points}
+    return run, {point.id: point for point in points}
 
 
 @dataclass(frozen=True)
@@ -122,28 +133,32 @@ class _Job:
     workspace: Path
     terminal: Terminal
 
-    def run(self, present: dict[str, Point], *, keep_failures: bool) -> list[Point]:
+    def run(self, present: dict[str, Point], profiling_s: float, *, keep_failures: bool) -> list[Point]:
         points: list[Point] = []
         for seed in self.config.seeds:
             recipes = list(self._recipes(seed))
             todo = [r for r in recipes if r.id not in present or present[r.id].status == "failed"]
             made: dict[str, Point] = {}
             if todo:
-                shop = self._open_shop(seed)
+                shop = self._open_shop(seed, profiling_s)
                 made = {r.id: self._make(shop, r, keep_failures=keep_failures) for r in todo}
             points += [made.get(r.id) or present[r.id] for r in recipes]
         return points
 
-    def profile(self) -> None:
+    def profile(self) -> float:
+        """Measures what the table lacks; the seconds that took."""
         outline = self.subject.outline
         table = self.store.table(self.session.setting)
-        if table.missing(outline.skeleton) or pending_networks(outline, table):
-            self.terminal.say(f"measuring the parts of {self.config.network} in {self.session.setting.label}")
-            with self.terminal.progress("profile") as progress:
-                profile(outline, self.session, self.store, progress=progress)
+        stages = Stages()
+        with stages.stage("profile"):
+            if table.missing(outline.skeleton) or pending_networks(outline, table):
+                self.terminal.say(f"measuring {self.config.network} in {self.session.setting.label}")
+                with self.terminal.progress("profile") as progress:
+                    profile(outline, self.session, self.store, progress=progress)
         coefficients(
             outline.skeleton, self.store.table(self.session.setting)
         )  # an unknown latency stops here
+        return stages.seconds["profile"]
 
     def _recipes(self, seed: int) -> Iterator[Recipe]:
         for text in self.config.budgets:
@@ -172,27 +187,65 @@ class _Job:
             ["--out", str(self.workspace)],
         )
 
-    def _open_shop(self, seed: int) -> Shop:
+    def _open_shop(self, seed: int, profiling_s: float) -> Shop:
+        """What all points of a seed share: images, the adapted network, its pseudo labels, the controls."""
         images = self.gallery.part(seed)
+        stages = Stages()
         with self.terminal.progress("unpruned network") as progress:
             outputs = images.outputs(self.subject.model, "the unpruned network", progress)
-            adapted = adapt_statistics(self.subject.model, images.calibration).model
-            judged = images.outputs(adapted, "the adapted network", progress)
-        shop = Shop(self.subject, images, outputs, self.session, self.store, self.terminal, self.folder)
-        accuracy = shop.accuracy(judged)
-        if accuracy is not None:
-            shop = replace(shop, controls={"unpruned, batch-norm statistics re-estimated": accuracy})
+            with stages.stage("adapt"):
+                teacher = adapt_statistics(self.subject.model, images.calibration).model
+            with stages.stage("pseudo labels"):
+                keep = HEALING_LOSS.needs_features
+                labels = pseudo_labels(teacher, images.calibration, keep_features=keep)
+            shop = Shop(
+                self.subject,
+                images,
+                outputs,
+                self.session,
+                self.store,
+                self.terminal,
+                self.folder,
+                teacher,
+                labels,
+                {"profile": profiling_s, **stages.seconds},
+                {},
+            )
+            shop = replace(shop, controls=self._controls(shop, seed, progress))
         write_point(self.folder, unpruned_point(shop, f"{self.choice.runtime}-{UNPRUNED}-s{seed}", seed))
         return shop
 
+    def _controls(self, shop: Shop, seed: int, progress: Progress) -> dict[str, Estimate]:
+        """What the same images give without pruning, where there are labels to tell."""
+        if shop.images.report.labels is None:
+            return {}
+        healed = copy.deepcopy(shop.teacher)
+        shop.heal(healed, self.config.iterations, seed, progress)
+        networks = {
+            "unpruned, batch-norm statistics re-estimated": shop.teacher,
+            "unpruned, finetuned the same way": healed,
+        }
+        judged = {
+            name: shop.accuracy(shop.images.outputs(net, name, progress)) for name, net in networks.items()
+        }
+        return {name: accuracy for name, accuracy in judged.items() if accuracy is not None}
+
     def _make(self, shop: Shop, recipe: Recipe, *, keep_failures: bool) -> Point:
         self.terminal.say(f"{recipe.id}")
+        # The old record goes first: killed from here on, nobody takes new files for the old point's.
+        (self.folder / "points" / f"{recipe.id}.json").unlink(missing_ok=True)
         try:
             point = make_point(shop, recipe)
-        except LatheError as error:
+        except (LatheError, RuntimeError, MemoryError) as error:
+            failure = error if isinstance(error, LatheError) else _as_failure(recipe, error)
             if not keep_failures:
-                raise
-            point = failed_point(shop, recipe, str(error))
-            self.terminal.say(f"{recipe.id} failed: {error}")
+                raise failure from error
+            point = failed_point(shop, recipe, str(failure))
+            self.terminal.say(f"{recipe.id} failed: {failure}")
         write_point(self.folder, point)
         return point
+
+
+def _as_failure(recipe: Recipe, error: Exception) -> LatheError:
+    """PyTorch raises RuntimeError for most of what can go wrong inside it, memory included."""
+    return LatheError(f"{recipe.id} failed inside PyTorch: {type(error).__name__}: {error}")

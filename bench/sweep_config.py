@@ -7,7 +7,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveInt,
+    ValidationError,
+    field_validator,
+)
 
 from bench.budget import parse_budget
 from bench.runtimes import get_runtime
@@ -33,7 +41,7 @@ class SweepConfig(BaseModel):
     calibration: PositiveInt = 500
     methods: tuple[str, ...] = ("ttmpd", "ttmpd-no-latency", "random", "last")
     budgets: tuple[str, ...] = ("0.8x", "0.6x", "0.4x")
-    seeds: tuple[int, ...] = (0,)
+    seeds: tuple[NonNegativeInt, ...] = (0,)
     runtimes: tuple[str, ...] = ("onnxruntime",)
     device: str = "cpu"
     threads: PositiveInt = 1

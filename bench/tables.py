@@ -17,6 +17,17 @@ def open_store(workspace: Path) -> Store:
     return Store(workspace / STORE_FILE)
 
 
+def existing_store(workspace: Path) -> Store:
+    """The workspace's store, for those who only look.
+
+    Raises:
+        UserError: there is none.
+    """
+    if not (workspace / STORE_FILE).exists():
+        raise UserError(f"{workspace} holds no latency table yet; run `lathe profile` first")
+    return open_store(workspace)
+
+
 def require_table(store: Store, setting: Setting) -> LatencyTable:
     """The table of a setting.
 

@@ -18,6 +18,9 @@ from latency_tables.measurement import Measurement, Stop, median_interval
 #: Why a block's first run is not a sample: the other candidates have just used the caches.
 FIRST_OF_BLOCK = "first of its block"
 
+#: Fewer pairs of blocks have no 95 % interval of their median; the time allowed does not end a comparison before.
+LEAST_ROUNDS = 6
+
 # Even where the clock sees nothing pass, one sample ends.
 _MAX_INNER = 10_000
 
@@ -177,7 +180,7 @@ def interleave(
         raise ValueError(f"a comparison needs at least two runs, got {len(runs)}")
     warm = [_warm_up(run, clock, rule) for run in runs]
     inner = [_inner(typical_s, rule) for _, typical_s in warm]
-    progress = _Progress(rule, rule.min_rounds, rule.max_rounds, 1)
+    progress = _Progress(rule, rule.min_rounds, rule.max_rounds, 1, least=LEAST_ROUNDS)
     samples: list[list[float]] = [[] for _ in runs]
     medians: list[list[float]] = [[] for _ in runs]
 
@@ -228,8 +231,9 @@ def judge(ratio: Estimate, rule: Rule) -> Verdict:
 class _Progress:
     """Remembers how wide the interval was, and says when to stop."""
 
-    def __init__(self, rule: Rule, minimum: int, maximum: int, every: int) -> None:
+    def __init__(self, rule: Rule, minimum: int, maximum: int, every: int, least: int = 1) -> None:
         self._rule = rule
+        self._least = least
         self._minimum = minimum
         self._maximum = maximum
         self._every = every
@@ -247,7 +251,8 @@ class _Progress:
                 earlier = [seen for count, seen in self._widths.items() if 4 * count <= n]
                 if earlier and self._widths[n] > self._rule.stall_ratio * earlier[-1]:
                     return Stop.STALLED
-        return Stop.TIME if n >= self._maximum or elapsed_s >= self._rule.max_time_s else None
+        late = n >= self._least and elapsed_s >= self._rule.max_time_s
+        return Stop.TIME if late or n >= self._maximum else None
 
 
 def _warm_up(run: Callable[[], object], clock: Clock, rule: Rule) -> tuple[int, float]:

@@ -48,6 +48,9 @@ def show_profile(terminal: Terminal, skeleton: Skeleton, profiled: Profiled, tab
         f"{skeleton.name} in {table.setting.label}: {profiled.parts} distinct parts, {profiled.measured} timed "
         f"now, {len(profiled.failed)} failed; {profiled.networks} whole networks timed now."
     )
+    for network in table.networks:
+        if network.disturbance is not None and network.skeleton == skeleton.digest:
+            terminal.results.print(f"  disturbed: a whole network, by {network.disturbance}")
     for kind, reason in profiled.failed:
         terminal.results.print(f"  failed: {kind}: {reason}", markup=False)
 
@@ -58,6 +61,7 @@ def closure_rows(skeleton: Skeleton, table: LatencyTable) -> list[dict[str, Any]
 
     fit = coefficients(skeleton, table)
     rows = []
+    fitted = {network.removed for network in table.measured_networks(skeleton, "fit")}
     for role in ("fit", "closure"):
         for network in table.measured_networks(skeleton, role):
             if network.removed:
@@ -65,10 +69,10 @@ def closure_rows(skeleton: Skeleton, table: LatencyTable) -> list[dict[str, Any]
                 rows.append(
                     {
                         "removed": list(network.removed),
-                        "fitted": role == "fit",
+                        "fitted": network.removed in fitted,
                         "predicted_ratio": predicted,
                         "measured_ratio": network.ratio.value,
-                        "measured_ratio_interval": [network.ratio.low, network.ratio.high],
+                        "measured_ratio_interval": network.ratio.to_json()[1:],
                         "error": predicted / network.ratio.value - 1.0,
                     }
                 )
@@ -84,8 +88,7 @@ def show_closure(terminal: Terminal, rows: Sequence[dict[str, Any]]) -> None:
             str(len(row["removed"])),
             "yes" if row["fitted"] else "no",
             f"{row['predicted_ratio']:.3f}",
-            f"{row['measured_ratio']:.3f} ({row['measured_ratio_interval'][0]:.3f} to "
-            f"{row['measured_ratio_interval'][1]:.3f})",
+            f"{row['measured_ratio']:.3f}",
             f"{row['error']:+.1%}",
         ]
         for row in rows
@@ -137,6 +140,7 @@ def show_prediction(
         ]
         for share in prediction.shares
     ]
+    rows.append(["(constant)", "", "", "", f"{prediction.constant_s * 1e6:+.3g} µs", ""])
     columns = ["layer", "kind", "block", "alone", "in the network", ""]
     terminal.show(f"{skeleton.name} in {setting.label}", columns, rows)
     terminal.results.print(f"predicted {time_text(prediction.latency_s)}")
@@ -182,6 +186,7 @@ def point_json(point: Point) -> dict[str, Any]:
     """What ``lathe prune --json`` prints: one number and its interval for each quantity."""
     result: dict[str, Any] = {"id": point.id, "method": point.method, "status": point.status}
     result |= {"reason": point.reason, "budget": point.budget, "budget_s": point.budget_s, "met": point.met}
+    result["budget_s_interval"] = _budget_interval(point)
     quantities = {
         "unpruned_s": point.unpruned_s,
         "predicted_s": point.predicted_s,
@@ -204,6 +209,15 @@ def point_json(point: Point) -> dict[str, Any]:
         "command": point.command,
     }
     return result
+
+
+def _budget_interval(point: Point) -> list[float | None] | None:
+    """A share of the unpruned latency is known as well as that latency; a time is what it is."""
+    if point.budget_s is None or point.unpruned_s is None:
+        return None
+    if not point.budget.endswith("x"):
+        return [point.budget_s, point.budget_s]
+    return point.unpruned_s.scaled(point.budget_s / point.unpruned_s.value).to_json()[1:]
 
 
 def show_point(terminal: Terminal, point: Point) -> None:

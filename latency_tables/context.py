@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 
 import numpy as np
@@ -29,6 +29,11 @@ from latency_tables.errors import LatheError, UserError
 from latency_tables.estimate import Estimate
 from latency_tables.skeleton import Skeleton
 from latency_tables.table import LatencyTable, NetworkMeasurement
+
+#: Passes whose unpruned latencies are pooled, the latest ones.
+_PASSES = 12
+#: What a network led through a useless measurement is still allowed to free, as a share of what its parts say.
+_LEAST_SLOPE = 0.05
 
 
 @dataclass(frozen=True)
@@ -84,7 +89,11 @@ class Coefficients:
 
 
 def coefficients(
-    skeleton: Skeleton, table: LatencyTable, through: NetworkMeasurement | None = None
+    skeleton: Skeleton,
+    table: LatencyTable,
+    *,
+    through: NetworkMeasurement | None = None,
+    blind_to: Collection[str] = (),
 ) -> Coefficients:
     """Fits a network's coefficients from everything the table holds.
 
@@ -93,6 +102,8 @@ def coefficients(
         table: measured in the setting of interest.
         through: a measured network through which the line must pass exactly, for a search that goes on from a
             measurement that disagreed with the fit; None fits all alike.
+        blind_to: blocks; measurements of the network that lacks just these are left out, so that the prediction
+            for it is one.
 
     Raises:
         UserError: a part has no cell, or the unpruned network was never timed.
@@ -122,9 +133,12 @@ def coefficients(
     def freed(networks: Sequence[NetworkMeasurement]) -> np.ndarray:
         return np.array([1.0 - n.ratio.value for n in networks])
 
-    pruned = [network for network in fitted if network.removed]
+    pruned = _distinct([n for n in fitted if n.removed and set(n.removed) != set(blind_to)])
     line = [through] if through is not None else pruned
     slope = _slope(lost(line), freed(line))
+    if through is not None:
+        # A network measured to be no faster frees next to nothing; the search then takes more out.
+        slope = max(slope, _LEAST_SLOPE)
     if slope <= 0:
         raise LatheError(
             f"networks cut from {skeleton.name} were measured to be no faster than the unpruned one in "
@@ -146,6 +160,18 @@ def coefficients(
     )
 
 
+def _distinct(networks: Sequence[NetworkMeasurement]) -> list[NetworkMeasurement]:
+    """One observation for each distinct network: the median of its ratios, however often it was timed."""
+    groups: dict[tuple[str, ...], list[NetworkMeasurement]] = {}
+    for network in networks:
+        groups.setdefault(network.removed, []).append(network)
+    chosen = []
+    for group in groups.values():
+        ratio = median(network.ratio.value for network in group)
+        chosen.append(replace(group[-1], ratio=Estimate(ratio, -math.inf, math.inf)))
+    return chosen
+
+
 def _slope(lost: np.ndarray, freed: np.ndarray) -> float:
     """Least squares through the origin; 1 (parts add up exactly) where there is nothing to fit."""
     weight = float(lost @ lost)
@@ -153,10 +179,12 @@ def _slope(lost: np.ndarray, freed: np.ndarray) -> float:
 
 
 def _pooled(networks: Sequence[NetworkMeasurement]) -> Estimate:
-    """The unpruned network's latency over all passes: the median, and the hull of the passes' intervals.
+    """The unpruned network's latency over the last passes: the median, and the hull of their intervals.
 
-    Passes made minutes apart differ by more than a pass's own interval tells, so the hull is kept.
+    Passes made minutes apart differ by more than a pass's own interval tells, so the hull is kept; old passes
+    are let go, so that one bad minute is not remembered for ever.
     """
+    networks = networks[-_PASSES:]
     value = median(network.unpruned_s.value for network in networks)
     low = min(network.unpruned_s.low for network in networks)
     high = max(network.unpruned_s.high for network in networks)

@@ -7,9 +7,7 @@ in it needs a deep-learning framework: operators carry the names and attributes 
 
 from __future__ import annotations
 
-import hashlib
 import json
-import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -44,11 +42,6 @@ class TensorType:
 
     def __str__(self) -> str:
         return f"{_SHORT_DTYPES.get(self.dtype, self.dtype)}[{','.join(map(str, self.shape))}]"
-
-    @property
-    def elements(self) -> int:
-        """How many numbers the tensor holds."""
-        return math.prod(self.shape)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,11 +139,6 @@ class Graph:
             lines.append(f"{names[self.first_result + position]} = {name}({arguments})")
         lines.append("return " + ", ".join(names[value] for value in self.outputs))
         return "; ".join(lines)
-
-    @property
-    def digest(self) -> str:
-        """Sixteen hexadecimal digits that stand for the text."""
-        return hashlib.sha256(self.text.encode()).hexdigest()[:16]
 
     def select(self, positions: Collection[int]) -> tuple[Graph, tuple[int, ...]]:
         """Cuts out some operators as a graph of their own.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -72,8 +73,9 @@ class Skeleton:
 
     @property
     def digest(self) -> str:
-        """Sixteen hexadecimal digits that stand for the whole computation."""
-        return self.graph.digest
+        """Sixteen hexadecimal digits that stand for the computation and for the names of its blocks."""
+        names = "; ".join(block.name for block in self.blocks)
+        return hashlib.sha256(f"{self.graph.text}; blocks {names}".encode()).hexdigest()[:16]
 
     @property
     def removable(self) -> tuple[str, ...]:

@@ -28,7 +28,7 @@ from sqlalchemy import (
     select,
 )
 from sqlalchemy.engine import Connection, Row
-from sqlalchemy.exc import DatabaseError, IntegrityError
+from sqlalchemy.exc import DatabaseError
 
 from latency_tables.errors import LatheError, UserError
 from latency_tables.estimate import Estimate
@@ -79,7 +79,7 @@ _networks = Table(
     Column("removed", Text, nullable=False),  # JSON list
     Column("role", Text, nullable=False),
     Column("created", Text, nullable=False),
-    Column("details", Text, nullable=False),  # JSON: the three estimates
+    Column("details", Text, nullable=False),  # JSON: the three estimates, the disturbance
 )
 
 
@@ -159,6 +159,7 @@ class Store:
             "latency_s": network.latency_s.to_json(),
             "unpruned_s": network.unpruned_s.to_json(),
             "ratio": network.ratio.to_json(),
+            "disturbance": network.disturbance,
         }
         with self._transaction() as connection:
             connection.execute(
@@ -212,8 +213,6 @@ class Store:
         try:
             with self._engine.begin() as connection:
                 yield connection
-        except IntegrityError:
-            raise
         except DatabaseError as error:
             raise LatheError(
                 f"the store {self.path} cannot be used: {error.orig}. What was stored before is untouched; if "
@@ -287,4 +286,5 @@ def _network(row: Row[tuple[object, ...]]) -> NetworkMeasurement:
         ratio=Estimate.from_json(details["ratio"]),
         role=row.role,
         created=row.created,
+        disturbance=details["disturbance"],
     )

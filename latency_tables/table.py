@@ -38,6 +38,7 @@ class NetworkMeasurement:
         ratio: its latency over the unpruned one's, from paired blocks of runs.
         role: "fit" when the table's context may be fitted on it, "closure" when it is kept to judge the fit.
         created: when, ISO 8601 with zone.
+        disturbance: what else the machine did meanwhile, where that was seen in every attempt; None: nothing.
     """
 
     skeleton: str
@@ -47,6 +48,7 @@ class NetworkMeasurement:
     ratio: Estimate
     role: str
     created: str
+    disturbance: str | None = None
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,10 @@ class LatencyTable:
                 "run `lathe profile` for this network in this setting first"
             )
         if isinstance(cell, Failure):
-            raise LatheError(f"{part.kind} could not be measured ({cell.reason}); its latency is unknown")
+            raise LatheError(
+                f"{part.kind} could not be measured ({cell.reason}); its latency is unknown. Try it again with "
+                "`lathe profile --retry-failed`."
+            )
         return cell.latency_s
 
     def missing(self, skeleton: Skeleton) -> tuple[Part, ...]:

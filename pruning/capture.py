@@ -118,6 +118,13 @@ class _Writer:
             node = self._alias[node]
         return node
 
+    def _chain(self, node: torch.fx.Node) -> list[torch.fx.Node]:
+        """A node and those whose values it merely hands on."""
+        chain = [node]
+        while chain[-1] in self._alias:
+            chain.append(self._alias[chain[-1]])
+        return chain
+
     def _add(self, node: torch.fx.Node) -> None:
         name = _name(node)
         reads = [self._resolve(argument) for argument in node.all_input_nodes]
@@ -147,7 +154,7 @@ class _Writer:
         source = self._resolve(arguments["input"])
         if _name(source) not in _CONVOLUTIONS or arguments.get("training", False):
             return False
-        if len(source.users) != 1:
+        if any(len(reader.users) != 1 for reader in self._chain(arguments["input"])):
             return False
         convolution = _named_arguments(source)
         weight_node = self._resolve(convolution["weight"])

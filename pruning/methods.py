@@ -1,7 +1,8 @@
 """Depth pruning methods by name: which criterion chooses, and whether latency weighs in the choice.
 
-All methods share what comes before and after, so that a comparison is one of choices. The stages, in order, each
-a call of its own so that a caller can time it::
+All methods share what comes before and after, so that a comparison is one of choices. The controls take their order
+as it comes; the methods that measure also give back what a last removal freed beyond need. The stages, in order,
+each a call of its own so that a caller can time it::
 
     teacher = adapt_statistics(model, images).model
     labels = pseudo_labels(teacher, images, keep_features=HEALING_LOSS.needs_features)

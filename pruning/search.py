@@ -162,7 +162,7 @@ def _check_reachable(
     if not candidates:
         raise UserError(
             f"the network takes {full_s * 1e3:.3g} ms, the budget is {budget_s * 1e3:.3g} ms, and there is no "
-            "block that can be removed: no sub-module has an output of its input's shape. Choose a network with "
+            "block that can be removed: no sub-module adds to its input unchanged. Choose a network with "
             "residual blocks, or a budget that it already meets."
         )
     helpful = frozenset(block for block in candidates if latency.latency_s(frozenset({block})) < full_s)
@@ -174,6 +174,6 @@ def _check_reachable(
 def _unreachable(lowest_s: float, full_s: float, budget_s: float) -> str:
     return (
         f"a budget of {budget_s * 1e3:.3g} ms ({budget_s / full_s:.2f} of the whole network's) cannot be met by "
-        f"removing blocks: the lowest latency within reach is {lowest_s * 1e3:.3g} ms, a ratio of "
+        f"removing blocks: the lowest latency within reach is {lowest_s * 1e3:.3g} ms as predicted, a ratio of "
         f"{lowest_s / full_s:.2f}. Choose a budget above that, or a smaller network."
     )

@@ -73,6 +73,9 @@ class Eager(Runtime):
 
     def _prepare(self) -> None:
         torch.set_num_threads(self.setting.threads)
+        # fp32 means fp32: TensorFloat-32 is a precision of its own.
+        torch.backends.cuda.matmul.allow_tf32 = False
+        torch.backends.cudnn.allow_tf32 = False
         if torch.get_num_interop_threads() != 1:
             try:
                 torch.set_num_interop_threads(1)

@@ -109,6 +109,12 @@ class OnnxRuntime(Runtime):
                 "no NVIDIA device is present",
                 "Check with nvidia-smi that the driver is loaded and the container was given the device.",
             )
+        if device_kind == "cuda" and not torch.cuda.is_available():
+            return Availability(
+                False,
+                f"PyTorch {torch.__version__} sees no CUDA device, and lathe asks it which device is there",
+                "Install a CUDA build of PyTorch.",
+            )
         return Availability(True)
 
     @classmethod
@@ -140,7 +146,9 @@ class OnnxRuntime(Runtime):
         # Threads that go on spinning after a run take the cores from whatever is timed next, in turns with it.
         chosen.add_session_config_entry("session.force_spinning_stop", "1")
         try:
-            session = onnxruntime.InferenceSession(model, chosen, providers=[provider])
+            # fp32 means fp32: TensorFloat-32 is a precision of its own.
+            asked = (provider, {"use_tf32": "0"}) if provider == _PROVIDERS["cuda"] else provider
+            session = onnxruntime.InferenceSession(model, chosen, providers=[asked])
         except states.NotImplemented as error:
             raise UnsupportedOperatorError(_operator_of(str(error)), "ONNX Runtime", str(error)) from error
         except (states.Fail, states.InvalidGraph, states.InvalidArgument, states.RuntimeException) as error:

@@ -139,9 +139,22 @@ def test_prune_meets_its_budget_and_delivers_what_it_timed(
     for name in ("predicted_s", "measured_s", "accuracy_before", "accuracy_after"):
         low, high = result[f"{name}_interval"]
         assert low <= result[name] <= high
-    assert {"adapt", "pseudo labels", "score", "measure", "finetune", "deliver", "evaluate"} <= set(
-        result["stages_s"]
-    )
+    low, high = result["budget_s_interval"]
+    assert low <= result["budget_s"] <= high
+    assert set(result["controls"]) == {
+        "unpruned, batch-norm statistics re-estimated",
+        "unpruned, finetuned the same way",
+    }
+    assert {
+        "profile",
+        "adapt",
+        "pseudo labels",
+        "score",
+        "measure",
+        "finetune",
+        "deliver",
+        "evaluate",
+    } <= set(result["stages_s"])
     folder = Path(result["folder"])
     files = {name: folder / path for name, path in result["artefacts"].items()}
     scope: dict[str, object] = {}
@@ -266,6 +279,7 @@ def test_wrong_words_get_one_sentence_and_status_2(
         ({"images": "zip:x"}, "npz"),
         ({"calibration": 100000}, "100000"),
         ({"calibration": 0}, "calibration"),
+        ({"seed": -1}, "seeds"),
         ({"weights": "/nowhere.safetensors"}, "/nowhere.safetensors"),
         ({"runtime": "tensort"}, "unknown runtime"),
     ],
@@ -277,6 +291,32 @@ def test_wrong_prunings_get_one_sentence_and_status_2(
     assert answer.status == 2
     assert message in answer.err
     assert not list(workspace.rglob("*.part*"))
+
+
+def test_another_runtime_joins_a_run_and_other_weights_do_not(
+    lathe: Lathe, job: dict[str, str], workspace: Path, tmp_path: Path
+) -> None:
+    words = prune_words(job, workspace, method="last", name="mine")
+    assert lathe(*words).status == 0
+    assert lathe(*prune_words(job, workspace, method="last", name="mine", runtime="eager")).status == 0
+    run, points = read_run(workspace / "runs" / "mine")
+    assert len(run.settings) == 2
+    assert len(points) == 4
+    state = safetensors.torch.load_file(job["weights"])
+    other = tmp_path / "other.safetensors"
+    safetensors.torch.save_file({**state, "head.bias": state["head.bias"] + 1}, other)
+    answer = lathe(*prune_words(job, workspace, method="last", name="mine", weights=other))
+    assert answer.status == 2
+    assert "holds a run with weights" in answer.err
+    # Without a name they get a folder of their own.
+    assert lathe(*prune_words(job, workspace, method="last", weights=other)).status == 0
+
+
+def test_looking_makes_nothing(lathe: Lathe, tmp_path: Path) -> None:
+    answer = lathe("table", "list", "--out", tmp_path / "typo")
+    assert answer.status == 2
+    assert "holds no latency table yet" in answer.err
+    assert not (tmp_path / "typo").exists()
 
 
 def test_weights_with_nan_and_weights_of_another_network(

@@ -120,7 +120,7 @@ def test_a_delivered_network_that_misses_sends_the_loop_on() -> None:
     loop = world.loop("0.5x")
     choice = loop.search()
     world.factor = 1.2
-    assert not loop.saw("delivered", choice.fit, choice.selection, world.measure(choice.selection.removed))
+    assert not loop.saw("delivered", choice.selection, world.measure(choice.selection.removed))
     again = loop.search()
     assert len(again.selection.removed) > len(choice.selection.removed)
 

@@ -194,9 +194,9 @@ def test_drift_cancels_in_the_ratio() -> None:
 def test_interleaving_ends_by_time_for_each() -> None:
     clock = FakeClock()
     runs = [clock.taking(noisy()) for _ in range(2)]
-    # A round takes 4 x 0.75 s for each of the two, and 18 s in all allow 9 s for each.
-    measurements, comparisons = interleave(runs, clock, quick(block_samples=3, max_time_s=9.0))
-    assert comparisons[0].rounds == 3
+    # A round takes 4 x 0.75 s for each of the two, and 48 s in all allow 24 s for each.
+    measurements, comparisons = interleave(runs, clock, quick(block_samples=3, max_time_s=24.0))
+    assert comparisons[0].rounds == 8
     assert {measurement.stop for measurement in measurements} == {Stop.TIME}
 
 

@@ -79,6 +79,33 @@ def test_the_line_can_be_led_through_one_measurement() -> None:
     assert fit.latency_s(removed) == pytest.approx(seen.latency_s.value, rel=1e-9)
 
 
+def test_a_network_timed_often_counts_once() -> None:
+    whole = raw_s(set())
+    lucky = made_up.network(SKELETON, ["block0"], raw_s({"block0"}) * 0.9, whole)
+    table = world(0.0, 1.0, SETS[:1] + SETS[2:])
+    once = LatencyTable(table.setting, table.cells, (*table.networks, lucky))
+    often = LatencyTable(table.setting, table.cells, (*table.networks, *[lucky] * 50))
+    assert coefficients(SKELETON, once) == coefficients(SKELETON, often)
+
+
+def test_a_prediction_can_be_made_blind_to_the_network_itself() -> None:
+    table = world(0.0, 1.0, SETS)
+    lie = made_up.network(SKELETON, ["block2"], 0.5 * raw_s({"block2"}), raw_s(set()))
+    with_lie = LatencyTable(table.setting, table.cells, (*table.networks, lie))
+    blind = coefficients(SKELETON, with_lie, blind_to=["block2"])
+    assert blind == coefficients(SKELETON, table)
+    assert blind != coefficients(SKELETON, with_lie)
+
+
+def test_two_networks_that_differ_in_names_only_are_kept_apart() -> None:
+    import dataclasses
+
+    renamed = dataclasses.replace(
+        SKELETON, blocks=tuple(dataclasses.replace(b, name=f"x.{b.name}") for b in SKELETON.blocks)
+    )
+    assert renamed.digest != SKELETON.digest
+
+
 def test_closure_networks_are_never_fitted_on() -> None:
     lie = made_up.network(SKELETON, ["block0"], 99.0, 100.0, role="closure")
     table = world(0.0, 1.0, SETS)

@@ -107,7 +107,7 @@ def test_a_block_that_saves_nothing_goes_last() -> None:
     hurt = Hurt({"a": 0.0, "b": 100.0})
     latency = Latency(10.0, a=-1.0, b=2.0)
     assert select(hurt, latency, 8.0).removed == ("b",)
-    with pytest.raises(UserError, match=r"within reach is 9e\+03 ms, a ratio of 0.90"):
+    with pytest.raises(UserError, match=r"within reach is 9e\+03 ms as predicted, a ratio of 0.90"):
         select(hurt, latency, 8.0, per_saving=False)  # takes a first, and then all is not enough
 
 
@@ -157,7 +157,7 @@ def test_progress_counts_the_candidates_of_each_removal() -> None:
 
 def test_a_budget_out_of_reach_names_the_lowest_latency() -> None:
     hurt = Hurt({"a": 1.0, "b": 1.0})
-    with pytest.raises(UserError, match=r"budget of 1 ms \(0.25 .* within reach is 2 ms, a ratio of 0.50"):
+    with pytest.raises(UserError, match=r"budget of 1 ms \(0.25 .* within reach is 2 ms as predicted, a ratio of 0.50"):
         select(hurt, Latency(4e-3, a=1e-3, b=1e-3), 1e-3)
     assert not hurt.calls
 

@@ -92,7 +92,7 @@ def test_measures(session: Session) -> None:
 
 
 def test_measuring_leaves_later_results_alone(session: Session) -> None:
-    graph = one_operator("aten.add_.Tensor", ("self", Value(0)), ("other", Value(0)))
+    graph = one_operator("aten.add.Tensor", ("self", Value(0)), ("other", Value(0)))
     handle = session.load(graph)
     inputs = random_arrays(graph.inputs, seed=2)
     session.measure_loaded(handle, RULE)

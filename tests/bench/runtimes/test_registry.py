@@ -95,8 +95,8 @@ class TestProviders:
 
     def test_a_silent_fall_back_to_the_cpu_is_an_error(self, monkeypatch: pytest.MonkeyPatch) -> None:
         class FallenBack:
-            def __init__(self, model: object, options: object, providers: list[str]) -> None:
-                assert providers == ["CUDAExecutionProvider"]
+            def __init__(self, model: object, options: object, providers: list[object]) -> None:
+                assert providers == [("CUDAExecutionProvider", {"use_tf32": "0"})]
 
             def get_providers(self) -> list[str]:
                 return ["CPUExecutionProvider"]

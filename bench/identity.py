@@ -1,0 +1,68 @@
+"""What a run's folder is made from, so that a folder never mixes points of two jobs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from bench.sweep_config import SweepConfig
+from latency_tables.errors import UserError
+from latency_tables.files import write_json
+
+_FILE = "identity.json"
+
+
+def require_identity(folder: Path, config: SweepConfig) -> None:
+    """Refuses a folder whose points were made from something else.
+
+    Raises:
+        UserError: the folder holds points of another network, weights, images or schedule; the message names the
+            first difference.
+    """
+    path = folder / _FILE
+    if not path.exists():
+        return
+    try:
+        there = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read ({error}); name another folder with --name") from error
+    if not isinstance(there, dict):
+        raise UserError(f"{path} holds no JSON object; name another folder with --name")
+    for field, value in _identity(config).items():
+        if there.get(field) != value:
+            raise UserError(
+                f"{folder} holds a run with {field} {there.get(field)!r}, asked for is {value!r}. Runs are not "
+                "mixed; name another folder with --name."
+            )
+
+
+def write_identity(folder: Path, config: SweepConfig) -> None:
+    """Writes down what the folder's points are made from."""
+    write_json(folder / _FILE, _identity(config))
+
+
+def identity_digest(config: SweepConfig) -> str:
+    """Six hexadecimal digits that stand for what points are made from."""
+    text = json.dumps(_identity(config), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:6]
+
+
+def _identity(config: SweepConfig) -> dict[str, Any]:
+    """Everything that decides a point beside its method, budget, seed and setting."""
+    weights = config.weights
+    try:
+        digest = None if weights is None else hashlib.sha256(weights.read_bytes()).hexdigest()[:16]
+    except OSError as error:
+        raise UserError(f"cannot read the weights {weights}: {error.strerror}") from error
+    return {
+        "network": config.network,
+        "weights": digest,
+        "input": config.input,
+        "images": config.images,
+        "shift": config.shift,
+        "calibration": config.calibration,
+        "iterations": config.iterations,
+        "rounds": config.rounds,
+    }
