@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -237,6 +238,8 @@ class _Job:
         try:
             point = make_point(shop, recipe)
         except (LatheError, RuntimeError, MemoryError) as error:
+            # Files of a point that failed are not to be used.
+            shutil.rmtree(self.folder / recipe.id, ignore_errors=True)
             failure = error if isinstance(error, LatheError) else _as_failure(recipe, error)
             if not keep_failures:
                 raise failure from error
