@@ -17,7 +17,7 @@ from bench.sweep import run_sweep
 from bench.sweep_config import SweepConfig
 from bench.terminal import Terminal
 from bench.workbench import channels_last
-from bench.workloads import Images, load_images, resolve
+from bench.workloads import Images, load_images, parse_input_shape, resolve
 from latency_tables.errors import UserError
 from latency_tables.files import write_atomically
 from pruning.search import Progress
@@ -26,13 +26,13 @@ from reports.results import Point
 
 NETWORK = "cifar/resnet20"
 # At this size a forward pass costs a millisecond or more on one core, so that latency means work, not overhead.
-INPUT = "3x48x48"
+INPUT = "3x52x52"
 SHIFT = "brightness:5"
 _SEED = 0
 _TRAINED_ON = 1000
 _CALIBRATION = 300
 _EPOCHS = 8
-_ITERATIONS = 100
+_ITERATIONS = 80
 _BATCH = 64
 _BUDGETS = ("0.8x", "0.6x", "0.4x")
 #: Every method in the runtime that serves, fewer in the other, where the point is the other latencies.
@@ -91,7 +91,7 @@ def run_demo(workspace: Path, terminal: Terminal) -> Path:
 
 def _prepare(weights: Path, images: Path, progress: Progress) -> None:
     """Trains the network, and keeps the images that it never saw."""
-    network = resolve(NETWORK, input_shape=(3, 48, 48))
+    network = resolve(NETWORK, input_shape=parse_input_shape(INPUT))
     digits = load_images("digits", size=network.input_shape[1:])
     order = np.random.default_rng(_SEED).permutation(len(digits))
     seen, unseen = digits.take(order[:_TRAINED_ON]), digits.take(order[_TRAINED_ON:])
