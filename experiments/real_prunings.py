@@ -3,7 +3,7 @@
     python experiments/real_prunings.py --weights DIR --cifar npz:PATH --imagenet folder:PATH [--scale short]
 
 Writes docs/results/real_prunings.md. Scale short: ResNet-56 (CIFAR-10, two budgets) and MobileNetV2 (ImageNet
-samples, one budget), one seed, about 25 minutes on 2 cores. Scale full: more budgets, three seeds, about 12 hours.
+samples, two methods), one seed, about 25 minutes on 2 cores. Scale full: more budgets, three seeds, about 12 hours.
 Both resume.
 """
 
@@ -65,7 +65,7 @@ def cases(weights: Path, cifar: str, imagenet: str, scale: str) -> list[Case]:
             imagenet,
             None,
             METHODS if full else ("ttmpd", "random"),
-            ("0.8x", "0.7x") if full else ("0.7x",),
+            ("0.9x", "0.8x", "0.7x") if full else ("0.9x", "0.7x"),
             seeds,
             200 if full else 30,
         ),
@@ -102,8 +102,8 @@ def section(case: Case, run: Run, points: Sequence[Point]) -> str:
             f"{'yes' if point.met else 'no'} | {percent(point.accuracy)} | {percent(point.agreement)} | "
             f"{duration(point.stages_s['score'])} | {duration(point.stages_s['finetune'])} |"
         )
-    control = next((point.controls for point in points if point.controls), {})
-    lines += ["", *(f"Control, {name}: {percent(value)}." for name, value in control.items())]
+    controls = next((point.controls for point in points if point.controls), {})
+    lines += ["", *(f"- Control, {name}: {percent(value)}." for name, value in controls.items())]
     for point in points:
         if point.method == "ttmpd" and point.status == "done":
             lines += [
