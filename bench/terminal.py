@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Literal
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
@@ -13,6 +14,8 @@ from rich.table import Table
 from latency_tables.estimate import Estimate
 from pruning.search import Progress as Report
 
+#: Columns of the terminal that a shortened column leaves to the others.
+_BESIDE = 72
 _UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"))
 
 
@@ -50,12 +53,30 @@ class Terminal:
         if not self.quiet:
             self.console.print(text, markup=False)
 
-    def show(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """A table of results; columns after the first are aligned to the right where they hold numbers."""
+    def show(
+        self,
+        title: str,
+        columns: Sequence[str],
+        rows: Sequence[Sequence[str]],
+        *,
+        shorten: Collection[str] = (),
+    ) -> None:
+        """A table of results; columns after the first are aligned to the right where they hold numbers.
+
+        Args:
+            title: above it.
+            columns: their heads.
+            rows: cells as they are shown.
+            shorten: columns that are cut to the width of the terminal instead of folded.
+        """
         table = Table(title=title, title_justify="left", show_edge=False, box=None, pad_edge=False)
         for index, column in enumerate(columns):
             numeric = index > 0 and all(row[index][:1].isdigit() or row[index][:1] in "-+" for row in rows)
-            table.add_column(column, justify="right" if numeric else "left", overflow="fold")
+            cut = column in shorten
+            justify: Literal["left", "right"] = "right" if numeric else "left"
+            width = max(16, self.results.width - _BESIDE) if cut else None
+            overflow: Literal["ellipsis", "fold"] = "ellipsis" if cut else "fold"
+            table.add_column(column, justify=justify, overflow=overflow, no_wrap=cut, max_width=width)
         for row in rows:
             table.add_row(*(cell.replace("[", "\\[") for cell in row))
         self.results.print(table)

@@ -160,7 +160,8 @@ def show_table(terminal: Terminal, table: LatencyTable, kinds: dict[str, tuple[s
         else:
             samples = str(len(cell.samples_s))
             rows.append([kind, grain, time_text(cell.latency_s), samples, cell.stop.value, key])
-    terminal.show(table.setting.label, ["kind", "grain", "latency", "samples", "stopped by", "part"], rows)
+    columns = ["kind", "grain", "latency", "samples", "stopped by", "part"]
+    terminal.show(table.setting.label, columns, rows, shorten=["part"])
 
 
 def table_json(table: LatencyTable, kinds: dict[str, tuple[str, str]]) -> dict[str, Any]:
