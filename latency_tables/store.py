@@ -108,6 +108,8 @@ class Store:
         self._engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": 30})
         event.listen(self._engine, "connect", _configure)
         with self._transaction() as connection:
+            # The write lock comes first, so that of two processes that open a new store one makes it.
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
             _metadata.create_all(connection)
             written = connection.execute(select(_about.c.format)).scalar()
             if written is None:

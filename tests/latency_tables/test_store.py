@@ -5,6 +5,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import made_up
@@ -69,6 +70,23 @@ for i in range(10**6):
     assert seen[-1] == "19\n"
     stored = Store(tmp_path / "lathe.db").settings()
     assert len(stored) >= 20
+
+
+def test_many_processes_may_open_a_new_store_at_once(tmp_path: Path) -> None:
+    script = """
+import sys, time
+from pathlib import Path
+from latency_tables.store import Store
+time.sleep(max(0.0, float(sys.argv[2]) - time.time()))
+for i in range(30):
+    Store(Path(sys.argv[1]) / f"{i}.db").close()
+"""
+    start = str(time.time() + 1.5)
+    words = [sys.executable, "-c", script, str(tmp_path), start]
+    openers = [subprocess.Popen(words, stderr=subprocess.PIPE, text=True) for _ in range(4)]
+    for opener in openers:
+        _, error = opener.communicate()
+        assert opener.returncode == 0, error
 
 
 def test_a_file_that_is_no_store_is_left_alone(tmp_path: Path) -> None:
