@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import interrupts
 import numpy as np
 import pytest
 import safetensors.torch
@@ -378,7 +379,9 @@ def test_a_stopped_profile_keeps_its_cells_and_goes_on(
         "--out",
         str(tmp_path),
     ]
-    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=interrupts.heard
+    )
     setting = make_setting("onnxruntime")
     deadline = time.monotonic() + 60
     cells: set[str] = set()

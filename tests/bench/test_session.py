@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import interrupts
 import numpy as np
 import pytest
 from hand_graphs import conv_relu, linear_add, one_operator
@@ -192,7 +193,11 @@ with Session(setting, command=({python!r}, "-P", {worker!r})) as session:
 def test_no_orphan_is_left_in_the_midst_of_a_run(sent: signal.Signals) -> None:
     code = PARENT.format(here=str(HERE), python=sys.executable, worker=MISBEHAVING[-1])
     parent = subprocess.Popen(
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, process_group=0
+        [sys.executable, "-c", code],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        process_group=0,
+        preexec_fn=interrupts.heard,
     )
     assert parent.stdout is not None
     worker = int(parent.stdout.readline())
