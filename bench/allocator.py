@@ -14,7 +14,8 @@ def keep_large_blocks() -> bool:
     """Stops glibc from giving large blocks back to the system after each use.
 
     Activations of large images are else mapped and unmapped by every layer, and a pass is mostly page faults:
-    MobileNetV2 at 224, batches of 128 images, took 31.8 ms an image without and 14.4 ms with it. The worker that
+    MobileNetV2 at 224, batches of 128 images, took 31.8 ms an image without and 14.4 ms with it (one run each,
+    other work on the machine). The worker that
     measures is given the same by its environment, where the setting records it.
 
     Returns:
