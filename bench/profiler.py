@@ -12,6 +12,7 @@ from bench.timing import Rule
 from latency_tables.measurement import Measurement
 from latency_tables.store import Store
 from latency_tables.table import Failure, LatencyTable, NetworkMeasurement
+from latency_tables.trace import Trace
 from pruning.outline import Outline
 from pruning.search import Progress
 
@@ -170,6 +171,7 @@ def compare(
         role=role,
         created=measured.created,
         disturbance=measured.host.get("disturbance") or reference.host.get("disturbance"),
+        trace=Trace.of(measured.samples_s, reference.samples_s),
     )
 
 

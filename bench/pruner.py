@@ -203,6 +203,8 @@ class _Pruning:
             measured_s=measured.latency_s,
             unpruned_s=measured.unpruned_s,
             ratio=measured.ratio,
+            trace=measured.trace,
+            disturbance=measured.disturbance,
             budget_s=recipe.budget.seconds(measured.unpruned_s.value),
             met=loop.rounds[-1].met,
             removed=removed,
@@ -238,6 +240,8 @@ def unpruned_point(shop: Shop, id_: str, seed: int) -> Point:
         measured_s=measured.unpruned_s,
         unpruned_s=measured.unpruned_s,
         ratio=measured.ratio,
+        trace=measured.trace,
+        disturbance=measured.disturbance,
         budget_s=None,
         met=None,
         removed=(),
@@ -262,6 +266,8 @@ def failed_point(shop: Shop, recipe: Recipe, reason: str) -> Point:
         measured_s=None,
         unpruned_s=None,
         ratio=None,
+        trace=None,
+        disturbance=None,
         budget_s=None,
         met=None,
         removed=(),
@@ -291,7 +297,14 @@ def _parts(shop: Shop, removed: tuple[str, ...], unpruned_s: float) -> tuple[Par
     skeleton = shop.subject.outline.skeleton
     fit = coefficients(skeleton, shop.store.table(shop.session.setting))
     scale = unpruned_s / sum(fit.layer_s)
+    removable = set(skeleton.removable)
     return tuple(
-        PartTime(layer.name, layer.part.kind, layer.block, scale * seconds, layer.block not in removed)
+        PartTime(
+            layer.name,
+            layer.part.kind,
+            layer.block if layer.block in removable else None,
+            scale * seconds,
+            layer.block not in removed,
+        )
         for layer, seconds in zip(skeleton.layers, fit.layer_s, strict=True)
     )

@@ -36,6 +36,7 @@ from latency_tables.measurement import Measurement, Stop
 from latency_tables.part import Part
 from latency_tables.setting import Setting
 from latency_tables.table import Failure, LatencyTable, NetworkMeasurement
+from latency_tables.trace import Trace
 
 # 1: first format.
 STORE_FORMAT = 1
@@ -79,7 +80,7 @@ _networks = Table(
     Column("removed", Text, nullable=False),  # JSON list
     Column("role", Text, nullable=False),
     Column("created", Text, nullable=False),
-    Column("details", Text, nullable=False),  # JSON: the three estimates, the disturbance
+    Column("details", Text, nullable=False),  # JSON: the three estimates, the disturbance, the trace
 )
 
 
@@ -162,6 +163,7 @@ class Store:
             "unpruned_s": network.unpruned_s.to_json(),
             "ratio": network.ratio.to_json(),
             "disturbance": network.disturbance,
+            "trace": None if network.trace is None else network.trace.to_json(),
         }
         with self._transaction() as connection:
             connection.execute(
@@ -280,6 +282,7 @@ def _cell(row: Row[tuple[object, ...]]) -> Measurement | Failure:
 
 def _network(row: Row[tuple[object, ...]]) -> NetworkMeasurement:
     details = json.loads(row.details)
+    trace = details.get("trace")  # older rows have none
     return NetworkMeasurement(
         skeleton=row.skeleton,
         removed=tuple(json.loads(row.removed)),
@@ -289,4 +292,5 @@ def _network(row: Row[tuple[object, ...]]) -> NetworkMeasurement:
         role=row.role,
         created=row.created,
         disturbance=details["disturbance"],
+        trace=None if trace is None else Trace.from_json(trace),
     )

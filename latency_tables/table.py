@@ -11,6 +11,7 @@ from latency_tables.measurement import Measurement
 from latency_tables.part import Part
 from latency_tables.setting import Setting
 from latency_tables.skeleton import Skeleton
+from latency_tables.trace import Trace
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class NetworkMeasurement:
         role: "fit" when the table's context may be fitted on it, "closure" when it is kept to judge the fit.
         created: when, ISO 8601 with zone.
         disturbance: what else the machine did meanwhile, where that was seen in every attempt; None: nothing.
+        trace: the samples of both networks in the order taken; None where they were not kept.
     """
 
     skeleton: str
@@ -49,6 +51,7 @@ class NetworkMeasurement:
     role: str
     created: str
     disturbance: str | None = None
+    trace: Trace | None = None
 
 
 @dataclass(frozen=True)

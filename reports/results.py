@@ -4,6 +4,7 @@ A run is a folder: ``run.json`` (a `Run`) and ``points/<id>.json`` (one `Point` 
 version of its format; the history of the format:
 
 1: the first.
+2: a point has a trace of its samples and the disturbance seen meanwhile; read from format 1 both are null.
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ from typing import Any, Literal, TypeVar
 from latency_tables.errors import UserError
 from latency_tables.estimate import Estimate
 from latency_tables.files import write_json
+from latency_tables.trace import Trace
 from reports import codec
 
-FORMAT = 1
+FORMAT = 2
 UNPRUNED = "unpruned"
 """The method of the point that stands for the whole network."""
 
@@ -88,6 +90,8 @@ class Point:
         measured_s: latency on the device; a done point has one.
         unpruned_s: the unpruned network's latency in the same interleaved pass.
         ratio: measured over unpruned latency, from pairs of the same pass.
+        trace: samples of the pruned and the unpruned network in that pass; None where not kept.
+        disturbance: what else used the machine in that pass, in words; None: nothing seen.
         budget_s: the budget in seconds.
         met: whether the measured latency met the budget; None without a budget.
         removed: names of the blocks taken out.
@@ -115,6 +119,8 @@ class Point:
     measured_s: Estimate | None
     unpruned_s: Estimate | None
     ratio: Estimate | None
+    trace: Trace | None
+    disturbance: str | None
     budget_s: float | None
     met: bool | None
     removed: tuple[str, ...]
@@ -266,6 +272,8 @@ def _read(path: Path, kind: type[_T]) -> _T:
         raise UserError(
             f"{path}: format {version} is newer than {FORMAT}, the newest known here. Update lathe."
         )
+    if version == 1 and kind is Point:
+        data = {"trace": None, "disturbance": None, **data}
     try:
         return codec.decode(kind, data, kind.__name__.lower())  # type: ignore[no-any-return]
     except codec.MismatchError as error:

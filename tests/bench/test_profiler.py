@@ -72,6 +72,10 @@ def test_each_distinct_part_is_timed_once_and_the_networks_put_them_in_context(t
     assert len(session.measured) == len(set(session.measured)) == 5
     assert done.networks == session.comparisons == 1 + FITTED + HELD_OUT
     fit = coefficients(outline.skeleton, store.table(session.setting))
+    for network in store.table(session.setting).networks:
+        assert network.trace is not None
+        assert network.trace.pruned_s == (network.latency_s.value,) * 10
+        assert network.trace.unpruned_s == (network.unpruned_s.value,) * 10
     assert fit.slope == pytest.approx(1.0)
     assert fit.latency_s(["block0"]) == pytest.approx(22e-6)  # 25 operators, three of them in a block
 

@@ -6,6 +6,8 @@ import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import made_up
@@ -15,6 +17,7 @@ from latency_tables.errors import LatheError, UserError
 from latency_tables.files import write_atomically
 from latency_tables.store import Store
 from latency_tables.table import Failure
+from latency_tables.trace import Trace
 
 SKELETON = made_up.chain([4, 5])
 
@@ -39,6 +42,17 @@ def test_what_goes_in_comes_out(tmp_path: Path) -> None:
     assert store.settings() == [setting, made_up.setting(threads=2)]
     assert store.network_names(setting) == {SKELETON.digest: "chain"}
     assert store.kinds(setting)[parts[0].key] == ("linear", "layer")
+
+
+def test_networks_keep_their_trace_and_older_rows_have_none(tmp_path: Path) -> None:
+    store, setting = Store(tmp_path / "lathe.db"), made_up.setting()
+    plain = made_up.network(SKELETON, ["block1"], 1e-3, 2e-3)
+    traced = replace(plain, trace=Trace.of([1e-3, 1.1e-3], [2e-3]), disturbance="foreign load")
+    store.put_network(setting, "chain", plain)
+    store.put_network(setting, "chain", traced)
+    with closing(sqlite3.connect(store.path)) as connection, connection:
+        connection.execute("UPDATE networks SET details = json_remove(details, '$.trace') WHERE id = 1")
+    assert store.table(setting).networks == (plain, traced)
 
 
 def test_a_second_measurement_takes_the_place_of_the_first(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from latency_tables.estimate import Estimate
+from latency_tables.trace import Trace
 from reports.results import Closure, PartTime, Point, Round, Run, write_point, write_run
 
 CREATED = "2026-01-02T03:04:05+00:00"
@@ -18,6 +19,13 @@ QUALITY = {"ttmpd": 0.0, "practise": -0.012, "random": -0.06}
 
 def estimate(value: float, half: float) -> Estimate:
     return Estimate(value, value - half, value + half)
+
+
+def trace(pruned_s: float, unpruned_s: float, count: int = 60) -> Trace:
+    """Samples that spread a little, with one slow run."""
+    wobble = np.random.default_rng(1).normal(0, 0.006, (2, count))
+    wobble[0, count // 3] = 0.3
+    return Trace.of(*(value * (1 + row) for value, row in zip((pruned_s, unpruned_s), wobble, strict=True)))
 
 
 def parts(removed: tuple[str, ...] = ()) -> tuple[PartTime, ...]:
@@ -49,6 +57,8 @@ def point(**changes: object) -> Point:
         measured_s=estimate(5.6e-3, 4e-5),
         unpruned_s=estimate(8.1e-3, 5e-5),
         ratio=estimate(0.691, 0.004),
+        trace=trace(5.6e-3, 8.1e-3),
+        disturbance=None,
         budget_s=5.67e-3,
         met=True,
         removed=removed,
@@ -77,6 +87,8 @@ def failed(**changes: object) -> Point:
             "measured_s",
             "unpruned_s",
             "ratio",
+            "trace",
+            "disturbance",
             "met",
         )
     )
@@ -97,6 +109,7 @@ def unpruned(**changes: object) -> Point:
         "measured_s": estimate(WHOLE_S, 5e-5),
         "predicted_s": estimate(8.05e-3, 1e-4),
         "ratio": None,
+        "trace": trace(WHOLE_S, WHOLE_S),
         "budget_s": None,
         "met": None,
         "removed": (),
@@ -171,6 +184,7 @@ def many(
                         predicted_s=estimate(measured * (1 + float(rng.normal(0, 0.02))), 9e-5),
                         measured_s=estimate(measured, 4e-5),
                         ratio=estimate(ratio, 0.004),
+                        trace=trace(measured, WHOLE_S),
                         budget_s=budget * WHOLE_S,
                         met=ratio <= budget,
                         removed=removed,

@@ -54,6 +54,17 @@ def test_a_run_that_has_just_begun_has_no_points(tmp_path: Path) -> None:
     assert read_run(tmp_path) == (made.run(), [])
 
 
+def test_points_of_format_1_have_no_trace(folder: Path, file: Path) -> None:
+    def older(data) -> None:
+        data["format"] = 1
+        del data["trace"], data["disturbance"]
+
+    edit(file, older)
+    edit(folder / "run.json", lambda data: data.update(format=1))
+    run, (point,) = read_run(folder)
+    assert (run, point) == (made.run(), made.point(trace=None, disturbance=None))
+
+
 @st.composite
 def estimates(draw: st.DrawFn) -> Estimate:
     numbers = st.floats(1e-9, 1)
@@ -99,6 +110,9 @@ def test_whole_numbers_are_read_where_numbers_are_expected(file: Path, folder: P
         (lambda d: d.update(reason="why not"), ["exactly if failed"]),
         (lambda d: d.update(status="failed"), ["exactly if failed"]),
         (lambda d: d["rounds"][1].pop("met"), ["point.rounds[1]", "missing met"]),
+        (lambda d: d.pop("trace"), ["missing trace"]),
+        (lambda d: d["trace"].update(pruned_s=[0.0]), ["point.trace", "above 0"]),
+        (lambda d: d["trace"].update(unpruned_taken=1), ["point.trace", "at least the 60 kept"]),
         (lambda d: d["parts"][3].update(latency_s=-1), ["point.parts[3]", "at least 0"]),
         (lambda d: d.update(removed="stage1.0"), ["point.removed", "a list"]),
         (lambda d: d.update(stages_s=[]), ["point.stages_s", "an object"]),
