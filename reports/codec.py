@@ -9,18 +9,30 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
+import sys
 import types
 import typing
+from collections.abc import Callable
 from typing import Any
 
 from latency_tables.errors import unknown
 from latency_tables.estimate import Estimate
 
+_Reader = Callable[[Any], Any]
 _NAMES = {str: "a text", int: "a whole number", float: "a number", bool: "true or false"}
 
 
 class MismatchError(ValueError):
     """The data is not what the type says; the text begins with the place in the document."""
+
+    def __init__(self, wrong: str, place: str = "") -> None:
+        super().__init__(f"{place}: {wrong}")
+        self.wrong = wrong
+        self.place = place
+
+    def inside(self, outer: str) -> MismatchError:
+        """The same, seen from outside: the place lies in another one."""
+        return MismatchError(self.wrong, outer + self.place)
 
 
 def encode(value: Any) -> Any:
@@ -37,7 +49,7 @@ def encode(value: Any) -> Any:
 
 
 def decode(kind: Any, data: Any, place: str) -> Any:
-    """Reads what `encode` wrote.
+    r"""Reads what `encode` wrote.
 
     Args:
         kind: the type to make, from the list in the module's docstring.
@@ -45,91 +57,138 @@ def decode(kind: Any, data: Any, place: str) -> Any:
         place: where in the document the data stands, for the message, as in "rounds[2]".
 
     Returns:
-        A value of the type.
+        A value of the type. Halves of character pairs, which stand for bytes that are no text (a file's name may
+        hold some), are spelled out as in \udcff, so that every text can be shown and written.
 
     Raises:
         MismatchError: a key is unknown or missing, a value has another type, or a record refused its values.
     """
-    if kind is Any:
-        return data
-    if kind is Estimate:
-        return _estimate(data, place)
-    if dataclasses.is_dataclass(kind):
-        return _record(kind, data, place)
-    origin = typing.get_origin(kind)
-    if origin is typing.Literal:
-        return _one_of(typing.get_args(kind), data, place)
-    if origin in (types.UnionType, typing.Union):
-        if data is None:
-            return None
-        (inner,) = (option for option in typing.get_args(kind) if option is not types.NoneType)
-        return decode(inner, data, place)
-    if origin is tuple:
-        items = _expect(list, data, "a list", place)
-        return tuple(decode(typing.get_args(kind)[0], item, f"{place}[{i}]") for i, item in enumerate(items))
-    if origin is dict:
-        pairs = _expect(dict, data, "an object", place)
-        return {key: decode(typing.get_args(kind)[1], item, f"{place}.{key}") for key, item in pairs.items()}
-    return _scalar(kind, data, place)
+    try:
+        return _reader(kind)(data)
+    except MismatchError as error:
+        raise error.inside(place) from None
 
 
 @functools.cache
-def _schema(kind: type) -> dict[str, Any]:
+def _reader(kind: Any) -> _Reader:
+    """What reads values of a type: looked up once, since a run may hold ten thousand points."""
+    if kind is Any:
+        return _plain
+    if kind is Estimate:
+        return _estimate
+    if dataclasses.is_dataclass(kind):
+        return _record_reader(kind)
+    origin, inner = typing.get_origin(kind), typing.get_args(kind)
+    if origin is typing.Literal:
+        return functools.partial(_one_of, inner)
+    if origin in (types.UnionType, typing.Union):
+        (known,) = (option for option in inner if option is not types.NoneType)
+        read = _reader(known)
+        return lambda data: None if data is None else read(data)
+    if origin is tuple:
+        return functools.partial(_items, _reader(inner[0]))
+    if origin is dict:
+        return functools.partial(_pairs, _reader(inner[1]))
+    return functools.partial(_scalar, kind)
+
+
+def _record_reader(kind: Any) -> _Reader:
     hints = typing.get_type_hints(kind)
-    return {field.name: hints[field.name] for field in dataclasses.fields(kind)}
+    readers = {field.name: _reader(hints[field.name]) for field in dataclasses.fields(kind)}
+
+    def read(data: Any) -> Any:
+        pairs = _expect(dict, data, "an object")
+        if pairs.keys() != readers.keys():
+            for key in pairs:
+                if key not in readers:
+                    raise MismatchError(str(unknown("key", _text(key), readers)))
+            raise MismatchError(f"missing {', '.join(key for key in readers if key not in pairs)}")
+        values = {}
+        for key, reader in readers.items():
+            try:
+                values[key] = reader(pairs[key])
+            except MismatchError as error:
+                raise error.inside(f".{key}") from None
+        try:
+            return kind(**values)
+        except ValueError as error:
+            raise MismatchError(str(error)) from error
+
+    return read
 
 
-def _record(kind: Any, data: Any, place: str) -> Any:
-    pairs = _expect(dict, data, "an object", place)
-    schema = _schema(kind)
-    for key in pairs:
-        if key not in schema:
-            raise MismatchError(f"{place}: {unknown('key', key, schema)}")
-    missing = [key for key in schema if key not in pairs]
-    if missing:
-        raise MismatchError(f"{place}: missing {', '.join(missing)}")
-    values = {key: decode(hint, pairs[key], f"{place}.{key}") for key, hint in schema.items()}
-    try:
-        return kind(**values)
-    except ValueError as error:
-        raise MismatchError(f"{place}: {error}") from error
+def _items(read: _Reader, data: Any) -> tuple[Any, ...]:
+    found = []
+    for i, item in enumerate(_expect(list, data, "a list")):
+        try:
+            found.append(read(item))
+        except MismatchError as error:
+            raise error.inside(f"[{i}]") from None
+    return tuple(found)
 
 
-def _estimate(data: Any, place: str) -> Estimate:
-    items = _expect(list, data, "[value, low, high]", place)
+def _pairs(read: _Reader, data: Any) -> dict[str, Any]:
+    found = {}
+    for key, item in _expect(dict, data, "an object").items():
+        try:
+            found[_text(key)] = read(item)
+        except MismatchError as error:
+            raise error.inside(f".{_text(key)}") from None
+    return found
+
+
+def _estimate(data: Any) -> Estimate:
+    items = _expect(list, data, "[value, low, high]")
     if any(item is not None and not _is_number(item) for item in items):
-        raise MismatchError(f"{place}: expected [value, low, high] in numbers or null, got {items!r}")
+        raise MismatchError(f"expected [value, low, high] in numbers or null, got {_short(items)}")
     try:
         return Estimate.from_json(items)
     except ValueError as error:
-        raise MismatchError(f"{place}: {error}") from error
+        raise MismatchError(str(error)) from error
 
 
-def _one_of(options: tuple[Any, ...], data: Any, place: str) -> Any:
+def _one_of(options: tuple[Any, ...], data: Any) -> Any:
     if data not in options:
-        raise MismatchError(f"{place}: expected one of {', '.join(map(str, options))}, got {data!r}")
+        raise MismatchError(f"expected one of {', '.join(map(str, options))}, got {_short(data)}")
     return data
 
 
-def _scalar(kind: Any, data: Any, place: str) -> Any:
+def _scalar(kind: Any, data: Any) -> Any:
     if kind is float and _is_number(data):
         return float(data)
-    # A bool is an int to Python, but not to a reader of the file.
-    if isinstance(data, bool) and kind is not bool:
-        raise MismatchError(f"{place}: expected {_NAMES[kind]}, got {data!r}")
-    return _expect(kind, data, _NAMES[kind], place)
+    # A bool is an int to Python, but not to a reader of the file; and a number may be infinite.
+    if type(data) is not kind or kind is float:
+        raise MismatchError(f"expected {_NAMES[kind]}, got {_short(data)}")
+    return _text(data) if kind is str else data
+
+
+def _plain(data: Any) -> Any:
+    if isinstance(data, str):
+        return _text(data)
+    if isinstance(data, dict):
+        return {_text(key): _plain(item) for key, item in data.items()}
+    if isinstance(data, list):
+        return [_plain(item) for item in data]
+    return data
+
+
+def _text(data: str) -> str:
+    return data if data.isascii() else data.encode("utf-8", "backslashreplace").decode()
 
 
 def _is_number(data: Any) -> bool:
-    return isinstance(data, (int, float)) and not isinstance(data, bool) and math.isfinite(data)
+    """Whether it is a number that a float can hold."""
+    if isinstance(data, int):
+        return not isinstance(data, bool) and abs(data) <= sys.float_info.max
+    return isinstance(data, float) and math.isfinite(data)
 
 
-def _expect(kind: type, data: Any, name: str, place: str) -> Any:
+def _expect(kind: type, data: Any, name: str) -> Any:
     if not isinstance(data, kind):
-        raise MismatchError(f"{place}: expected {name}, got {_short(data)}")
+        raise MismatchError(f"expected {name}, got {_short(data)}")
     return data
 
 
 def _short(data: Any) -> str:
-    text = repr(data)
+    text = _text(repr(data))
     return text if len(text) <= 60 else text[:57] + "..."
