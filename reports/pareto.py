@@ -10,6 +10,12 @@ latency), and let one corner dominate another if it is at least as good in both 
   intervals the truth lies, nothing is better.
 * UNCLEAR: anything else. Intervals overlap, and noise alone could put the point on the front or behind it.
 
+Of the points that are not dominated two *cannot be ordered* if noise alone could turn their order round: the
+optimistic corner of each dominates the pessimistic corner of the other. Their intervals then overlap or touch on
+both axes, and there are truths within them for which the one dominates the other, and others for which it is
+dominated. A point that cannot be ordered with another is always UNCLEAR; an UNCLEAR point need not be one, since
+a point can be surely faster than another and still only perhaps as good.
+
 The intervals of single points are used, not those of paired differences, so the verdict is cautious: two
 networks judged on the same images can differ reliably while their intervals overlap. With intervals of zero
 width nothing is unclear and the front is the usual one; equal points do not dominate each other.
@@ -17,9 +23,12 @@ width nothing is unclear and the front is the usual one; equal points do not dom
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+
+import numpy as np
 
 from latency_tables.estimate import Estimate
 
@@ -37,8 +46,8 @@ class Spot:
     """A point's place in the plane.
 
     Attributes:
-        quality: accuracy or agreement, 0 to 1, higher is better.
-        latency_s: measured latency, lower is better.
+        quality: accuracy or another quantity of which more is better.
+        latency_s: measured latency in seconds, or another quantity of which less is better.
     """
 
     quality: Estimate
@@ -57,18 +66,47 @@ def front(spots: Sequence[Spot]) -> list[Standing]:
     Returns:
         One standing for each spot, in the same order.
     """
-    worst = [_pessimistic(spot) for spot in spots]
-    best = [_optimistic(spot) for spot in spots]
+    surely, perhaps = (_Rivals([corner(spot) for spot in spots]) for corner in (_pessimistic, _optimistic))
     standings = []
-    for i in range(len(spots)):
-        others = [j for j in range(len(spots)) if j != i]
-        if any(_dominates(worst[j], best[i]) for j in others):
+    for i, spot in enumerate(spots):
+        if surely.dominate(_optimistic(spot), but=i):
             standings.append(Standing.DOMINATED)
-        elif any(_dominates(best[j], worst[i]) for j in others):
+        elif perhaps.dominate(_pessimistic(spot), but=i):
             standings.append(Standing.UNCLEAR)
         else:
             standings.append(Standing.FRONT)
     return standings
+
+
+def unordered(
+    spots: Sequence[Spot], standings: Sequence[Standing], repeats_of: Sequence[Hashable] | None = None
+) -> list[bool]:
+    """Says which spots noise alone could order otherwise; the module's docstring tells what that means.
+
+    Args:
+        spots: any number, in any order.
+        standings: what `front` says of them; dominated spots neither take nor give the mark.
+        repeats_of: what each spot is a repetition of; spots with equal entries are the same thing seen several
+            times, as with other seeds, and are not held against each other. None: all are different things.
+
+    Returns:
+        For each spot whether there is another one that it cannot be ordered with.
+    """
+    marked = [False] * len(spots)
+    near = [i for i, standing in enumerate(standings) if standing is Standing.UNCLEAR]
+    if not near:
+        return marked
+    ends = np.array([[*_pessimistic(spots[i]), *_optimistic(spots[i])] for i in near])
+    low, late, high, early = ends.T
+    things: dict[Hashable, int] = {}
+    thing = np.array(
+        [things.setdefault(i if repeats_of is None else repeats_of[i], len(things)) for i in near]
+    )
+    for row, i in enumerate(near):
+        better = (high >= low[row]) & (early <= late[row]) & ((high > low[row]) | (early < late[row]))
+        worse = (high[row] >= low) & (early[row] <= late) & ((high[row] > low) | (early[row] < late))
+        marked[i] = bool(np.any(better & worse & (thing != thing[row])))
+    return marked
 
 
 def steps(spots: Sequence[Spot]) -> list[int]:
@@ -129,5 +167,23 @@ def _optimistic(spot: Spot) -> _Corner:
     return spot.quality.high, spot.latency_s.low
 
 
-def _dominates(a: _Corner, b: _Corner) -> bool:
-    return a[0] >= b[0] and a[1] <= b[1] and a != b
+class _Rivals:
+    """Corners sorted by latency, each with the best qualities up to it, so that a question costs a look-up."""
+
+    def __init__(self, corners: Sequence[_Corner]) -> None:
+        order = sorted(range(len(corners)), key=lambda i: corners[i][1])
+        self._latencies = [corners[i][1] for i in order]
+        # The two best of the first k, as (quality, whose); two, since nobody is a rival of its own.
+        self._best: list[tuple[tuple[float, int], ...]] = [()]
+        for i in order:
+            self._best.append(tuple(sorted((*self._best[-1], (corners[i][0], i)), reverse=True)[:2]))
+
+    def dominate(self, corner: _Corner, *, but: int) -> bool:
+        """Whether a corner of anybody ``but`` one is at least as good in both coordinates and better in one."""
+        quality, latency = corner
+        faster = self._quality(bisect_left(self._latencies, latency), but)
+        as_fast = self._quality(bisect_right(self._latencies, latency), but)
+        return (faster is not None and faster >= quality) or (as_fast is not None and as_fast > quality)
+
+    def _quality(self, count: int, but: int) -> float | None:
+        return next((quality for quality, i in self._best[count] if i != but), None)

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import math
+import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from latency_tables.estimate import Estimate
-from reports.pareto import Spot, Standing, front, hypervolume, steps
+from reports.pareto import Spot, Standing, front, hypervolume, steps, unordered
 
 
 def exact(value: float) -> Estimate:
@@ -107,6 +108,59 @@ def test_overlap_is_unclear_and_a_gap_is_not() -> None:
         Standing.DOMINATED,
         Standing.FRONT,
     ]
+
+
+def could_dominate(a: Spot, b: Spot) -> bool:
+    margins = (a.quality.high - b.quality.low, b.latency_s.high - a.latency_s.low)
+    return min(margins) >= 0 and max(margins) > 0
+
+
+@given(st.lists(uncertain, max_size=8), st.data())
+def test_unordered_means_that_noise_could_turn_the_order_round(spots, data) -> None:
+    standings = front(spots)
+    things = data.draw(st.lists(st.integers(0, 3), min_size=len(spots), max_size=len(spots)))
+    for repeats_of in (None, things):
+        expected = [
+            any(
+                could_dominate(one, other) and could_dominate(other, one)
+                for j, other in enumerate(spots)
+                if i != j
+                and Standing.DOMINATED not in (standings[i], standings[j])
+                and (repeats_of is None or repeats_of[i] != repeats_of[j])
+            )
+            for i, one in enumerate(spots)
+        ]
+        assert unordered(spots, standings, repeats_of) == expected
+
+
+@given(st.lists(uncertain, max_size=8))
+def test_what_cannot_be_ordered_is_unclear(spots) -> None:
+    standings = front(spots)
+    for standing, marked in zip(standings, unordered(spots, standings), strict=True):
+        assert not marked or standing is Standing.UNCLEAR
+
+
+@given(st.lists(certain, max_size=8))
+def test_without_uncertainty_all_can_be_ordered(spots) -> None:
+    assert not any(unordered(spots, front(spots)))
+
+
+def test_overlap_on_both_axes_cannot_be_ordered_and_on_one_it_can() -> None:
+    one = spot((0.80, 0.79, 0.81), (1.0, 0.9, 1.1))
+    beside = spot((0.805, 0.795, 0.815), (1.05, 0.95, 1.15))
+    faster = spot((0.795, 0.785, 0.805), (0.8, 0.75, 0.85))
+    standings = front([one, beside, faster])
+    assert standings[:2] == [Standing.UNCLEAR, Standing.UNCLEAR]
+    assert unordered([one, beside, faster], standings) == [True, True, False]
+    assert unordered([one, beside, faster], standings, ["a", "a", "b"]) == [False, False, False]
+
+
+def test_ten_thousand_points_take_no_long_while() -> None:
+    values = [(i % 101, (i * 37) % 97) for i in range(10_000)]
+    spots = [spot((q, q - 9, q + 9), (s, s - 9, s + 9)) for q, s in values]
+    started = time.perf_counter()
+    unordered(spots, front(spots))
+    assert time.perf_counter() - started < 10
 
 
 def test_none_one_and_equal_points() -> None:
