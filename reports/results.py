@@ -12,6 +12,7 @@ from __future__ import annotations
 import datetime
 import json
 import re
+import stat
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, TypeVar
@@ -68,6 +69,9 @@ class Round:
     predicted_s: Estimate
     measured_s: Estimate
     met: bool
+
+    def __post_init__(self) -> None:
+        _check_above_0(predicted_s=self.predicted_s.value, measured_s=self.measured_s.value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,10 +147,13 @@ class Point:
         for name, share in {**shares, "agreement": self.agreement, **self.controls}.items():
             if share is not None and not 0 <= share.value <= 1:
                 raise ValueError(f"{name} must be a fraction from 0 to 1, got {share.value}")
-        for name in ("predicted_s", "measured_s", "unpruned_s", "ratio"):
-            time = getattr(self, name)
-            if time is not None and time.value <= 0:
-                raise ValueError(f"{name} must be above 0, got {time.value}")
+        times = {name: getattr(self, name) for name in ("predicted_s", "measured_s", "unpruned_s", "ratio")}
+        _check_above_0(**{name: time and time.value for name, time in times.items()}, budget_s=self.budget_s)
+        if self.kl is not None and self.kl.value < 0:
+            raise ValueError(f"kl must be at least 0, got {self.kl.value}")
+        for name, seconds in self.stages_s.items():
+            if seconds < 0:
+                raise ValueError(f"stages_s.{name} must be at least 0, got {seconds}")
         for name, path in self.artefacts.items():
             if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
                 raise ValueError(f"artefacts.{name} must lie in the run's folder, got {path!r}")
@@ -170,6 +177,9 @@ class Closure:
     predicted_s: Estimate
     measured_s: Estimate
     fitted: bool
+
+    def __post_init__(self) -> None:
+        _check_above_0(predicted_s=self.predicted_s.value, measured_s=self.measured_s.value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +222,12 @@ class Run:
         _check_time(self.created)
 
 
+_REMEDIES: dict[type, str] = {
+    Run: "Put a copy of it back: without it the points cannot be placed.",
+    Point: "Put a copy of it back, or move it away and run the command that wrote it again: the other points stay.",
+}
+
+
 def write_run(folder: Path, run: Run) -> None:
     """Writes the run's own record atomically; the folder is made when missing."""
     write_json(folder / "run.json", {"format": FORMAT, **codec.encode(run)})
@@ -222,52 +238,114 @@ def write_point(folder: Path, point: Point) -> None:
     write_json(folder / "points" / f"{point.id}.json", {"format": FORMAT, **codec.encode(point)})
 
 
+@dataclass(frozen=True, slots=True)
+class Damaged:
+    """A point of which nothing is known but that its file cannot be used.
+
+    Attributes:
+        path: the file.
+        reason: what is wrong with it and what to do, in a sentence that names the file.
+    """
+
+    path: Path
+    reason: str
+
+
 def read_run(folder: Path) -> tuple[Run, list[Point]]:
-    """Reads a run with all its points, failed ones included.
+    """Reads a run with all its points, failed ones included, or nothing of it.
+
+    For whoever goes on with a run or computes from it: a damaged record must neither be made anew unasked nor be
+    missing from a mean.
 
     Args:
         folder: what `write_run` was given.
 
     Returns:
-        The run, and its points in the order of their ids; none where the run has just begun.
+        The run, and its points in the order of their files' names; none where the run has just begun.
 
     Raises:
         UserError: a file is missing, truncated, edited into something else or of a newer format, or a point
             belongs to a setting that the run does not know; the message names the file.
     """
     run = _read(folder / "run.json", Run)
-    points = []
-    for path in sorted((folder / "points").glob("*.json")):
-        point = _read(path, Point)
-        if point.id != path.stem:
-            raise UserError(
-                f"{path}: holds the point {point.id!r}; expected {path.stem!r}, like the file's name"
-            )
-        if point.setting not in run.settings:
-            raise UserError(
-                f"{path}: was measured under setting {point.setting!r}, but {folder / 'run.json'} knows only "
-                f"{', '.join(run.settings) or 'none'}. Move the point to the run that it belongs to."
-            )
-        points.append(point)
-    return run, points
+    return run, [_read_point(path, run) for path in _point_files(folder)]
+
+
+def salvage_run(folder: Path) -> tuple[Run, list[Point], list[Damaged]]:
+    """Reads all of a run that can be read.
+
+    For whoever only shows it: one damaged file must not hide the points beside it, and must not be hidden by them,
+    so that what it returns last is to be shown as well.
+
+    Args:
+        folder: what `write_run` was given.
+
+    Returns:
+        The run, its points in the order of their files' names, and the points that cannot be used.
+
+    Raises:
+        UserError: the run's own record cannot be read, without which no point can be placed, or the points cannot
+            be listed.
+    """
+    run = _read(folder / "run.json", Run)
+    points: list[Point] = []
+    damaged: list[Damaged] = []
+    for path in _point_files(folder):
+        try:
+            points.append(_read_point(path, run))
+        except UserError as error:
+            damaged.append(Damaged(path, str(error)))
+    return run, points, damaged
+
+
+def _point_files(folder: Path) -> list[Path]:
+    """What claims to be a point. An id has no leading dot: those are left over from a kill, or the system's."""
+    points = folder / "points"
+    try:
+        return sorted(p for p in points.iterdir() if p.suffix == ".json" and not p.name.startswith("."))
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise UserError(
+            f"cannot list {points}: {error.strerror or error}; expected a folder with one file for each point"
+        ) from error
+
+
+def _read_point(path: Path, run: Run) -> Point:
+    point = _read(path, Point)
+    if point.id != path.stem:
+        raise UserError(
+            f"{path}: holds the point {point.id!r}; expected {path.stem!r}, like the file's name. Give the file "
+            "its name back."
+        )
+    if point.setting not in run.settings:
+        raise UserError(
+            f"{path}: was measured under setting {point.setting!r}, but {path.parents[1] / 'run.json'} knows only "
+            f"{', '.join(run.settings) or 'none'}. Move the point to the run that it belongs to."
+        )
+    return point
 
 
 def _read(path: Path, kind: type[_T]) -> _T:
+    remedy = _REMEDIES[kind]
     try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise UserError(f"{path} is a folder or a device; expected a file. Move it away.")
         data = json.loads(path.read_bytes(), parse_constant=_refuse_constant)
     except FileNotFoundError as error:
-        raise UserError(
-            f"{path} does not exist; expected the folder of a run, which holds run.json"
-        ) from error
+        why = "expected the folder of a run, which holds run.json"
+        if kind is Point:
+            why = "it was moved while the run was read, or it is a link that leads nowhere"
+        raise UserError(f"{path} does not exist; {why}") from error
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from error
-    except ValueError as error:
-        raise UserError(
-            f"{path} is not JSON: {error}. It was cut off or edited; run the command that wrote it again."
-        ) from error
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path} is not JSON: {error}. It was cut off or edited. {remedy}") from error
     version = data.pop("format", None) if isinstance(data, dict) else None
     if type(version) is not int or version < 1:
-        raise UserError(f"{path}: expected an object with a whole number under 'format', got {version!r}")
+        raise UserError(
+            f"{path}: expected an object with a whole number under 'format', got {str(version)[:60]}. {remedy}"
+        )
     if version > FORMAT:
         raise UserError(
             f"{path}: format {version} is newer than {FORMAT}, the newest known here. Update lathe."
@@ -276,12 +354,18 @@ def _read(path: Path, kind: type[_T]) -> _T:
         data = {"trace": None, "disturbance": None, **data}
     try:
         return codec.decode(kind, data, kind.__name__.lower())  # type: ignore[no-any-return]
-    except codec.MismatchError as error:
-        raise UserError(f"{path}: {error}") from error
+    except (codec.MismatchError, RecursionError) as error:
+        raise UserError(f"{path}: {error}. {remedy}") from error
 
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is no number")
+
+
+def _check_above_0(**values: float | None) -> None:
+    for name, value in values.items():
+        if value is not None and value <= 0:
+            raise ValueError(f"{name} must be above 0, got {value}")
 
 
 def _check_time(text: str) -> None:
