@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from latency_tables.estimate import Estimate
-from reports.pareto import Spot, Standing, front, steps
-from reports.results import UNPRUNED, PartTime
+from reports.axes import cost_axes, quality_axes
+from reports.pareto import Standing
+from reports.planes import plane
+from reports.results import PartTime
 from reports.scenes import Placed, Quality, Scene
 from reports.summary import budgets
 
@@ -18,12 +20,21 @@ TOLERANCE = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A point of the Pareto chart."""
+    """A point of the Pareto chart.
+
+    Attributes:
+        placed: the point.
+        quality: what the chart's vertical axis shows.
+        latency_s: measured.
+        standing: whether it is on the front.
+        unordered: whether noise alone could turn round its order with a point of another method or budget.
+    """
 
     placed: Placed
     quality: Estimate
     latency_s: Estimate
     standing: Standing
+    unordered: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +44,7 @@ class ParetoChart:
     Attributes:
         quality: what the vertical axis shows.
         marks: all points that have a place in the plane.
-        lines: for each method the corners of its front of means over seeds, as (latency in seconds, quality)
+        lines: for each series the corners of its front of means over seeds, as (latency in seconds, quality)
             by rising latency.
         budgets: the budgets in seconds, mean over the points, by the name that the user gave.
     """
@@ -113,7 +124,7 @@ class StageRow:
     """Mean seconds that a point of one method spent in each stage.
 
     Attributes:
-        method: its name.
+        method: its name, with the run's letter where there are several.
         points: how many points the means are over.
         seconds: one for each stage of the chart, in its order; a stage that a point skipped counts as 0.
     """
@@ -134,8 +145,14 @@ class StagesChart:
 def pareto_chart(scene: Scene) -> ParetoChart:
     """Places the scene's points in the plane and says which are on the front."""
     charted = scene.charted
-    standings = front([Spot(quality, seconds) for _, quality, seconds in charted])
-    marks = tuple(Mark(*row, standing) for row, standing in zip(charted, standings, strict=True))
+    if not charted:
+        return ParetoChart(scene.quality, (), {}, {})
+    quality = next(axis for axis in quality_axes(scene) if axis.name == scene.quality)
+    found = plane([placed for placed, _, _ in charted], quality, cost_axes(scene)[0])
+    marks = tuple(
+        Mark(placed, q, s, found.standings[placed.key], placed.key in found.unordered)
+        for placed, q, s in charted
+    )
     limits: dict[str, list[float]] = {}
     for placed in scene.points:
         if placed.point.budget_s is not None:
@@ -143,11 +160,8 @@ def pareto_chart(scene: Scene) -> ParetoChart:
     return ParetoChart(
         quality=scene.quality,
         marks=marks,
-        lines={
-            method: _line([mark for mark in marks if mark.placed.point.method == method])
-            for method in sorted({mark.placed.point.method for mark in marks} - {UNPRUNED})
-        },
-        budgets={name: sum(found) / len(found) for name, found in limits.items()},
+        lines=dict(found.lines),
+        budgets={name: sum(seconds) / len(seconds) for name, seconds in limits.items()},
     )
 
 
@@ -189,30 +203,14 @@ def stages_chart(scene: Scene) -> StagesChart:
     points: dict[str, list[dict[str, float]]] = {}
     for placed in scene.done:
         if placed.point.stages_s:
-            points.setdefault(placed.point.method, []).append(placed.point.stages_s)
+            points.setdefault(placed.series, []).append(placed.point.stages_s)
     stages = tuple(dict.fromkeys(name for found in points.values() for times in found for name in times))
     rows = tuple(
         StageRow(
-            method,
+            series,
             len(found),
             tuple(sum(times.get(stage, 0.0) for times in found) / len(found) for stage in stages),
         )
-        for method, found in points.items()
+        for series, found in points.items()
     )
     return StagesChart(stages, rows)
-
-
-def _line(marks: Sequence[Mark]) -> tuple[tuple[float, float], ...]:
-    by_budget: dict[str, list[Mark]] = {}
-    for mark in marks:
-        by_budget.setdefault(mark.placed.point.budget, []).append(mark)
-    means = [
-        Spot(_exactly([m.quality.value for m in found]), _exactly([m.latency_s.value for m in found]))
-        for found in by_budget.values()
-    ]
-    return tuple((means[i].latency_s.value, means[i].quality.value) for i in steps(means))
-
-
-def _exactly(values: Sequence[float]) -> Estimate:
-    mean = sum(values) / len(values)
-    return Estimate(mean, mean, mean)

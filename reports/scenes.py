@@ -24,18 +24,26 @@ class Placed:
         key: its number in the report; ids are unique only within a run.
         run: the run that it came from.
         point: the point.
+        tag: a letter that stands for the run; empty where the report has only one.
     """
 
     key: int
     run: Run
     point: Point
+    tag: str = ""
+
+    @property
+    def series(self) -> str:
+        """The method, with the run's letter where the report has several."""
+        return f"{self.point.method} · {self.tag}" if self.tag else self.point.method
 
     @property
     def title(self) -> str:
-        """Method, budget and seed in words."""
-        if self.point.method == UNPRUNED:
-            return f"{UNPRUNED} · seed {self.point.seed}"
-        return f"{self.point.method} · {self.point.budget} · seed {self.point.seed}"
+        """Method, budget and seed in words, and the run's letter where there are several."""
+        words = [self.point.method, f"seed {self.point.seed}"]
+        if self.point.method != UNPRUNED:
+            words.insert(1, self.point.budget)
+        return " · ".join([*words, self.tag] if self.tag else words)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +101,11 @@ class Scene:
         return tuple((placed, q, s) for placed, q, s in found if q is not None and s is not None)
 
 
+def run_tag(number: int) -> str:
+    """A letter for each run of a report, counted from 0: A to Z, then "R27" and so on."""
+    return chr(ord("A") + number) if number < 26 else f"R{number + 1}"
+
+
 def scenes(runs: Sequence[tuple[Run, Sequence[Point]]]) -> list[Scene]:
     """Sorts the points of all runs into scenes.
 
@@ -110,7 +123,8 @@ def scenes(runs: Sequence[tuple[Run, Sequence[Point]]]) -> list[Scene]:
     closure: dict[tuple[str, str, str | None, str], list[Closure]] = {}
     settings: dict[str, dict[str, Any]] = {}
     key = 0
-    for run, found in runs:
+    for number, (run, found) in enumerate(runs):
+        tag = run_tag(number) if len(runs) > 1 else ""
         for digest, description in run.settings.items():
             if settings.setdefault(digest, description) != description:
                 raise UserError(
@@ -119,7 +133,7 @@ def scenes(runs: Sequence[tuple[Run, Sequence[Point]]]) -> list[Scene]:
                 )
         for point in found:
             place = (run.network, run.images, run.shift, point.setting)
-            points.setdefault(place, []).append(Placed(key, run, point))
+            points.setdefault(place, []).append(Placed(key, run, point, tag))
             key += 1
         for row in run.closure:
             closure.setdefault((run.network, run.images, run.shift, row.setting), []).append(row)

@@ -16,7 +16,7 @@ class Result:
     """What a method reached under a budget, over its seeds that met the budget.
 
     Attributes:
-        method: its name.
+        method: its name, with the run's letter where the report has several.
         points: those that met the budget and have a quality, at least one.
         quality: accuracy or agreement, `pooled`.
         measured_s: measured latency, `pooled`.
@@ -65,7 +65,7 @@ class Volume:
     """How much of the plane a method covers.
 
     Attributes:
-        method: its name.
+        method: its name, with the run's letter where the report has several.
         share: area that the method's points dominate, over the area left of the unpruned latency and between
             no and full quality; mean over seeds, 0 to 1.
         seeds: how many seeds the mean is over.
@@ -138,7 +138,7 @@ def volumes(scene: Scene) -> list[Volume]:
     fronts: dict[str, dict[int, list[Spot]]] = {}
     for placed, quality, seconds in scene.charted:
         if placed.point.method != UNPRUNED:
-            seeds = fronts.setdefault(placed.point.method, {})
+            seeds = fronts.setdefault(placed.series, {})
             seeds.setdefault(placed.point.seed, []).append(_inside(quality, seconds))
     table = []
     for method, seeds in fronts.items():
@@ -165,8 +165,8 @@ def _seconds(points: Sequence[Placed], budget: str) -> float:
 def _summary(scene: Scene, budget: str, points: Sequence[Placed]) -> BudgetSummary:
     judged = [p for p in points if p.point.status == "done" and p.point.met is not None]
     results = []
-    for method in dict.fromkeys(p.point.method for p in judged):
-        result = _result(scene, method, [p for p in judged if p.point.method == method])
+    for series in dict.fromkeys(p.series for p in judged):
+        result = _result(scene, series, [p for p in judged if p.series == series])
         if result is not None:
             results.append(result)
     results.sort(key=lambda result: -result.quality.value)
@@ -181,7 +181,7 @@ def _summary(scene: Scene, budget: str, points: Sequence[Placed]) -> BudgetSumma
     )
 
 
-def _result(scene: Scene, method: str, judged: Sequence[Placed]) -> Result | None:
+def _result(scene: Scene, series: str, judged: Sequence[Placed]) -> Result | None:
     charted = {placed.key: (quality, seconds) for placed, quality, seconds in scene.charted}
     met = [placed for placed in judged if placed.point.met]
     points = sorted((p for p in met if p.key in charted), key=lambda p: charted[p.key][0].value)
@@ -189,7 +189,7 @@ def _result(scene: Scene, method: str, judged: Sequence[Placed]) -> Result | Non
         return None
     ratios = [ratio for p in points if (ratio := p.point.ratio) is not None]
     return Result(
-        method=method,
+        method=series,
         points=tuple(points),
         quality=pooled([charted[p.key][0] for p in points]),
         measured_s=pooled([charted[p.key][1] for p in points]),

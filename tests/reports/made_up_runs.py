@@ -130,11 +130,13 @@ def run(**changes: object) -> Run:
         settings={
             "s1": {
                 "label": "ONNX Runtime 1.31, one thread, batch 1",
+                "batch": 1,
                 "threads": 1,
                 "device": {"cpu": "made up"},
             },
             "s2": {
                 "label": "eager torch 2.13, one thread, batch 1",
+                "batch": 1,
                 "threads": 1,
                 "device": {"cpu": "made up"},
             },
