@@ -27,6 +27,7 @@ from latency_tables.estimate import Estimate
 from latency_tables.skeleton import Plan
 from latency_tables.store import Store
 from latency_tables.table import NetworkMeasurement
+from pruning.criteria.variables import Workpiece
 from pruning.methods import get_method, heal
 from pruning.recovery.finetune import Schedule
 from pruning.search import Progress, Selection
@@ -126,10 +127,12 @@ class _Pruning:
 
     def run(self) -> Point:
         shop, recipe = self._shop, self._recipe
-        images = shop.images.calibration
         method = get_method(recipe.method)
+        piece = Workpiece(
+            shop.teacher, shop.images.calibration, shop.labels, shop.subject.outline.skeleton, recipe.seed
+        )
         with self._stage("score"):
-            scorer = method.scorer(shop.teacher, images, self._candidates, seed=recipe.seed)
+            scorer = method.scorer(piece)
 
         def choose(fit: Coefficients, budget_s: float) -> Selection:
             with self._stage("score") as progress:

@@ -112,6 +112,22 @@ def batch_statistics(model: nn.Module) -> Iterator[None]:
             module.training = mode
 
 
+@contextmanager
+def trained_statistics(model: nn.Module) -> Iterator[None]:
+    """While open, the network is in evaluation mode: batch norm uses the statistics that it keeps.
+
+    Args:
+        model: the network; its modules' modes return when the context closes.
+    """
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
 def batch_norms(model: nn.Module) -> list[_BatchNorm]:
     """All batch-norm layers of the network, in the order of its modules."""
     return [module for module in model.modules() if isinstance(module, _BatchNorm)]

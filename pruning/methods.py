@@ -6,8 +6,8 @@ each a call of its own so that a caller can time it::
 
     teacher = adapt_statistics(model, images).model
     labels = pseudo_labels(teacher, images, keep_features=HEALING_LOSS.needs_features)
-    scorer = method.scorer(teacher, images, candidates, seed=seed)
-    selection = method.select(scorer, candidates, latency, budget_s)   # again, with a corrected latency
+    scorer = method.scorer(Workpiece(teacher, images, labels, skeleton, seed))
+    selection = method.select(scorer, skeleton.removable, latency, budget_s)   # again, with a corrected latency
     student = remove_blocks(teacher, selection.removed)
     heal(student, images, labels, seed=seed)
 
@@ -16,7 +16,7 @@ A second `select` with the same scorer scores no set twice.
 
 from __future__ import annotations
 
-import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -25,15 +25,11 @@ from torch import Tensor, nn
 
 from latency_tables.errors import unknown
 from pruning.criteria.criterion import Criterion, Remembering
-from pruning.criteria.damage import Damage, DamageCriterion
-from pruning.criteria.order import last_first, random_order
+from pruning.criteria.variables import VARIABLES, Workpiece
 from pruning.recovery.finetune import SCHEDULE, Finetuned, Schedule, finetune
 from pruning.recovery.losses import StoredFeatures
 from pruning.search import LatencyModel, Progress, Selection, greedy
-from pruning.targets import Targets, scoring_targets
-
-SCORING_IMAGES = 200
-"""How many of the images candidates are scored on; the time of a search grows in proportion."""
+from pruning.targets import Targets
 
 HEALING_LOSS = StoredFeatures()
 """Features before pooling, because they healed better than logits: 63 / 69 / 80 against 54 / 66 / 73 % on a
@@ -41,7 +37,7 @@ ResNet-20 without three blocks (noise, JPEG, contrast on CIFAR-10, 150 steps), 6
 ResNet-56 without twelve under noise (two seeds), 84 and 79 against 80 and 80 % under contrast. The sum of both
 losses lay between or level."""
 
-_CriterionFactory = Callable[[nn.Module, Tensor, Sequence[str], int], Criterion]
+_CriterionFactory = Callable[[Workpiece], Criterion]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +47,7 @@ class Method:
     Attributes:
         name: the word for it in commands and records.
         summary: one sentence for people.
-        criterion: makes the criterion from teacher, scoring images, candidates and seed.
+        criterion: makes the criterion for a network and its scoring images.
         per_saving: whether hurt is weighed by the latency it saves; without, latency only says when to stop.
     """
 
@@ -60,28 +56,9 @@ class Method:
     criterion: _CriterionFactory
     per_saving: bool
 
-    def scorer(
-        self,
-        teacher: nn.Module,
-        images: Tensor,
-        candidates: Sequence[str],
-        *,
-        seed: int,
-        scoring_images: int = SCORING_IMAGES,
-    ) -> Remembering:
-        """Prepares the scoring of candidates; a method that measures runs the teacher once over its images.
-
-        Args:
-            teacher: the adapted unpruned network; bypassed blocks return after every score.
-            images: preprocessed, shape (n, channels, height, width), in random order.
-            candidates: the removable blocks in the order of the network.
-            seed: of what the method draws.
-            scoring_images: how many of the first images are scored on; all, where there are fewer.
-
-        Returns:
-            The criterion, to be kept for every search on the same network and images.
-        """
-        return Remembering(self.criterion(teacher, images[:scoring_images], candidates, seed))
+    def scorer(self, piece: Workpiece) -> Remembering:
+        """Prepares the scoring of candidates; to be kept for every search on the same network and images."""
+        return Remembering(self.criterion(piece))
 
     def select(
         self,
@@ -124,40 +101,46 @@ def heal(
     )
 
 
-def joint_hurt(damage: Damage) -> float:
-    """The two variables of a set of blocks as one number: their geometric mean (our reconstruction).
-
-    Each variable alone has a blind spot that the other sees. Accuracy after healing, CIFAR-10: greedy by plain KL
-    divergence takes the last block of a ResNet-20 under noise (45 to 48 % where this takes others and has 53 to
-    54 %, two seeds, healed on logits). On a ResNet-56 without twelve blocks, healed on features, this has 67 and
-    68 % under noise and 84 and 79 % under contrast; the calibrated KL alone takes the last block, 62 and 60 % under
-    noise and 81 and 79 % under contrast; feature damage alone has 67 and 82 % where it was tried (one seed each).
-    """
-    return math.sqrt(damage.calibrated_kl * damage.features)
-
-
 def get_method(name: str) -> Method:
-    """The method of that name.
+    """The method of that name; ``practise-N`` is PRACTISE with N steps of adaptor training for each block.
 
     Raises:
         UserError: there is none; the message lists all.
     """
+    if match := re.fullmatch(r"practise-([1-9]\d{0,5})", name):
+        return practise(name, int(match[1]))
     if name not in METHODS:
-        raise unknown("method", name, METHODS)
+        raise unknown("method", name, (*METHODS, "practise-N"))
     return METHODS[name]
 
 
-def _two_variables(teacher: nn.Module, images: Tensor, candidates: Sequence[str], seed: int) -> Criterion:  # noqa: ARG001
-    return DamageCriterion("ttmpd", joint_hurt, teacher, images, scoring_targets(teacher, images))
+def practise(name: str, iterations: int) -> Method:
+    """PRACTISE's choice: the blocks with the least trained recoverability over latency, ranked once.
+
+    After Wang and Wu, "Practical network acceleration with tiny sets" (CVPR 2023). Finetuning is that of all
+    methods here, feature mimicking on stored features; see `pruning.criteria.practise` for what else differs.
+
+    Args:
+        name: the word for it in commands and records.
+        iterations: steps of training of each block's adaptors, at least 1.
+    """
+    return Method(
+        name,
+        f"PRACTISE: recoverability over latency, adaptors trained for {iterations} steps a block, one-shot",
+        lambda piece: piece.practise(iterations),
+        per_saving=True,
+    )
 
 
-def _random(teacher: nn.Module, images: Tensor, candidates: Sequence[str], seed: int) -> Criterion:  # noqa: ARG001
-    return random_order(candidates, seed)
+JOINT = VARIABLES["calibrated-kl*features"]
+"""The two variables of a set of blocks as one number (our reconstruction).
 
-
-def _last(teacher: nn.Module, images: Tensor, candidates: Sequence[str], seed: int) -> Criterion:  # noqa: ARG001
-    return last_first(candidates)
-
+Each variable alone has a blind spot that the other sees. Accuracy after healing, CIFAR-10: greedy by plain KL
+divergence takes the last block of a ResNet-20 under noise (45 to 48 % where this takes others and has 53 to 54 %,
+two seeds, healed on logits). On a ResNet-56 without twelve blocks, healed on features, this has 67 and 68 % under
+noise and 84 and 79 % under contrast; the calibrated KL alone takes the last block, 62 and 60 % under noise and 81
+and 79 % under contrast; feature damage alone has 67 and 82 % where it was tried (one seed each).
+"""
 
 METHODS = {
     method.name: method
@@ -166,17 +149,22 @@ METHODS = {
             "ttmpd",
             "our reconstruction of TT-MPD: least damage to outputs and features per second saved, scored anew "
             "after each removal",
-            _two_variables,
+            JOINT.make,
             per_saving=True,
         ),
         Method(
             "ttmpd-no-latency",
             "the same choice without its latency term: least damage, until the budget is met",
-            _two_variables,
+            JOINT.make,
             per_saving=False,
         ),
-        Method("random", "control: blocks in an order drawn at random", _random, per_saving=False),
-        Method("last", "control: the last block first", _last, per_saving=False),
+        Method(
+            "random",
+            "control: blocks in an order drawn at random",
+            VARIABLES["random"].make,
+            per_saving=False,
+        ),
+        Method("last", "control: the last block first", VARIABLES["last"].make, per_saving=False),
     )
 }
 """Every method by its name."""

@@ -105,6 +105,7 @@ def greedy(
         remaining = [block for block in candidates if block not in removed]
         gap_s = predicted_s - budget_s
         best: tuple[tuple[int, float], str, float, float] | None = None
+        criterion.expect(removed)
         for done, block in enumerate(remaining, start=1):
             with_it = removed | {block}
             hurt_with_it = criterion.hurt(with_it)

@@ -6,7 +6,7 @@ A removable block is a sub-module whose output has its input's shape, so an iden
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 
 from torch import nn
@@ -35,12 +35,15 @@ def remove_blocks(model: nn.Module, names: Collection[str]) -> nn.Module:
 
 
 @contextmanager
-def bypassed(model: nn.Module, names: Collection[str]) -> Iterator[None]:
+def bypassed(
+    model: nn.Module, names: Collection[str], instead: Mapping[str, nn.Module] | None = None
+) -> Iterator[None]:
     """Takes blocks out of the network itself while the context is open; they return even after an error.
 
     Args:
         model: the network, changed in place until the context closes.
         names: dotted module paths of the blocks that go; may be empty.
+        instead: what stands in the place of some of them; an identity in that of the others.
 
     Raises:
         UserError: the network has no module of that name; nothing was changed.
@@ -48,6 +51,9 @@ def bypassed(model: nn.Module, names: Collection[str]) -> Iterator[None]:
     places = _places(model, names)
     for parent, leaf, _ in places:
         setattr(parent, leaf, nn.Identity())
+    for name, module in (instead or {}).items():
+        parent_name, _, leaf = name.rpartition(".")
+        setattr(model.get_submodule(parent_name), leaf, module)
     try:
         yield
     finally:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from latency_tables.errors import LatheError, UserError
-from pruning.adaptation import BATCH_SIZE, batch_statistics, batches
+from pruning.adaptation import BATCH_SIZE, batches
 from pruning.features import forward_with_features
 
 FEATURE_LIMIT_BYTES = 1 << 30
@@ -64,34 +64,6 @@ def pseudo_labels(
         return _collect(teacher, images, keep_features, batch_size, feature_limit_bytes)
     finally:
         teacher.train(mode)
-
-
-def scoring_targets(
-    teacher: nn.Module,
-    images: Tensor,
-    *,
-    batch_size: int = BATCH_SIZE,
-    feature_limit_bytes: int = FEATURE_LIMIT_BYTES,
-) -> Targets:
-    """The targets for scoring: the unpruned network with the statistics of each batch, logits and features.
-
-    A pruned network has to be compared over the same batches, since each image's output depends on its batch.
-
-    Args:
-        teacher: the unpruned network; its mode and statistics are restored.
-        images: the images that candidates are scored on, shape (n, channels, height, width), n at least 2.
-        batch_size: most images in one forward pass; the same for both networks.
-        feature_limit_bytes: most memory that the stored features may take.
-
-    Returns:
-        Targets for all n images.
-
-    Raises:
-        UserError: the features would take more memory than allowed.
-        LatheError: the network gives numbers that are not finite.
-    """
-    with batch_statistics(teacher):
-        return _collect(teacher, images, True, batch_size, feature_limit_bytes)
 
 
 def device_of(model: nn.Module) -> torch.device:

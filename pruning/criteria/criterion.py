@@ -29,6 +29,10 @@ class Criterion(Protocol):
         """Whether hurt is measured on images."""
         ...
 
+    def expect(self, removed: frozenset[str]) -> None:
+        """Hears that the next questions are about these blocks and one more; may prepare, changes no answer."""
+        ...
+
     def hurt(self, removed: frozenset[str]) -> float:
         """Harm of removing these blocks together, without recovery; 0 for none, higher is worse."""
         ...
@@ -46,6 +50,7 @@ class Remembering:
     def __init__(self, criterion: Criterion) -> None:
         self._criterion = criterion
         self._known: dict[frozenset[str], float] = {}
+        self._expected: frozenset[str] | None = None
 
     @property
     def name(self) -> str:
@@ -62,6 +67,10 @@ class Remembering:
         """How many different sets were scored so far."""
         return len(self._known)
 
+    def expect(self, removed: frozenset[str]) -> None:
+        """Passed on when the first question comes that memory does not answer."""
+        self._expected = removed
+
     def hurt(self, removed: frozenset[str]) -> float:
         """Harm of removing these blocks together, from memory where it is known.
 
@@ -69,6 +78,9 @@ class Remembering:
             LatheError: the harm is not a finite number; the message names the blocks.
         """
         if removed not in self._known:
+            if self._expected is not None:
+                self._criterion.expect(self._expected)
+                self._expected = None
             hurt = self._criterion.hurt(removed)
             if not math.isfinite(hurt):
                 raise LatheError(
@@ -78,3 +90,26 @@ class Remembering:
                 )
             self._known[removed] = hurt
         return self._known[removed]
+
+
+class Additive:
+    """Another criterion's harm of single blocks, added up: what a one-shot ranking goes by.
+
+    What blocks cost together is not that sum, so this serves comparisons and programs that must be linear.
+
+    Args:
+        criterion: asked for single blocks only.
+    """
+
+    def __init__(self, criterion: Remembering) -> None:
+        self._criterion = criterion
+        self.name = f"{criterion.name}, one-shot"
+        self.needs_images = criterion.needs_images
+
+    def expect(self, removed: frozenset[str]) -> None:  # noqa: ARG002
+        """Nothing: only single blocks are asked for."""
+        self._criterion.expect(frozenset())
+
+    def hurt(self, removed: frozenset[str]) -> float:
+        """The sum over the blocks of what each alone hurts."""
+        return sum(self._criterion.hurt(frozenset({block})) for block in removed)

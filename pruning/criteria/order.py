@@ -22,6 +22,9 @@ class OrderCriterion:
         self.name = name
         self._weight = {block: place + 1.0 for place, block in enumerate(order)}
 
+    def expect(self, removed: frozenset[str]) -> None:
+        """Nothing to prepare."""
+
     def hurt(self, removed: frozenset[str]) -> float:
         """The sum of the blocks' places; no measure of harm."""
         return sum(self._weight[block] for block in removed)

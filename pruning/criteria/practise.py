@@ -83,6 +83,9 @@ class PractiseCriterion:
         self._prefix: tuple[str, Prefix | None] | None = None
         self._known: dict[str, float] = {}
 
+    def expect(self, removed: frozenset[str]) -> None:
+        """Nothing to prepare: only single blocks are scored."""
+
     def hurt(self, removed: frozenset[str]) -> float:
         """The sum of the blocks' recoverabilities; see `recoverability` for the errors raised."""
         return math.fsum(self.recoverability(block) for block in removed)

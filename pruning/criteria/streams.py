@@ -1,0 +1,181 @@
+"""Second moments of what flows between neighbouring blocks, from one pass: the ground of closed-form criteria."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pruning.adaptation import BATCH_SIZE, batch_statistics, batches
+from pruning.targets import device_of
+
+RIDGE = 1e-3
+"""Ridge of a linear map, as a share of the mean variance of its input's channels."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Neighbouring blocks, each fed by the one before it alone.
+
+    Attributes:
+        blocks: their names, at least one.
+        chain: which chain of the network they stand in.
+        entry: the chain's stream that enters the first of them.
+        exit: the stream that leaves the last.
+    """
+
+    blocks: tuple[str, ...]
+    chain: int
+    entry: int
+    exit: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ChannelMap:
+    """The best linear map from one stream's channels to another's: y = weight x + bias at every position.
+
+    Attributes:
+        weight: shape (channels, channels).
+        bias: shape (channels,).
+        unexplained: share of the target's variance that the map leaves, 0 to 1 but for rounding.
+    """
+
+    weight: Tensor
+    bias: Tensor
+    unexplained: float
+
+
+class Streams:
+    """Second moments between the streams of each chain of blocks.
+
+    A chain is a sequence of removable blocks in which each takes what the one before it gave; its streams are
+    the first one's input and every one's output. Batch norm uses the statistics of each batch, as in scoring.
+
+    Args:
+        model: the unpruned network; as it was afterwards.
+        images: preprocessed, shape (n, channels, height, width), n at least 2.
+        blocks: the removable blocks in the order in which they run, each with as many channels out as in.
+        batch_size: most images in one pass.
+    """
+
+    def __init__(
+        self, model: nn.Module, images: Tensor, blocks: Sequence[str], *, batch_size: int = BATCH_SIZE
+    ) -> None:
+        self._model = model
+        self._modules = {name: model.get_submodule(name) for name in blocks}
+        self.place: dict[str, tuple[int, int]] = {}
+        self._moments: list[_Moments] = []
+        device = device_of(model)
+        with torch.no_grad(), batch_statistics(model):
+            for batch in batches(images, batch_size):
+                self._add(batch.to(device))
+
+    def runs(self, removed: frozenset[str]) -> list[Run]:
+        """The removed blocks, neighbours joined, in the network's order."""
+        found: list[Run] = []
+        for name, (chain, position) in self.place.items():
+            if name not in removed:
+                continue
+            last = found[-1] if found else None
+            if last is not None and (last.chain, last.exit) == (chain, position):
+                found[-1] = Run((*last.blocks, name), chain, last.entry, position + 1)
+            else:
+                found.append(Run((name,), chain, position, position + 1))
+        return found
+
+    def change(self, run: Run) -> float:
+        """||exit - entry||^2 / ||entry||^2 over images and positions: what the blocks add to what they get."""
+        moments = self._moments[run.chain]
+        before = float(moments.product(run.entry, run.entry).trace())
+        across = float(moments.product(run.entry, run.exit).trace())
+        after = float(moments.product(run.exit, run.exit).trace())
+        return (after - 2 * across + before) / before
+
+    def best_map(self, run: Run) -> ChannelMap:
+        """The ridge regression of the stream behind the blocks on the stream before them (a 1x1 convolution)."""
+        return self._moments[run.chain].regression(run.entry, run.exit)
+
+    def module(self, run: Run) -> nn.Module:
+        """The best map as a module that fits in the place of the blocks."""
+        return _ChannelMapModule(self.best_map(run), _channel_dim(self._modules[run.blocks[0]]))
+
+    def _add(self, batch: Tensor) -> None:
+        seen: list[tuple[str, Tensor, Tensor]] = []
+
+        def note(name: str) -> Any:
+            def hook(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+                seen.append((name, inputs[0], output))
+
+            return hook
+
+        with ExitStack() as hooks:
+            for name, module in self._modules.items():
+                hooks.callback(module.register_forward_hook(note(name)).remove)
+            self._model(batch)
+        chains: list[list[Tensor]] = []
+        for name, entry, output in seen:
+            if not (chains and chains[-1][-1] is entry):
+                chains.append([entry])
+            self.place[name] = (len(chains) - 1, len(chains[-1]) - 1)
+            chains[-1].append(output)
+        dims = {chain: _channel_dim(self._modules[name]) for name, (chain, _) in self.place.items()}
+        while len(self._moments) < len(chains):
+            self._moments.append(_Moments())
+        for index, streams in enumerate(chains):
+            self._moments[index].add([_rows(stream, dims[index]) for stream in streams])
+
+
+class _Moments:
+    """Sums of products between the streams of one chain."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._sums: dict[int, Tensor] = {}
+        self._products: dict[tuple[int, int], Tensor] = {}
+
+    def add(self, streams: Sequence[Tensor]) -> None:
+        """Takes in rows (positions) of channels, shape (rows, channels) each."""
+        self._count += len(streams[0])
+        for i, first in enumerate(streams):
+            self._sums[i] = self._sums.get(i, 0) + first.sum(0).double()
+            for j, second in enumerate(streams[i:], start=i):
+                self._products[i, j] = self._products.get((i, j), 0) + (first.T @ second).double()
+
+    def product(self, i: int, j: int) -> Tensor:
+        """Mean of x_i x_j^T over the rows."""
+        return self._products[i, j] / self._count
+
+    def regression(self, i: int, j: int) -> ChannelMap:
+        mean_i, mean_j = self._sums[i] / self._count, self._sums[j] / self._count
+        inner = self.product(i, i) - torch.outer(mean_i, mean_i)
+        across = self.product(i, j) - torch.outer(mean_i, mean_j)
+        target = float((self.product(j, j) - torch.outer(mean_j, mean_j)).trace())
+        ridge = RIDGE * float(inner.trace()) / len(inner)
+        solved = torch.linalg.solve(inner + ridge * torch.eye(len(inner), dtype=inner.dtype), across)
+        left = target - 2 * float((solved * across).sum()) + float((solved * (inner @ solved)).sum())
+        return ChannelMap(solved.T, mean_j - solved.T @ mean_i, left / target)
+
+
+class _ChannelMapModule(nn.Module):
+    def __init__(self, found: ChannelMap, channel_dim: int) -> None:
+        super().__init__()
+        self._weight, self._bias = found.weight.float(), found.bias.float()
+        self._dim = channel_dim
+
+    def forward(self, x: Tensor) -> Tensor:
+        mapped = x.movedim(self._dim, -1) @ self._weight.T + self._bias
+        return mapped.movedim(-1, self._dim)
+
+
+def _channel_dim(block: nn.Module) -> int:
+    """1 for a block that convolves maps, the last for one that works on tokens."""
+    return 1 if any(isinstance(module, nn.Conv2d) for module in block.modules()) else -1
+
+
+def _rows(stream: Tensor, channel_dim: int) -> Tensor:
+    moved = stream.movedim(channel_dim, -1)
+    return moved.reshape(-1, moved.shape[-1]).float()
