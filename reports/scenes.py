@@ -90,6 +90,11 @@ class Scene:
         """What the vertical axis shows: the accuracy, or without any label the agreement."""
         return "accuracy" if any(placed.point.accuracy is not None for placed in self.done) else "agreement"
 
+    @property
+    def quality_word(self) -> str:
+        """The quality as something that a network can be more or less."""
+        return "accurate" if self.quality == "accuracy" else "in agreement"
+
     def quality_of(self, placed: Placed) -> Estimate | None:
         """The point's accuracy or agreement, whichever the scene shows."""
         return placed.point.accuracy if self.quality == "accuracy" else placed.point.agreement
