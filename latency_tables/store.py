@@ -7,6 +7,8 @@ else, and the same job started again finds what is there.
 from __future__ import annotations
 
 import json
+import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +27,7 @@ from sqlalchemy import (
     create_engine,
     event,
     insert,
+    inspect,
     select,
 )
 from sqlalchemy.engine import Connection, Row
@@ -40,6 +43,21 @@ from latency_tables.trace import Trace
 
 # 1: first format.
 STORE_FORMAT = 1
+
+_HEADER = 100  # bytes at the start of a database that tell its size
+_PATIENCE_S = 30.0  # how long another process may take over a write
+_FREE = "Free some space, or name another folder with --out, and run the same command again."
+_REMEDY = "If the file is no store of lathe, name another folder with --out."
+_REMEDIES = {
+    sqlite3.SQLITE_FULL: f"The disk is full. {_FREE}",
+    sqlite3.SQLITE_IOERR: f"The disk is full or broken, or files may not grow so large. {_FREE}",
+    sqlite3.SQLITE_BUSY: "Another process is writing to it. Wait for it to end and run the same command again.",
+    sqlite3.SQLITE_NOTADB: "The file is no store of lathe: move it away, or name another folder with --out.",
+    sqlite3.SQLITE_CORRUPT: "The file was damaged. Put a copy of it back, or name another folder "
+    "with --out and measure again.",
+    sqlite3.SQLITE_READONLY: "Look at the file's permissions, or name another folder with --out.",
+    sqlite3.SQLITE_CANTOPEN: "Look at the folder and its permissions, or name another with --out.",
+}
 
 _metadata = MetaData()
 _about = Table("about", _metadata, Column("format", Integer, nullable=False))
@@ -104,22 +122,61 @@ class Store:
         self.path = path
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
+            new = not path.exists() or path.stat().st_size == 0
         except OSError as error:
-            raise LatheError(f"cannot make the folder {path.parent}: {error.strerror}") from error
-        self._engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": 30})
+            raise LatheError(
+                f"cannot make the folder {path.parent} or look into it: {error.strerror}. Name another with --out."
+            ) from error
+        self._engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": _PATIENCE_S})
         event.listen(self._engine, "connect", _configure)
-        with self._transaction() as connection:
-            # The write lock comes first, so that of two processes that open a new store one makes it.
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        if new:
+            # The mode stays with the file, so a file that may be another program's is left as it is.
+            event.listen(self._engine, "connect", _write_ahead)
+        try:
+            with self._transaction() as connection:
+                # The write lock comes first, so that of two processes that open a new store one makes it.
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+                self._require_whole()
+                self._make_or_recognise(connection)
+        except LatheError:
+            self.close()
+            raise
+
+    def _require_whole(self) -> None:
+        """SQLite reads what is missing at the end of a file as zeros, and so rows as if they had never been.
+
+        To be called with the write lock: nothing moves from the log to the file then, if the log is empty.
+        """
+        log = self.path.with_name(f"{self.path.name}-wal")
+        with self.path.open("rb") as file:
+            header = file.read(_HEADER)
+        page, pages = int.from_bytes(header[16:18], "big"), int.from_bytes(header[28:32], "big")
+        # The largest size of a page does not fit the field.
+        expected = max(_HEADER, (65536 if page == 1 else page) * pages)
+        size = self.path.stat().st_size
+        if 0 < size < expected and not (log.exists() and log.stat().st_size):
+            raise LatheError(
+                f"the store {self.path} was cut off: it holds {size} bytes of {expected}. "
+                f"{_REMEDIES[sqlite3.SQLITE_CORRUPT]}"
+            )
+
+    def _make_or_recognise(self, connection: Connection) -> None:
+        tables = set(inspect(connection).get_table_names())
+        if not tables:
             _metadata.create_all(connection)
-            written = connection.execute(select(_about.c.format)).scalar()
-            if written is None:
-                connection.execute(insert(_about).values(format=STORE_FORMAT))
-            elif written != STORE_FORMAT:
-                raise UserError(
-                    f"{path} is a store of format {written}, this version of lathe reads format {STORE_FORMAT}; "
-                    "use the version that wrote it, or name another folder with --out"
-                )
+            connection.execute(insert(_about).values(format=STORE_FORMAT))
+            return
+        written = connection.execute(select(_about.c.format)).scalar() if _about.name in tables else None
+        if written is None:
+            raise UserError(
+                f"{self.path} is a database, but no store of lathe: it holds {', '.join(sorted(tables))}. Name "
+                "another folder with --out."
+            )
+        if written != STORE_FORMAT:
+            raise UserError(
+                f"{self.path} is a store of format {written}, this version of lathe reads format {STORE_FORMAT}; "
+                "use the version that wrote it, or name another folder with --out"
+            )
 
     def close(self) -> None:
         """Lets go of the file."""
@@ -127,7 +184,7 @@ class Store:
 
     def settings(self) -> list[Setting]:
         """Every setting in which something was measured, oldest first."""
-        with self._transaction() as connection:
+        with self._reading() as connection:
             rows = connection.execute(select(_settings.c.setting).order_by(_settings.c.id)).scalars()
             return [Setting.from_json(json.loads(row)) for row in rows]
 
@@ -183,7 +240,7 @@ class Store:
         wanted = _settings.c.digest == setting.digest
         cells = select(_parts.c.key, _cells).select_from(_cells.join(_parts).join(_settings)).where(wanted)
         networks = select(_networks).select_from(_networks.join(_settings)).where(wanted)
-        with self._transaction() as connection:
+        with self._reading() as connection:
             return LatencyTable(
                 setting=setting,
                 cells={row.key: _cell(row) for row in connection.execute(cells)},
@@ -217,21 +274,49 @@ class Store:
         try:
             with self._engine.begin() as connection:
                 yield connection
-        except DatabaseError as error:
+        except (DatabaseError, UnicodeDecodeError) as error:
+            # Text that is no text is met below SQLAlchemy, which lets it through.
+            cause = error.orig if isinstance(error, DatabaseError) else error
+            code = getattr(cause, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
             raise LatheError(
-                f"the store {self.path} cannot be used: {error.orig}. What was stored before is untouched; if "
-                "the file is no store of lathe, name another folder with --out, if the disk is full, free some "
-                "space, and run the same command again."
+                f"the store {self.path} cannot be used: {cause}. Nothing in it was changed. "
+                f"{_REMEDIES.get(code, _REMEDY)}"
             ) from error
+
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        """A transaction that makes records of rows; what stands in the rows may have been edited."""
+        with self._transaction() as connection:
+            try:
+                yield connection
+            except (ValueError, TypeError, KeyError, AttributeError) as error:
+                raise LatheError(
+                    f"the store {self.path} holds a row that lathe did not write: {type(error).__name__}: {error}. "
+                    "Put a copy of the file back, or name another folder with --out."
+                ) from error
 
 
 def _configure(connection: object, _record: object) -> None:
-    """Write-ahead log: readers never wait, and a kill in the middle of a write leaves the file whole."""
+    """What SQLite forgets with each connection."""
     cursor = connection.cursor()  # type: ignore[attr-defined]  # a sqlite3 connection, typed as object by the event
-    cursor.execute("PRAGMA journal_mode=WAL")
     cursor.execute("PRAGMA synchronous=NORMAL")
     cursor.execute("PRAGMA foreign_keys=ON")
     cursor.close()
+
+
+def _write_ahead(connection: object, _record: object) -> None:
+    """With a write-ahead log readers never wait, and a kill in the middle of a write leaves the file whole."""
+    deadline = time.monotonic() + _PATIENCE_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL").close()  # type: ignore[attr-defined]
+        except sqlite3.OperationalError as error:
+            # Two who switch at once are both refused at once, however patient they are.
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+        else:
+            return
 
 
 def _setting_id(connection: Connection, setting: Setting) -> int:
@@ -269,8 +354,11 @@ def _cell(row: Row[tuple[object, ...]]) -> Measurement | Failure:
     if row.failure is not None:
         return Failure(row.failure, row.created)
     details = json.loads(row.details)
+    samples = np.frombuffer(row.samples_s, dtype="<f8")
+    if not np.isfinite(samples).all():
+        raise ValueError("a sample is no finite number")
     return Measurement(
-        samples_s=tuple(np.frombuffer(row.samples_s, dtype="<f8").tolist()),
+        samples_s=tuple(samples.tolist()),
         warmup=details["warmup"],
         stop=Stop(details["stop"]),
         created=row.created,
