@@ -169,6 +169,8 @@ def _plain(data: Any) -> Any:
         return {_text(key): _plain(item) for key, item in data.items()}
     if isinstance(data, list):
         return [_plain(item) for item in data]
+    if isinstance(data, float) and not math.isfinite(data):
+        raise MismatchError(f"expected {_NAMES[float]}, got {data}")
     return data
 
 
