@@ -43,17 +43,15 @@ def bypassed(
     Args:
         model: the network, changed in place until the context closes.
         names: dotted module paths of the blocks that go; may be empty.
-        instead: what stands in the place of some of them; an identity in that of the others.
+        instead: what stands in the place of some of them, by name; an identity in that of the others.
 
     Raises:
         UserError: the network has no module of that name; nothing was changed.
     """
     places = _places(model, names)
-    for parent, leaf, _ in places:
-        setattr(parent, leaf, nn.Identity())
-    for name, module in (instead or {}).items():
-        parent_name, _, leaf = name.rpartition(".")
-        setattr(model.get_submodule(parent_name), leaf, module)
+    stand_ins = instead or {}
+    for name, (parent, leaf, _) in zip(names, places, strict=True):
+        setattr(parent, leaf, stand_ins[name] if name in stand_ins else nn.Identity())
     try:
         yield
     finally:

@@ -42,7 +42,7 @@ class GradientCriterion:
         """Nothing: a gradient needs the whole network."""
 
     def hurt(self, removed: frozenset[str]) -> float:
-        """At least 0; 0 without any removal, where there is nothing to recover."""
+        """At least 0; 0 where the outputs do not move, so that there is nothing to recover."""
         if not removed:
             return 0.0
         parameters = list(self._model.parameters())
@@ -65,5 +65,7 @@ class GradientCriterion:
         finally:
             for parameter, wanted_one in zip(parameters, wanted_grad, strict=True):
                 parameter.requires_grad_(wanted_one)
+        if total <= 0:
+            return 0.0  # the blocks change nothing; rounding may leave a trace below
         norm = sum(float(grad.square().sum()) for grad in sums if grad is not None)
         return total / norm if norm > 0 else float("inf")

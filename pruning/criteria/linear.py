@@ -89,7 +89,8 @@ def unexplained_features(got: Outputs, wanted: Outputs) -> float:
     """Share of the unpruned features' variance that no linear map of the pruned network's features explains.
 
     A 1x1 convolution behind the last block, fitted in closed form; on one half of the images and judged on the
-    other, both ways, because there may be as many channels as positions to learn from. At least 0.
+    other, both ways, because there may be as many channels as positions to learn from. At least 0; NaN where
+    features are not finite, or the unpruned network's do not vary.
     """
     if not got.features.isfinite().all():
         return float("nan")
@@ -99,13 +100,13 @@ def unexplained_features(got: Outputs, wanted: Outputs) -> float:
         x, y = _positions(got.features[fit]), _positions(wanted.features[fit])
         centre_x, centre_y = x.mean(0), y.mean(0)
         inner = (x - centre_x).T @ (x - centre_x)
-        ridge = RIDGE_AT_END * float(inner.trace()) / len(inner)
+        ridge = RIDGE_AT_END * float(inner.trace()) / len(inner) or 1.0  # constant features explain nothing
         across = (x - centre_x).T @ (y - centre_y)
-        solved = torch.linalg.solve(inner + ridge * torch.eye(len(inner), dtype=inner.dtype), across)
+        solved = torch.linalg.solve(inner + ridge * torch.eye(len(inner)).to(inner), across)
         x, y = _positions(got.features[judge]), _positions(wanted.features[judge])
         left += float((y - centre_y - (x - centre_x) @ solved).square().sum())
         total += float((y - centre_y).square().sum())
-    return left / total
+    return left / total if total > 0 else float("nan")
 
 
 def _positions(features: torch.Tensor) -> torch.Tensor:

@@ -154,8 +154,8 @@ class _Moments:
         inner = self.product(i, i) - torch.outer(mean_i, mean_i)
         across = self.product(i, j) - torch.outer(mean_i, mean_j)
         target = float((self.product(j, j) - torch.outer(mean_j, mean_j)).trace())
-        ridge = RIDGE * float(inner.trace()) / len(inner)
-        solved = torch.linalg.solve(inner + ridge * torch.eye(len(inner), dtype=inner.dtype), across)
+        ridge = RIDGE * float(inner.trace()) / len(inner) or 1.0  # a constant explains nothing
+        solved = torch.linalg.solve(inner + ridge * torch.eye(len(inner)).to(inner), across)
         left = target - 2 * float((solved * across).sum()) + float((solved * (inner @ solved)).sum())
         return ChannelMap(solved.T, mean_j - solved.T @ mean_i, left / target)
 

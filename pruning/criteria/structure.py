@@ -18,7 +18,7 @@ class CapacityCriterion:
     """
 
     name = "capacity"
-    needs_images = True
+    needs_images = False  # no image changes the number
 
     def __init__(self, streams: Streams) -> None:
         self._streams = streams

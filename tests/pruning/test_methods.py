@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
-from tiny_networks import BLOCKS, TinyResNet, images
+from tiny_networks import BLOCKS, TinyResNet, images, workpiece_of
 
 from latency_tables.errors import UserError
 from pruning.adaptation import adapt_statistics
-from pruning.criteria.damage import Damage
-from pruning.methods import HEALING_LOSS, METHODS, get_method, heal, joint_hurt
+from pruning.criteria.variables import VARIABLES, Workpiece
+from pruning.methods import HEALING_LOSS, METHODS, get_method, heal
 from pruning.recovery.finetune import Schedule
 from pruning.surgery import remove_blocks
 from pruning.targets import pseudo_labels
@@ -20,13 +22,19 @@ class PerBlock:
         return 11.0 - sum(1.0 + BLOCKS.index(block) for block in removed)
 
 
-@pytest.mark.parametrize("name", METHODS)
+def workpiece(count: int = 12, **changes: Any) -> Workpiece:
+    return workpiece_of(TinyResNet(), images(count), **changes)
+
+
+@pytest.mark.parametrize("name", [*METHODS, "practise-20"])
 def test_every_method_from_end_to_end(name: str) -> None:
     method = get_method(name)
-    model = TinyResNet()
-    teacher = adapt_statistics(model, images(48)).model
-    labels = pseudo_labels(teacher, images(48), keep_features=HEALING_LOSS.needs_features)
-    scorer = method.scorer(teacher, images(48), BLOCKS, seed=3, scoring_images=20)
+    piece = workpiece_of(
+        adapt_statistics(TinyResNet(), images(48)).model, images(48), seed=3, scoring_images=20
+    )
+    teacher, labels = piece.teacher, piece.labels
+    assert HEALING_LOSS.needs_features and labels.features is not None
+    scorer = method.scorer(piece)
     chosen = method.select(scorer, BLOCKS, PerBlock(), 5.0)
     assert chosen.predicted_s <= 5.0
     assert (chosen.hurt is None) == (not scorer.needs_images)
@@ -43,7 +51,7 @@ def test_every_method_from_end_to_end(name: str) -> None:
 def test_the_controls_choose_as_they_say() -> None:
     def removed(name: str, seed: int = 0, budget_s: float = 0.5) -> tuple[str, ...]:
         method = get_method(name)
-        scorer = method.scorer(TinyResNet(), images(), BLOCKS, seed=seed)
+        scorer = method.scorer(workpiece(seed=seed))
         return method.select(scorer, BLOCKS, PerBlock(), budget_s + 1.0).removed
 
     assert removed("last") == BLOCKS[::-1]
@@ -51,27 +59,46 @@ def test_the_controls_choose_as_they_say() -> None:
     assert removed("random", 5) == removed("random", 5)
 
 
-def test_only_ttmpd_weighs_by_saving() -> None:
+def test_of_the_named_methods_only_ttmpd_weighs_by_saving() -> None:
     assert [name for name, method in METHODS.items() if method.per_saving] == ["ttmpd"]
     assert get_method("ttmpd").criterion is get_method("ttmpd-no-latency").criterion
 
 
 def test_scoring_looks_at_the_first_images_only() -> None:
-    torch.manual_seed(0)
-    teacher = TinyResNet()
     x = images(48)
-    changed = torch.cat([x[:20], torch.randn_like(x[20:])])
+    changed = torch.cat([x[:20], images(28, seed=7)])
     hurts = [
         get_method("ttmpd")
-        .scorer(teacher, given, BLOCKS, seed=0, scoring_images=20)
+        .scorer(workpiece_of(TinyResNet(), given, scoring_images=20))
         .hurt(frozenset(BLOCKS[:1]))
         for given in (x, changed, changed.flip(0))
     ]
     assert hurts[0] == hurts[1] != hurts[2]
 
 
-def test_the_joint_is_the_geometric_mean() -> None:
-    assert joint_hurt(Damage(kl=7.0, calibrated_kl=0.5, features=0.02)) == pytest.approx(0.1)
+def test_ttmpd_joins_outputs_and_features_in_their_geometric_mean() -> None:
+    piece = workpiece()
+    removed = frozenset(BLOCKS[1:3])
+    parts = [VARIABLES[name].make(piece).hurt(removed) for name in ("calibrated-kl", "features")]
+    assert get_method("ttmpd").scorer(piece).hurt(removed) == pytest.approx((parts[0] * parts[1]) ** 0.5)
+
+
+def test_practise_trains_for_as_many_steps_as_its_name_says() -> None:
+    """On the stored features of all images, in an order that the seed draws."""
+    piece = workpiece(seed=4)
+    trained = get_method("practise-7")
+    assert trained.name == "practise-7" and "7 steps" in trained.summary and trained.per_saving
+    got = trained.scorer(piece).hurt(frozenset(BLOCKS[1:2]))
+    assert got == piece.practise(7).recoverability(BLOCKS[1]) != piece.practise(8).recoverability(BLOCKS[1])
+    assert got != trained.scorer(workpiece(seed=5)).hurt(frozenset(BLOCKS[1:2]))
+
+
+@pytest.mark.parametrize(
+    "name", ["practise", "practise-", "practise-0", "practise-07", "practise--1", "practise-1.5"]
+)
+def test_practise_needs_a_number_of_steps(name: str) -> None:
+    with pytest.raises(UserError, match=r"unknown method .*practise-N"):
+        get_method(name)
 
 
 def test_the_same_seed_heals_to_the_same_weights() -> None:
@@ -84,5 +111,7 @@ def test_the_same_seed_heals_to_the_same_weights() -> None:
 
 
 def test_an_unknown_method_lists_the_known() -> None:
-    with pytest.raises(UserError, match=r"unknown method 'ttmd'\. Did you mean 'ttmpd'.*last, random"):
+    with pytest.raises(
+        UserError, match=r"unknown method 'ttmd'\. Did you mean 'ttmpd'.*last, practise-N, random"
+    ):
         get_method("ttmd")

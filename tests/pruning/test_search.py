@@ -22,6 +22,10 @@ class Hurt:
     def __init__(self, table: dict[str, float]) -> None:
         self.table = {frozenset(blocks): value for blocks, value in table.items()}
         self.calls: list[frozenset[str]] = []
+        self.expected: list[frozenset[str]] = []
+
+    def expect(self, removed: frozenset[str]) -> None:
+        self.expected.append(removed)
 
     def hurt(self, removed: frozenset[str]) -> float:
         self.calls.append(removed)
@@ -89,6 +93,12 @@ def test_scores_are_taken_anew_after_each_removal() -> None:
     """Neighbours are harmless alone and harmful together: after a, b costs 9 more and c only 3."""
     hurt = Hurt({"a": 1.0, "b": 2.0, "c": 3.0, "ab": 10.0})
     assert select(hurt, Latency(3.0, a=1.0, b=1.0, c=1.0), 1.0).removed == ("a", "c")
+
+
+def test_the_criterion_hears_what_the_next_sets_share() -> None:
+    hurt = Hurt({"a": 1.0, "b": 2.0, "c": 3.0})
+    select(hurt, Latency(3.0, a=1.0, b=1.0, c=1.0), 1.0)
+    assert hurt.expected == [frozenset(), frozenset("a")]
 
 
 def test_the_rise_counts_and_not_the_whole() -> None:

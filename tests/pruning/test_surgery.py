@@ -79,3 +79,17 @@ def test_a_name_that_is_no_module_is_an_error_and_changes_nothing(name: str) -> 
 def test_removing_nothing_computes_the_same() -> None:
     model = TinyResNet().eval()
     assert torch.equal(remove_blocks(model, [])(images()), model(images()))
+
+
+def test_something_else_may_stand_in_the_place_of_a_block() -> None:
+    model = two_scales()
+    before = dict(model.named_modules())
+    with bypassed(model, ["blocks.0", "blocks.1"], {"blocks.1": Scale(7.0)}):
+        assert model(ONES).tolist() == [[7.0] * 3]
+    with bypassed(
+        model, ["blocks.0", "blocks.1"], {"blocks.0": nn.Sequential()}
+    ):  # of length 0, but something
+        assert isinstance(model.blocks[0], nn.Sequential)
+    with bypassed(model, ["blocks", "blocks.0"], {"blocks.0": Scale(7.0)}):
+        assert model(ONES).tolist() == [[1.0] * 3]
+    assert dict(model.named_modules()) == before

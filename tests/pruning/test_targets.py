@@ -6,9 +6,8 @@ from tiny_networks import Pooled, TinyResNet, images
 from torch import nn
 
 from latency_tables.errors import LatheError, UserError
-from pruning.adaptation import batch_statistics
 from pruning.features import forward_with_features
-from pruning.targets import Targets, device_of, pseudo_labels, scoring_targets
+from pruning.targets import Targets, device_of, pseudo_labels
 
 
 def test_labels_are_what_the_network_says_in_evaluation_mode() -> None:
@@ -32,25 +31,12 @@ def test_targets_are_float32_whatever_the_network_computes_in() -> None:
     assert labels.logits.dtype == labels.features.dtype == torch.float32
 
 
-def test_scoring_targets_use_the_statistics_of_each_batch() -> None:
-    model = TinyResNet().eval()
-    targets = scoring_targets(model, images(), batch_size=6)
-    with torch.no_grad(), batch_statistics(model):
-        halves = [model(half) for half in images().split(6)]
-        whole = model(images())
-    torch.testing.assert_close(targets.logits, torch.cat(halves))
-    assert not torch.allclose(targets.logits, whole, atol=1e-3)
-    assert targets.features is not None
-
-
 def test_features_beyond_the_limit_are_an_error_that_names_both_sizes() -> None:
     model = TinyResNet()
     needed = 12 * 8 * 6 * 6 * 4
     assert pseudo_labels(model, images(), keep_features=True, feature_limit_bytes=needed).features is not None
     with pytest.raises(UserError, match=r"features of 12 images take 0 MiB, more than the limit of 0 MiB"):
         pseudo_labels(model, images(), keep_features=True, feature_limit_bytes=needed - 1)
-    with pytest.raises(UserError, match="features"):
-        scoring_targets(model, images(), feature_limit_bytes=needed - 1)
 
 
 def test_a_network_that_gives_nan_cannot_teach() -> None:

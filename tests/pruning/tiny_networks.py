@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from pruning.criteria.variables import Workpiece
+from pruning.outline import outline
+from pruning.targets import pseudo_labels
 
 
 class Scale(nn.Module):
@@ -63,3 +69,10 @@ BLOCKS = ("layer.0", "layer.1", "layer.2", "layer.3")
 def images(count: int = 12, size: int = 6, seed: int = 1) -> Tensor:
     """Random images of shape (count, 3, size, size)."""
     return torch.randn(count, 3, size, size, generator=torch.Generator().manual_seed(seed))
+
+
+def workpiece_of(model: nn.Module, x: Tensor, **changes: Any) -> Workpiece:
+    """What criteria are made from, for a network as its own teacher."""
+    labels = pseudo_labels(model, x, keep_features=True)
+    skeleton = outline("tiny", model.eval(), tuple(x.shape[1:]), 2).skeleton
+    return Workpiece(model, x, labels, skeleton, **changes)
