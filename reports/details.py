@@ -9,6 +9,7 @@ from typing import Any
 from reports import charts
 from reports.results import UNPRUNED, Point, Round
 from reports.scenes import Placed, Scene
+from reports.trace_view import samples_each, trace_view
 from reports.units import duration, latency, number, percent, plain_latency
 
 Row = tuple[str, str]
@@ -34,28 +35,36 @@ class Details:
 def details(groups: Sequence[Scene]) -> Details:
     """Writes out the details of every point of the scenes."""
     bars: dict[tuple[tuple[str, float, str], ...], int] = {}
+    samples = samples_each(sum(len(scene.points) for scene in groups))
     points = {
-        placed.key: {"place": place, **_details(placed, bars)}
+        placed.key: {"place": place, **_details(placed, bars, samples)}
         for place, scene in enumerate(groups)
         for placed in scene.points
     }
     return Details(points, list(bars))
 
 
-def _details(placed: Placed, bars: dict[tuple[tuple[str, float, str], ...], int]) -> dict[str, Any]:
+def _details(
+    placed: Placed, bars: dict[tuple[tuple[str, float, str], ...], int], samples: int
+) -> dict[str, Any]:
     point = placed.point
     segments = charts.segments(point.parts)
     network = tuple((s.name, s.latency_s, plain_latency(s.latency_s)) for s in segments)
+    trace = trace_view(point, samples) if samples else None
+    gone = {s.name for s in segments if not s.kept}
     return {
         "title": placed.title,
         "reason": point.reason,
         "verdict": _verdict(point),
+        "disturbance": point.disturbance,
         "facts": _facts(point),
+        "trace": trace.data() if trace else None,
         "bar": bars.setdefault(network, len(bars)) if network else None,
         "kept": "".join("1" if s.kept else "0" for s in segments),
         "before": plain_latency(sum(s.latency_s for s in segments)),
         "after": plain_latency(sum(s.latency_s for s in segments if s.kept)),
-        "removed": point.removed,
+        # The bar says so as well, in fewer bytes.
+        "removed": () if gone == set(point.removed) else point.removed,
         "rounds": [_round(turn) for turn in point.rounds],
         "stages": [(name, duration(seconds)) for name, seconds in point.stages_s.items()],
         "controls": [(name, percent(accuracy)) for name, accuracy in point.controls.items()],

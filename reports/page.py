@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import base64
+import functools
 import re
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from latency_tables.errors import UserError
-from latency_tables.files import write_atomically
+from latency_tables.estimate import Estimate
+from latency_tables.files import write_together
 from reports import charts, summary, units
+from reports.comparison import Comparison, comparisons
 from reports.details import Details, details
-from reports.results import UNPRUNED, Point, Run, read_run
-from reports.scenes import Placed, Scene, scenes
+from reports.findings import SHOWN, Located, findings
+from reports.planes import planes
+from reports.results import UNPRUNED, Damaged, Point, Run, salvage_run
+from reports.scenes import Placed, Scene, run_tag, scenes
 from reports.style import Look, looks
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 HTML = "report.html"
 """Name of the page in the folder of a report."""
@@ -30,7 +34,7 @@ class ReportFiles:
 
     Attributes:
         html: the page.
-        images: one PNG for each chart of each setting that has something to show.
+        images: PNG and SVG of each chart of each setting that has something to show.
     """
 
     html: Path
@@ -47,11 +51,45 @@ class _View:
     unpruned: Any
     volumes: list[summary.Volume]
     controls: list[tuple[str, Any, int]]
-    standings: dict[int, str]
+    marks: dict[int, charts.Mark]
+    comparisons: list[Comparison]
     predictions: charts.PredictionChart
     stages: charts.StagesChart
     bars: tuple[charts.Bar, ...]
     plots: dict[str, Any]
+
+    @property
+    def figures(self) -> set[str]:
+        """What the scene shows, as findings name it."""
+        held = {
+            "pareto": "pareto" in self.plots,
+            "predicted": "prediction" in self.plots,
+            "parts": self.bars,
+            "controls": self.controls,
+            "points": self.scene.done,
+            "failed": self.scene.failed,
+            "compare": self.comparisons,
+        }
+        return {name for name, there in held.items() if there}
+
+
+@dataclass(frozen=True, slots=True)
+class _RunView:
+    """A run with its machine and with what is wrong about both."""
+
+    tag: str
+    run: Run
+    host: list[tuple[str, str]]
+    warnings: list[str]
+    damaged: Sequence[Damaged]
+
+
+@dataclass(frozen=True, slots=True)
+class _Card:
+    """A finding and the id of what shows it."""
+
+    found: Located
+    anchor: str
 
 
 def write_report(runs: Sequence[Path], out: Path) -> ReportFiles:
@@ -74,30 +112,39 @@ def write_report(runs: Sequence[Path], out: Path) -> ReportFiles:
         raise UserError(
             "a report needs at least one run, got none. Name the folder of a run, which holds run.json."
         )
-    found = [read_run(folder) for folder in runs]
+    from reports.figures import draw_all
+
+    salvaged = [salvage_run(folder) for folder in runs]
+    found = [(run, points) for run, points, _ in salvaged]
     groups = scenes(found)
-    table = looks(placed.point.method for scene in groups for placed in scene.points)
+    table = _looks(groups)
     page = out / HTML
     # All is made before anything is written, so that a failure leaves the last report whole.
-    text = render_page(found).encode()
-    images = {out / f"{name}.png": _png(figure) for name, figure in _figures(groups, table)}
-    for path, content in {page: text, **images}.items():
-        write_atomically(path, content)
+    images = {
+        out / name: content
+        for number, scene in enumerate(groups, start=1)
+        for name, content in draw_all(scene, number, table).items()
+    }
+    text = render_page(found, [damaged for *_, damaged in salvaged])
+    write_together({page: text.encode(), **images})
     return ReportFiles(page, tuple(images))
 
 
-def render_page(runs: Sequence[tuple[Run, Sequence[Point]]]) -> str:
+def render_page(
+    runs: Sequence[tuple[Run, Sequence[Point]]], damaged: Sequence[Sequence[Damaged]] | None = None
+) -> str:
     """The whole page as text.
 
     Args:
         runs: as `reports.results.read_run` returns them.
+        damaged: for each run what of it cannot be used; None: nothing.
     """
     import jinja2
     from markupsafe import Markup
-    from plotly.offline import get_plotlyjs
 
     groups = scenes(runs)
-    table = looks(placed.point.method for scene in groups for placed in scene.points)
+    lost = damaged or [()] * len(runs)
+    table = _looks(groups)
     views = [_view(scene, table) for scene in groups]
     shown: Details = details(groups)
     environment = jinja2.Environment(
@@ -114,34 +161,55 @@ def render_page(runs: Sequence[tuple[Run, Sequence[Point]]]) -> str:
         "plain_latency": units.plain_latency,
         "percent": units.percent,
         "number": units.number,
+        "points": _points,
         "duration": units.duration,
     }
     environment.tests["unpruned"] = lambda method: method == UNPRUNED
     places = [f"{scene.workload}, {scene.label}" for scene in groups]
     data = {"plots": [view.plots for view in views], "places": places, **shown.data()}
-    # The three texts are ours or plotly's: put in as they are, but never able to end their element.
+    # Both texts are ours: put in as they are, but never able to end their element.
     return environment.get_template("report.html").render(
-        runs=[(run, list(_flat(run.host, skip="warnings")), _warnings(run)) for run, _ in runs],
+        runs=[
+            _RunView(run_tag(i), run, list(_flat(run.host, skip="warnings")), _warnings(run), gone)
+            for i, ((run, _), gone) in enumerate(zip(runs, lost, strict=True))
+        ],
+        findings=[_Card(found, _anchor(found, views)) for found in findings(groups, sum(map(len, lost)))],
+        shown=SHOWN,
         views=views,
         first=_first(views),
         data=data,
         flat=lambda record: list(_flat(record, skip="label")),
         css=Markup(_template("style.css")),  # noqa: S704
         script=Markup(_inside_script(_template("report.js"))),  # noqa: S704
-        plotly=Markup(_inside_script(get_plotlyjs() if any(view.plots for view in views) else "")),  # noqa: S704
+        plotly=_plotly() if any(view.plots for view in views) else "",
     )
+
+
+def _looks(groups: Sequence[Scene]) -> dict[str, Look]:
+    """How each method is drawn, and so each series: a method looks the same in every run."""
+    points = [placed for scene in groups for placed in scene.points]
+    table = looks(placed.point.method for placed in points)
+    return {**table, **{placed.series: table[placed.point.method] for placed in points}}
+
+
+def _anchor(found: Located, views: Sequence[_View]) -> str:
+    """Where the finding's link leads; the scene as a whole where the figure has nothing to show."""
+    if found.scene and found.finding.figure not in views[found.scene - 1].figures:
+        return f"scene-{found.scene}"
+    return found.anchor
 
 
 def _view(scene: Scene, table: Mapping[str, Look]) -> _View:
     from reports import plots
 
+    found = planes(scene)
     pareto = charts.pareto_chart(scene)
     predictions = charts.prediction_chart(scene)
     stages = charts.stages_chart(scene)
     outcomes = summary.budgets(scene)
     drawn: dict[str, Any] = {}
-    if pareto.marks:
-        drawn["pareto"] = plots.pareto_plot(pareto, table)
+    if found.points:
+        drawn["pareto"] = plots.pareto_plot(found, table)
     if predictions.predictions:
         drawn["prediction"] = plots.prediction_plot(predictions, table)
     if stages.rows:
@@ -153,7 +221,8 @@ def _view(scene: Scene, table: Mapping[str, Look]) -> _View:
         unpruned=summary.unpruned(scene),
         volumes=summary.volumes(scene),
         controls=summary.controls(scene),
-        standings={mark.placed.key: mark.standing.value for mark in pareto.marks},
+        marks={mark.placed.key: mark for mark in pareto.marks},
+        comparisons=comparisons(scene),
         predictions=predictions,
         stages=stages,
         bars=charts.part_bars(scene),
@@ -166,7 +235,7 @@ def _rows(points: Sequence[Placed], order: Sequence[str]) -> list[Placed]:
 
     def place(placed: Placed) -> tuple[int, str, int]:
         point = placed.point
-        return -1 if point.method == UNPRUNED else order.index(point.budget), point.method, point.seed
+        return -1 if point.method == UNPRUNED else order.index(point.budget), placed.series, point.seed
 
     return sorted(points, key=place)
 
@@ -180,29 +249,20 @@ def _first(views: Sequence[_View]) -> int | None:
     return None
 
 
-def _figures(groups: Sequence[Scene], table: Mapping[str, Look]) -> Iterator[tuple[str, Figure]]:
-    from reports import figures
-
-    for i, scene in enumerate(groups, start=1):
-        title = f"{scene.workload}\n{scene.label}"
-        pareto = charts.pareto_chart(scene)
-        if pareto.marks:
-            yield f"pareto-{i}", figures.draw_pareto(pareto, title, table)
-        predictions = charts.prediction_chart(scene)
-        if predictions.predictions:
-            yield f"predicted-{i}", figures.draw_predictions(predictions, title, table)
-        bars = charts.part_bars(scene)
-        if bars:
-            yield f"parts-{i}", figures.draw_parts(bars, title)
-        stages = charts.stages_chart(scene)
-        if stages.rows:
-            yield f"stages-{i}", figures.draw_stages(stages, title)
+def _points(difference: Estimate | None) -> str:
+    """A difference of two fractions with its interval, in points of a hundred, as in "+1.2 (+0.1 to +2.3)"."""
+    if difference is None:
+        return "–"
+    value, low, high = (f"{100 * end:+.1f}" for end in (difference.value, difference.low, difference.high))
+    return f"{value} ({low} to {high})"
 
 
-def _png(figure: Figure) -> bytes:
-    from reports.canvas import render
+@functools.cache
+def _plotly() -> str:
+    """Plotly's script, compressed (zlib, base64): of a page of six megabytes it would be five."""
+    from plotly.offline import get_plotlyjs
 
-    return render(figure, "png")
+    return base64.b64encode(zlib.compress(get_plotlyjs().encode(), 9)).decode()
 
 
 def _template(name: str) -> str:

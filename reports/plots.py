@@ -1,113 +1,105 @@
 """The charts as plotly specifications, plain JSON that the page's script hands to plotly.js.
 
-Colours of axes and text are left out: the script sets them, since it knows whether the reader's screen is
-dark. It also fills the markers by the standings that a trace carries under "meta": full, pale or hollow.
+Colours of axes and text are left out: the script sets them, since it knows whether the reader's screen is dark. The
+Pareto figure is put together by the script as a whole, since its reader chooses what the axes show.
 """
 
 from __future__ import annotations
 
 import html
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from latency_tables.estimate import Estimate
-from reports.charts import TOLERANCE, ParetoChart, PredictionChart, StagesChart
-from reports.pareto import Standing
+from reports.axes import Axis
+from reports.charts import TOLERANCE, PredictionChart, StagesChart
+from reports.planes import Plane, Planes
 from reports.results import UNPRUNED
 from reports.style import STAGES, Look
-from reports.units import duration, latency, percent, scale
+from reports.units import duration, latency, scale
 
-_WORDS = {
-    Standing.FRONT: "on the front",
-    Standing.UNCLEAR: "cannot tell whether on the front",
-    Standing.DOMINATED: "dominated",
-}
 _CLOSURE = Look("#77797f", "o", "circle")
 
 
-def pareto_plot(chart: ParetoChart, looks: Mapping[str, Look]) -> dict[str, Any]:
-    """Quality against measured latency; the custom data of a marker is the point's key."""
-    factor, unit = scale(max(mark.latency_s.value for mark in chart.marks))
-    data: list[dict[str, Any]] = [
-        {
-            "type": "scatter",
-            "mode": "lines",
-            "x": [x * factor for x, _ in line],
-            "y": [100 * y for _, y in line],
-            "line": {"shape": "hv", "color": looks[method].colour, "width": 1.5},
-            "opacity": 0.7,
-            "hoverinfo": "skip",
-            "showlegend": False,
-            "legendgroup": _text(method),
-        }
-        for method, line in chart.lines.items()
-    ]
-    methods = {mark.placed.point.method for mark in chart.marks}
-    for method in sorted(methods, key=lambda name: (name == UNPRUNED, name)):
-        look = looks[method]
-        marks = [mark for mark in chart.marks if mark.placed.point.method == method]
-        shared = {"type": "scatter", "mode": "markers", "name": _text(method), "legendgroup": _text(method)}
-        # The legend shows a trace's first marker: an empty trace keeps it filled and of one size.
-        data.append({**shared, "x": [None], "y": [None], "marker": _marker(look, 10), "hoverinfo": "skip"})
-        data.append(
+def pareto_plot(found: Planes, looks: Mapping[str, Look]) -> dict[str, Any]:
+    """What the page's script draws the Pareto figure from, in whichever plane its reader chooses.
+
+    Args:
+        found: with at least one plane.
+        looks: of each series.
+
+    Returns:
+        ``series``: name and look of each; ``keys`` and ``of``: for each point its key and the number of its
+        series; ``y`` and ``x``: for each axis its words, direction and, point by point, [value, low, high] in the
+        unit of the axis (null: not known; a null end: unbounded) and the text; ``planes``: by
+        "vertical|horizontal" the standing of each point ("f", "u", "d"; "-": no place), the marked ones, and the
+        lines; ``budgets``: places by the name of the horizontal axis.
+    """
+    names = sorted({p.series for p in found.points}, key=lambda name: (_is_unpruned(found, name), name))
+    first = {name: next(p for p in found.points if p.series == name) for name in names}
+    return {
+        "series": [
             {
-                **shared,
-                "showlegend": False,
-                "x": [mark.latency_s.value * factor for mark in marks],
-                "y": [mark.quality.value * 100 for mark in marks],
-                "error_x": _bars([mark.latency_s for mark in marks], factor, look),
-                "error_y": _bars([mark.quality for mark in marks], 100, look),
-                "marker": _marker(look, 15 if method == UNPRUNED else 11),
-                "meta": {"colour": look.colour, "standings": [mark.standing.value for mark in marks]},
-                "customdata": [mark.placed.key for mark in marks],
-                "hovertext": [
-                    f"<b>{_text(mark.placed.title)}</b><br>{percent(mark.quality)} {chart.quality}"
-                    f"<br>{latency(mark.latency_s)}<br>{_WORDS[mark.standing]}"
-                    for mark in marks
-                ],
-                "hoverinfo": "text",
+                "name": _text(name),
+                "colour": looks[name].colour,
+                "symbol": looks[name].symbol,
+                "dash": looks[name].dash,
+                "tag": first[name].tag,
+                "large": _is_unpruned(found, name),
             }
-        )
-    name = "accuracy" if chart.quality == "accuracy" else "agreement with the unpruned network"
-    xs = [e * factor for m in chart.marks for e in _ends(m.latency_s)]
-    ys = [e * 100 for m in chart.marks for e in _ends(m.quality)]
-    limits = {budget: seconds * factor for budget, seconds in chart.budgets.items()}
-    layout = {
-        "xaxis": {"title": {"text": f"measured latency ({unit})"}, "range": _range([*xs, *limits.values()])},
-        "yaxis": {"title": {"text": f"{name} (%)"}, "range": _range(ys)},
-        "shapes": [
-            {
-                "type": "line",
-                "x0": x,
-                "x1": x,
-                "y0": 0,
-                "y1": 1,
-                "yref": "paper",
-                "layer": "below",
-                "name": "budget",
-            }
-            for x in limits.values()
+            for name in names
         ],
-        "annotations": [
-            *(
-                {
-                    "x": x,
-                    "y": 1,
-                    "yref": "paper",
-                    "yanchor": "bottom",
-                    "text": _text(budget),
-                    "showarrow": False,
-                }
-                for budget, x in limits.items()
-            ),
-            {
-                **{"xref": "paper", "yref": "paper", "x": 0.012, "y": 0.98, "ax": 52, "ay": 34},
-                **{"text": "better", "showarrow": True, "arrowhead": 2, "arrowwidth": 1.2},
-            },
+        "keys": [p.key for p in found.points],
+        "of": [names.index(p.series) for p in found.points],
+        "y": {axis.name: _axis(axis, found) for axis in found.qualities},
+        "x": {axis.name: _axis(axis, found) for axis in found.costs},
+        "planes": {"|".join(pair): _plane(plane, found, names) for pair, plane in found.planes.items()},
+        "budgets": {
+            axis.name: [
+                [_text(name), _lean(place * axis.factor)] for name, place in found.budgets[axis.name].items()
+            ]
+            for axis in found.costs
+        },
+    }
+
+
+def _axis(axis: Axis, found: Planes) -> dict[str, Any]:
+    values = [axis.values.get(p.key) for p in found.points]
+    return {
+        "label": axis.label,
+        "title": axis.title,
+        "more": axis.more_is_better,
+        "e": [value and [_lean(end * axis.factor) for end in _interval(value)] for value in values],
+        "t": [axis.text(value) if value else "" for value in values],
+    }
+
+
+def _plane(plane: Plane, found: Planes, names: Sequence[str]) -> dict[str, Any]:
+    x, y = plane.cost.factor, plane.quality.factor
+    return {
+        "standing": "".join(
+            plane.standings[p.key].value[0] if p.key in plane.standings else "-" for p in found.points
+        ),
+        "unordered": [i for i, p in enumerate(found.points) if p.key in plane.unordered],
+        "lines": [
+            [names.index(series), [_lean(c * x) for c, _ in line], [_lean(q * y) for _, q in line]]
+            for series, line in plane.lines.items()
         ],
     }
-    return {"data": data, "layout": layout}
+
+
+def _is_unpruned(found: Planes, series: str) -> bool:
+    return any(p.series == series and p.point.method == UNPRUNED for p in found.points)
+
+
+def _interval(estimate: Estimate) -> tuple[float, float, float]:
+    return estimate.value, estimate.low, estimate.high
+
+
+def _lean(number: float) -> float | None:
+    """Five digits are more than a screen shows; hundreds of points are embedded."""
+    return float(f"{number:.5g}") if math.isfinite(number) else None
 
 
 def prediction_plot(chart: PredictionChart, looks: Mapping[str, Look]) -> dict[str, Any]:
@@ -135,7 +127,7 @@ def prediction_plot(chart: PredictionChart, looks: Mapping[str, Look]) -> dict[s
     ]
     groups: dict[tuple[str | None, bool], list[Any]] = {}
     for prediction in chart.predictions:
-        method = prediction.placed.point.method if prediction.placed else None
+        method = prediction.placed.series if prediction.placed else None
         groups.setdefault((method, prediction.fitted), []).append(prediction)
     for (method, fitted), found in sorted(
         groups.items(), key=lambda g: (g[0][0] is None, g[0][0] or "", g[0][1])
@@ -218,15 +210,6 @@ def _text(text: str) -> str:
     return html.escape(text, quote=False)
 
 
-def _marker(look: Look, size: int) -> dict[str, Any]:
-    return {
-        "symbol": look.symbol,
-        "color": look.colour,
-        "size": size,
-        "line": {"width": 1.5, "color": look.colour},
-    }
-
-
 def _bars(estimates: list[Estimate], factor: float, look: Look) -> dict[str, Any]:
     # An end that is not known runs off the chart, rather than look exact.
     off = 10 * max(abs(estimate.value) for estimate in estimates) + 1
@@ -243,12 +226,3 @@ def _bars(estimates: list[Estimate], factor: float, look: Look) -> dict[str, Any
         "thickness": 1,
         "width": 0,
     }
-
-
-def _ends(estimate: Estimate) -> list[float]:
-    return [end for end in (estimate.low, estimate.value, estimate.high) if math.isfinite(end)]
-
-
-def _range(values: list[float]) -> list[float]:
-    margin = 0.06 * (max(values) - min(values)) or 0.05 * abs(max(values)) or 1.0
-    return [min(values) - margin, max(values) + margin]

@@ -25,7 +25,8 @@ def trace(pruned_s: float, unpruned_s: float, count: int = 60) -> Trace:
     """Samples that spread a little, with one slow run."""
     wobble = np.random.default_rng(1).normal(0, 0.006, (2, count))
     wobble[0, count // 3] = 0.3
-    return Trace.of(*(value * (1 + row) for value, row in zip((pruned_s, unpruned_s), wobble, strict=True)))
+    times = ((value * (1 + row)).tolist() for value, row in zip((pruned_s, unpruned_s), wobble, strict=True))
+    return Trace.of(*times)
 
 
 def parts(removed: tuple[str, ...] = ()) -> tuple[PartTime, ...]:

@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import made_up_runs as made
@@ -11,6 +12,7 @@ import pytest
 
 from latency_tables.errors import UserError
 from reports import write_report
+from reports.findings import SHOWN
 from reports.page import render_page
 from reports.results import Closure, PartTime
 
@@ -19,12 +21,11 @@ EVIL = '</script><script>alert(1)</script><img src=x onerror="alert(2)">'
 
 def page(*points, **changes) -> str:
     """The page without plotly's own script."""
-    return re.sub(
-        r"/\*\*\s*\* plotly\.js.*?</script>",
-        "</script>",
-        render_page([(made.run(**changes), points)]),
-        flags=re.S,
-    )
+    return without_plotly(render_page([(made.run(**changes), points)]))
+
+
+def without_plotly(text: str) -> str:
+    return re.sub(r'(id="plotly">).*?(?=</script>)', r"\1", text, flags=re.S)
 
 
 def visible(text: str) -> str:
@@ -42,29 +43,25 @@ def test_files_of_a_report(tmp_path: Path) -> None:
     run = made.write(tmp_path / "run", made.many(seeds=1))
     files = write_report([run], tmp_path / "out")
     assert files.html == tmp_path / "out" / "report.html"
-    assert [path.name for path in files.images] == [
-        "pareto-1.png",
-        "predicted-1.png",
-        "parts-1.png",
-        "stages-1.png",
-    ]
-    assert all(path.read_bytes().startswith(b"\x89PNG") for path in files.images)
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {
-        path.name for path in (files.html, *files.images)
+    assert {path.relative_to(tmp_path / "out" / "figures").as_posix() for path in files.images} == {
+        f"{name}-1-{shape}.{kind}"
+        for name in ("pareto", "predicted", "parts", "stages")
+        for shape in ("column", "slide")
+        for kind in ("png", "svg")
     }
+    assert {path for path in (tmp_path / "out").rglob("*") if path.is_file()} == {files.html, *files.images}
 
 
 def test_one_pareto_chart_for_each_setting(tmp_path: Path) -> None:
     one = made.write(tmp_path / "one", [made.point(), made.point(id="z", setting="s2")])
     two = made.write(tmp_path / "two", [made.point()], name="two", closure=())
     files = write_report([one, two], tmp_path / "out")
-    assert [path.name for path in files.images if "pareto" in path.name] == ["pareto-1.png", "pareto-2.png"]
+    assert {path.name for path in files.images if "pareto" in path.name and path.suffix == ".png"} == {
+        f"pareto-{number}-{shape}.png" for number in (1, 2) for shape in ("column", "slide")
+    }
     plots = embedded(files.html.read_text())["plots"]
-    keys = [
-        [key for trace in plot["pareto"]["data"] for key in trace.get("customdata", [])] for plot in plots
-    ]
     # Points are numbered run by run; the first and the last were made under one setting.
-    assert keys == [[0, 2], [1]]
+    assert [plot["pareto"]["keys"] for plot in plots] == [[0, 2], [1]]
 
 
 def test_a_run_that_cannot_be_read_leaves_no_report(tmp_path: Path) -> None:
@@ -208,12 +205,14 @@ def test_details_hold_what_the_panel_shows() -> None:
     point = embedded(page(made.point(), made.failed()))["points"]["0"]
     assert point["verdict"] == "Budget met: 0.7x, 5.67 ms"
     assert ["Unpruned network, same images", "54.4 % (53.4–55.4)"] in point["facts"]
-    assert point["kept"].count("0") == len(point["removed"]) == 6
+    assert point["kept"].count("0") == 6
+    assert point["removed"] == [], "the bar says it"
+    assert embedded(page(made.point(parts=())))["points"]["0"]["removed"] == list(made.BLOCKS[10:16])
     assert point["rounds"][0][0] == "5 blocks"
     assert point["rounds"][0][2:] == ["5.60 ms (5.51–5.69)", "5.83 ms (5.79–5.87)", "missed"]
     assert ["recover", "3 min 30 s"] in point["stages"]
     failed = embedded(page(made.failed()))["points"]["0"]
-    assert (failed["facts"], failed["bar"], failed["verdict"]) == ([], None, None)
+    assert (failed["facts"], failed["bar"], failed["verdict"], failed["trace"]) == ([], None, None, None)
 
 
 def test_networks_drawn_as_bars_are_embedded_once() -> None:
@@ -223,9 +222,53 @@ def test_networks_drawn_as_bars_are_embedded_once() -> None:
 
 
 def test_a_large_report_stays_below_six_megabytes() -> None:
-    points = made.many(budgets=tuple(0.4 + 0.05 * i for i in range(10)), seeds=10)
-    assert len(points) == 301
-    assert len(render_page([(made.run(), points)]).encode()) < 6e6
+    points = made.many(budgets=tuple(0.4 + 0.05 * i for i in range(10)), seeds=17)
+    command = "lathe prune cifar/resnet56 " + "--option with-a-long-value-as-they-are " * 8
+    long = [replace(point, command=command) for point in points]
+    assert len(long) == 511
+    assert len(render_page([(made.run(), long)]).encode()) < 6e6
+
+
+def test_findings_stand_on_top_and_lead_to_what_shows_them() -> None:
+    points = [*made.many(), made.failed(), made.point(id="busy", seed=9, disturbance="foreign load")]
+    text = page(*points)
+    top = text[text.index('id="findings"') : text.index('id="scene-1"')]
+    assert "ttmpd meets 0.85x at" in top
+    assert "To do" in top
+    assert "the runtime refused the model" in top
+    assert "The machine was busy during 1 of 29 measurements (foreign load: 1)" in top
+    anchors = re.findall(r'<a href="#([^"]+)"', text)
+    assert {"pareto-1", "failed-1", "points-1", "controls-1", "runs"} <= set(anchors)
+    assert all(f'id="{anchor}"' in text for anchor in anchors)
+    shown, _, folded = top.partition("<details>")
+    assert shown.count('class="card ') == SHOWN
+    assert folded.count('class="card ') >= 1
+
+
+def test_nothing_to_find_no_findings() -> None:
+    assert 'id="findings"' not in page(made.unpruned(parts=(), predicted_s=None), closure=())
+
+
+def test_runs_are_named_and_held_against_each_other() -> None:
+    before = [made.point(), made.point(id="b", seed=1)]
+    after = [made.point(accuracy=made.estimate(0.85, 0.008), ratio=made.estimate(0.75, 0.004))]
+    runs = [(made.run(name="then"), before), (made.run(name="now", closure=()), after)]
+    text = visible(without_plotly(render_page(runs)))
+    assert "A then 2026" in text
+    assert "B now 2026" in text
+    assert "ttmpd · B" in text
+    assert "ttmpd · 0.7x · seed 0 5.60 ms 5.56–5.64 5.60 ms 5.56–5.64 1.09 1.08–1.09 worse" in text
+    assert "81.2 % 80.4–82.0 85.0 % 84.2–85.8 +3.8 +2.7 to +4.9 better" in text
+    assert "Without a counterpart: 1 in A, 0 in B." in text
+    assert "Runs beside each other" not in visible(page(*before))
+
+
+def test_files_that_cannot_be_used_are_told(tmp_path: Path) -> None:
+    run = made.write(tmp_path / "run", [made.point(), made.point(id="b", seed=1)])
+    (run / "points" / "b.json").write_text("{")
+    text = visible(without_plotly(write_report([run], tmp_path / "out").html.read_text()))
+    assert "1 file of the run cannot be read." in text
+    assert "b.json is not JSON" in text
 
 
 def test_importing_reports_is_cheap() -> None:

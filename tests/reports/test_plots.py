@@ -7,7 +7,8 @@ import made_up_runs as made
 import pytest
 
 from latency_tables.estimate import Estimate
-from reports.charts import pareto_chart, prediction_chart, stages_chart
+from reports.charts import prediction_chart, stages_chart
+from reports.planes import planes
 from reports.plots import pareto_plot, prediction_plot, stages_plot
 from reports.scenes import Scene, scenes
 from reports.style import looks
@@ -18,30 +19,40 @@ def scene(*points) -> Scene:
 
 
 def pareto(*points):
-    return pareto_plot(pareto_chart(scene(*points)), looks(point.method for point in points))
+    return pareto_plot(planes(scene(*points)), looks(point.method for point in points))
 
 
 def markers(plot) -> list[dict]:
     return [trace for trace in plot["data"] if "customdata" in trace]
 
 
-def test_a_marker_carries_its_key_place_and_standing() -> None:
-    trace, whole = markers(pareto(made.point(), made.unpruned()))
-    assert (trace["x"], trace["y"]) == ([pytest.approx(5.6)], [pytest.approx(81.2)])
-    assert (trace["customdata"], whole["customdata"]) == ([0], [1])
-    assert trace["meta"]["standings"] == ["front"]
-    assert trace["error_x"]["array"] == [pytest.approx(0.04)]
-    assert "81.2 % (80.4–82.0)" in trace["hovertext"][0]
+def test_points_carry_key_series_place_and_standing() -> None:
+    plot = pareto(made.point(), made.unpruned(), made.failed())
+    assert plot["keys"] == [0, 1]
+    assert [plot["series"][i]["name"] for i in plot["of"]] == ["ttmpd", "unpruned"]
+    assert [series["large"] for series in plot["series"]] == [False, True]
+    assert plot["y"]["accuracy"]["e"][0] == pytest.approx([81.2, 80.4, 82.0])
+    assert plot["y"]["accuracy"]["t"][0] == "81.2 % (80.4–82.0)"
+    assert plot["x"]["latency"]["e"][0] == pytest.approx([5.6, 5.56, 5.64])
+    assert plot["planes"]["accuracy|latency"]["standing"] == "ff"
+    assert plot["planes"]["kl|latency"]["standing"] == "f-", "the unpruned network has no divergence"
 
 
-def test_axes_budgets_and_direction() -> None:
-    layout = pareto(made.point())["layout"]
-    assert layout["xaxis"]["title"]["text"] == "measured latency (ms)"
-    assert layout["shapes"][0]["x0"] == pytest.approx(5.67)
-    assert [note["text"] for note in layout["annotations"]] == ["0.7x", "better"]
-    low, high = layout["xaxis"]["range"]
-    assert low < 5.56
-    assert high > 5.67
+def test_axes_and_budgets_are_in_the_unit_of_the_title() -> None:
+    plot = pareto(made.point())
+    assert {name: axis["title"] for name, axis in plot["x"].items()} == {
+        "latency": "measured latency (ms)",
+        "speedup": "speed-up over the unpruned network (×)",
+        "rate": "images per second",
+    }
+    assert plot["budgets"]["latency"] == [["0.7x", pytest.approx(5.67)]]
+    assert plot["budgets"]["speedup"] == [["0.7x", pytest.approx(8.1 / 5.67, rel=1e-4)]]
+    assert plot["budgets"]["rate"] == [["0.7x", pytest.approx(1 / 5.67e-3, rel=1e-4)]]
+    assert [plot[axis][name]["more"] for axis, name in (("y", "kl"), ("x", "latency"), ("x", "rate"))] == [
+        False,
+        False,
+        True,
+    ]
 
 
 def test_plotly_reads_no_markup_in_what_people_named() -> None:
@@ -50,7 +61,7 @@ def test_plotly_reads_no_markup_in_what_people_named() -> None:
     group = scene(made.point(method=method, budget="<i>", stages_s={"<u>": 1.0}))
     table = looks([method])
     for plot in (
-        pareto_plot(pareto_chart(group), table),
+        pareto_plot(planes(group), table),
         prediction_plot(prediction_chart(group), table),
         stages_plot(stages_chart(group)),
     ):
@@ -59,13 +70,13 @@ def test_plotly_reads_no_markup_in_what_people_named() -> None:
         assert not any(tag in text for tag in ("<b>bold", "<a ", "<i>", "<u>"))
 
 
-def test_an_unbounded_interval_is_finite_json_and_leaves_the_range_alone() -> None:
+def test_an_unbounded_end_is_null() -> None:
     wild = made.point(accuracy=Estimate(0.8, -math.inf, math.inf), measured_s=Estimate(5e-3, 4e-3, math.inf))
     plot = pareto(wild)
     json.dumps(plot, allow_nan=False)
-    (trace,) = markers(plot)
-    assert trace["error_x"]["array"][0] > 100
-    assert plot["layout"]["xaxis"]["range"][1] < 7
+    assert plot["y"]["accuracy"]["e"] == [[80.0, None, None]]
+    assert plot["x"]["latency"]["e"] == [[5.0, 4.0, None]]
+    assert plot["x"]["rate"]["e"] == [[200.0, 0.0, 250.0]]
 
 
 def test_predictions_are_told_apart_by_what_they_prove() -> None:
