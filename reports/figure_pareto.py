@@ -35,7 +35,11 @@ MOST = 600
 """How many marks a figure shows at most; of more, dominated ones are left out first."""
 
 _ORDER = (Standing.FRONT, Standing.UNCLEAR, Standing.DOMINATED)
-_WORDS = {Standing.FRONT: "on the front", Standing.UNCLEAR: "cannot tell", Standing.DOMINATED: "dominated"}
+_WORDS = {
+    Standing.FRONT: "on the front",
+    Standing.UNCLEAR: "maybe on the front",
+    Standing.DOMINATED: "dominated",
+}
 _BUDGET_ROWS = 3
 
 
@@ -60,13 +64,14 @@ def draw_pareto(chart: ParetoChart, title: str, looks: Mapping[str, Look], shape
         groups.setdefault((mark.placed.point.method, mark.standing), []).append(mark)
     for (method, standing), found in groups.items():
         _scatter(axes, found, looks[method], standing, method, factor, shape)
-    for method, line in chart.lines.items():
+    _rings(axes, [mark for mark in marks if mark.unordered], factor, shape)
+    for series, line in chart.lines.items():
         axes.step(
             [x * factor for x, _ in line],
             [100 * y for _, y in line],
             where="post",
-            color=looks[method].colour,
-            dashes=looks[method].dashes or (None, None),
+            color=looks[series].colour,
+            dashes=looks[series].dashes or (None, None),
             linewidth=1.4 * shape.stroke,
             zorder=3,
         )
@@ -75,7 +80,13 @@ def draw_pareto(chart: ParetoChart, title: str, looks: Mapping[str, Look], shape
     name = "accuracy" if chart.quality == "accuracy" else "agreement with the unpruned network"
     axes.set_ylabel(f"{name} (%)   better →")
     legend(figure, axes, shape, handles)
+    # How wide the chart is beside its legend is known once all else has its place.
+    figure.draw_without_rendering()
     _budgets(figure, axes, {name: seconds * factor for name, seconds in chart.budgets.items()}, shape)
+    tags = {mark.placed.series: mark.placed.tag for mark in marks}
+    _letters(
+        figure, axes, [(tags[s], line[0]) for s, line in chart.lines.items() if tags.get(s)], factor, shape
+    )
     return figure
 
 
@@ -102,6 +113,55 @@ def _scatter(
         zorder=4 + depth,
     )
     axes.plot(xs, ys, look.marker, linestyle="", zorder=5 + depth, **_face(standing, look, method, shape))
+
+
+def _rings(axes: Axes, marks: Sequence[Mark], factor: float, shape: Shape) -> None:
+    """Marks the points that noise alone could order otherwise."""
+    if marks:
+        xs, ys = [m.latency_s.value * factor for m in marks], [m.quality.value * 100 for m in marks]
+        axes.plot(xs, ys, linestyle="", zorder=6, **_ring(shape))
+
+
+def _ring(shape: Shape) -> dict[str, Any]:
+    return {
+        "marker": "o",
+        "markersize": 1.7 * shape.marker,
+        "markerfacecolor": "none",
+        "markeredgecolor": FAINT,
+        "markeredgewidth": 0.8 * shape.stroke,
+    }
+
+
+def _letters(
+    figure: Figure,
+    axes: Axes,
+    ends: Sequence[tuple[str, tuple[float, float]]],
+    factor: float,
+    shape: Shape,
+) -> None:
+    """The letter of the run at the left end of each line, moved up where another one stands."""
+    points = figure.dpi / 72
+    taken: list[tuple[float, float]] = []
+    for tag, (seconds, quality) in ends:
+        x, y = axes.transData.transform((seconds * factor, 100 * quality))
+        lift = 0.0
+        while any(
+            abs(x - a) < 1.2 * shape.text * points and abs(y + lift - b) < 1.2 * shape.text * points
+            for a, b in taken
+        ):
+            lift += 0.4 * shape.text * points
+        taken.append((x, y + lift))
+        axes.annotate(
+            tag,
+            (seconds * factor, 100 * quality),
+            xytext=(-0.7 * shape.marker - 0.2 * shape.text, lift / points),
+            textcoords="offset points",
+            ha="right",
+            va="center",
+            fontsize=shape.text,
+            color=INK,
+            zorder=7,
+        )
 
 
 def _transposed(pairs: Sequence[tuple[float, float]]) -> list[list[float]]:
@@ -143,8 +203,6 @@ def _fit(axes: Axes, marks: Sequence[Mark], limits: Mapping[str, float], factor:
 def _budgets(figure: Figure, axes: Axes, limits: Mapping[str, float], shape: Shape) -> None:
     """A line for each budget, named above the chart in rows so that no two names meet."""
     low, high = axes.get_xlim()
-    # How wide the chart is beside its legend is known once all else has its place.
-    figure.draw_without_rendering()
     inches = axes.get_window_extent().width / figure.dpi
     ends = [-math.inf] * _BUDGET_ROWS
     for name, x in sorted(limits.items(), key=lambda item: item[1]):
@@ -197,6 +255,8 @@ def _handles(marks: Sequence[Mark], looks: Mapping[str, Look], shape: Shape, *, 
         for standing in _ORDER
         if any(mark.standing == standing for mark in marks)
     ]
+    if any(mark.unordered for mark in marks):
+        handles.append(Line2D([], [], linestyle="", label="noise cannot order", **_ring(shape)))
     handles.append(Line2D([], [], color=INK, linewidth=shape.stroke, label="95 % interval"))
     if budgets:
         handles.append(Line2D([], [], label="budget", **_limit(shape)))

@@ -43,7 +43,10 @@ def draw_all(scene: Scene, number: int, looks: Mapping[str, Look]) -> dict[str, 
 
 
 def _drawings(scene: Scene, looks: Mapping[str, Look]) -> Iterator[tuple[str, Callable[[Shape], Figure]]]:
-    title = f"{scene.workload}\n{scene.label}"
+    runs = {placed.tag: placed.run.name for placed in scene.points if placed.tag}
+    title = "\n".join(
+        [scene.workload, scene.label, *(f"{tag}: {name}" for tag, name in sorted(runs.items()))]
+    )
     pareto = charts.pareto_chart(scene)
     if pareto.marks:
         yield "pareto", lambda shape: draw_pareto(pareto, title, looks, shape)

@@ -164,8 +164,9 @@ def test_axes_have_units_and_budgets_and_the_better_side() -> None:
         "0.55x",
         "ttmpd",
         "unpruned",
-        "cannot tell",
+        "maybe on the front",
         "on the front",
+        "noise cannot order",
         "95 % interval",
         "budget",
     } <= texts(found["pareto"])
@@ -213,6 +214,20 @@ def test_removed_parts_are_hatched_and_named() -> None:
     assert all(re.search(re.escape(name), " ".join(texts(figure))) for name in made.BLOCKS[10:16])
 
 
+def test_runs_are_told_apart_by_a_letter_at_the_end_of_their_lines() -> None:
+    worse = [made.point(id="x", accuracy=made.estimate(0.75, 0.01))]
+    group = scenes([(made.run(), [made.point()]), (made.run(name="second"), worse)])[0]
+    table = looks(["ttmpd"])
+    figure = draw_pareto(
+        pareto_chart(group), "title", {p.series: table["ttmpd"] for p in group.points} | table, COLUMN
+    )
+    axes = figure.axes[0]
+    letters = {text.get_text(): text.xy for text in axes.texts if text.get_text() in ("A", "B")}
+    assert letters == {"A": pytest.approx((5.6, 81.2)), "B": pytest.approx((5.6, 75.0))}
+    files = draw_all(group, 1, {p.series: table["ttmpd"] for p in group.points} | table)
+    assert "A: synthetic</text>" in files["figures/pareto-1-slide.svg"].decode()
+
+
 def test_of_too_many_points_dominated_ones_are_left_out_and_the_rest_is_counted() -> None:
     points = made.many(budgets=tuple(0.4 + 0.025 * i for i in range(22)), seeds=10)
     group = scene(*points)
@@ -221,7 +236,8 @@ def test_of_too_many_points_dominated_ones_are_left_out_and_the_rest_is_counted(
     assert kept < MOST < len(marks) == 661
     figure = drawn(group)["pareto"]
     assert "600 of 661 points are drawn;" in " ".join(" ".join(texts(figure)).split())
-    shown = sum(
-        len(line.get_xdata()) for line in figure.axes[0].lines if line.get_marker() not in ("", "None")
-    )
-    assert shown == MOST
+    lines = figure.axes[0].lines
+    drawn_marks = [line for line in lines if line.get_marker() not in ("", "None")]
+    rings = [line for line in drawn_marks if line.get_markerfacecolor() == "none"]
+    assert sum(len(line.get_xdata()) for line in drawn_marks if line not in rings) == MOST
+    assert sum(len(line.get_xdata()) for line in rings) == sum(mark.unordered for mark in marks)
