@@ -347,13 +347,22 @@ def report(
     """One HTML page and PNG files from one or several runs."""
     from reports import write_report
 
-    files = write_report(runs, out or runs[0] / "report")
+    terminal = Terminal()
+    with _stoppable(
+        "The files are those of the last report or of this one, each whole; the same command draws all."
+    ):
+        files = write_report(runs, out or runs[0] / "report")
     if as_json:
-        _print_json({"html": str(files.html), "images": [str(image) for image in files.images]})
-        return
-    results = Terminal().results
-    for path in (files.html, *files.images):
-        results.print(str(path), markup=False)
+        damaged = [{"file": str(file.path), "reason": file.reason} for file in files.damaged]
+        images = [str(image) for image in files.images]
+        _print_json({"html": str(files.html), "images": images, "damaged": damaged})
+    else:
+        for path in (files.html, *files.images):
+            terminal.results.print(str(path), markup=False)
+    for file in files.damaged:
+        terminal.console.print(f"not in the report: {file.reason}", style="bold red", markup=False)
+    if files.damaged:
+        raise typer.Exit(1)
 
 
 @app.command()

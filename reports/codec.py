@@ -49,7 +49,7 @@ def encode(value: Any) -> Any:
 
 
 def decode(kind: Any, data: Any, place: str) -> Any:
-    r"""Reads what `encode` wrote.
+    """Reads what `encode` wrote.
 
     Args:
         kind: the type to make, from the list in the module's docstring.
@@ -57,8 +57,7 @@ def decode(kind: Any, data: Any, place: str) -> Any:
         place: where in the document the data stands, for the message, as in "rounds[2]".
 
     Returns:
-        A value of the type. Halves of character pairs, which stand for bytes that are no text (a file's name may
-        hold some), are spelled out as in \udcff, so that every text can be shown and written.
+        A value of the type; every text in it is `showable`.
 
     Raises:
         MismatchError: a key is unknown or missing, a value has another type, or a record refused its values.
@@ -101,7 +100,7 @@ def _record_reader(kind: Any) -> _Reader:
         if pairs.keys() != readers.keys():
             for key in pairs:
                 if key not in readers:
-                    raise MismatchError(str(unknown("key", _text(key), readers)))
+                    raise MismatchError(str(unknown("key", showable(key), readers)))
             raise MismatchError(f"missing {', '.join(key for key in readers if key not in pairs)}")
         values = {}
         for key, reader in readers.items():
@@ -131,9 +130,9 @@ def _pairs(read: _Reader, data: Any) -> dict[str, Any]:
     found = {}
     for key, item in _expect(dict, data, "an object").items():
         try:
-            found[_text(key)] = read(item)
+            found[showable(key)] = read(item)
         except MismatchError as error:
-            raise error.inside(f".{_text(key)}") from None
+            raise error.inside(f".{showable(key)}") from None
     return found
 
 
@@ -159,14 +158,14 @@ def _scalar(kind: Any, data: Any) -> Any:
     # A bool is an int to Python, but not to a reader of the file; and a number may be infinite.
     if type(data) is not kind or kind is float:
         raise MismatchError(f"expected {_NAMES[kind]}, got {_short(data)}")
-    return _text(data) if kind is str else data
+    return showable(data) if kind is str else data
 
 
 def _plain(data: Any) -> Any:
     if isinstance(data, str):
-        return _text(data)
+        return showable(data)
     if isinstance(data, dict):
-        return {_text(key): _plain(item) for key, item in data.items()}
+        return {showable(key): _plain(item) for key, item in data.items()}
     if isinstance(data, list):
         return [_plain(item) for item in data]
     if isinstance(data, float) and not math.isfinite(data):
@@ -174,7 +173,8 @@ def _plain(data: Any) -> Any:
     return data
 
 
-def _text(data: str) -> str:
+def showable(data: str) -> str:
+    r"""The text with what no encoding knows spelled out as in \udcff: bytes of a file's name that are no text."""
     return data if data.isascii() else data.encode("utf-8", "backslashreplace").decode()
 
 
@@ -192,5 +192,5 @@ def _expect(kind: type, data: Any, name: str) -> Any:
 
 
 def _short(data: Any) -> str:
-    text = _text(repr(data))
+    text = showable(repr(data))
     return text if len(text) <= 60 else text[:57] + "..."

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import base64
-import functools
 import re
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -35,15 +32,17 @@ class ReportFiles:
     Attributes:
         html: the page.
         images: PNG and SVG of each chart of each setting that has something to show.
+        damaged: points that are missing from them because their files cannot be used.
     """
 
     html: Path
     images: tuple[Path, ...]
+    damaged: tuple[Damaged, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class _View:
-    """A scene with everything that the template shows of it; `plots` go to plotly as they are."""
+    """A scene with everything that the template shows of it; `plots` go to the page's script as they are."""
 
     scene: Scene
     rows: list[Placed]
@@ -102,11 +101,12 @@ def write_report(runs: Sequence[Path], out: Path) -> ReportFiles:
         out: the folder for the report; made when missing. Files of the same names are replaced.
 
     Returns:
-        The files written. Runs without a finished point make a page that says so.
+        The files written. Runs without a finished point make a page that says so; points whose files cannot be used
+        are left out of the charts, and named on the page and in what is returned.
 
     Raises:
-        UserError: no run was given, or one cannot be read; nothing is written then.
-        LatheError: a file could not be written.
+        UserError: no run was given, or the record of one cannot be read; nothing is written then.
+        LatheError: a file could not be written; the last report stays as it was.
     """
     if not runs:
         raise UserError(
@@ -127,7 +127,7 @@ def write_report(runs: Sequence[Path], out: Path) -> ReportFiles:
     }
     text = render_page(found, [damaged for *_, damaged in salvaged])
     write_together({page: text.encode(), **images})
-    return ReportFiles(page, tuple(images))
+    return ReportFiles(page, tuple(images), tuple(file for *_, damaged in salvaged for file in damaged))
 
 
 def render_page(
@@ -167,7 +167,7 @@ def render_page(
     environment.tests["unpruned"] = lambda method: method == UNPRUNED
     places = [f"{scene.workload}, {scene.label}" for scene in groups]
     data = {"plots": [view.plots for view in views], "places": places, **shown.data()}
-    # Both texts are ours: put in as they are, but never able to end their element.
+    # The three texts are ours: put in as they are, but never able to end their element.
     return environment.get_template("report.html").render(
         runs=[
             _RunView(run_tag(i), run, list(_flat(run.host, skip="warnings")), _warnings(run), gone)
@@ -181,7 +181,7 @@ def render_page(
         flat=lambda record: list(_flat(record, skip="label")),
         css=Markup(_template("style.css")),  # noqa: S704
         script=Markup(_inside_script(_template("report.js"))),  # noqa: S704
-        plotly=_plotly() if any(view.plots for view in views) else "",
+        charts=Markup(_inside_script(_template("chart.js"))),  # noqa: S704
     )
 
 
@@ -255,14 +255,6 @@ def _points(difference: Estimate | None) -> str:
         return "–"
     value, low, high = (f"{100 * end:+.1f}" for end in (difference.value, difference.low, difference.high))
     return f"{value} ({low} to {high})"
-
-
-@functools.cache
-def _plotly() -> str:
-    """Plotly's script, compressed (zlib, base64): of a page of six megabytes it would be five."""
-    from plotly.offline import get_plotlyjs
-
-    return base64.b64encode(zlib.compress(get_plotlyjs().encode(), 9)).decode()
 
 
 def _template(name: str) -> str:

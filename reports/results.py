@@ -294,7 +294,7 @@ def salvage_run(folder: Path) -> tuple[Run, list[Point], list[Damaged]]:
         try:
             points.append(_read_point(path, run))
         except UserError as error:
-            damaged.append(Damaged(path, str(error)))
+            damaged.append(Damaged(path, codec.showable(str(error))))
     return run, points, damaged
 
 
