@@ -109,7 +109,7 @@ def _after(skeleton: Skeleton, block: Block) -> list[int]:
     while value in read_by:
         value = read_by[value].exit
         found += _reading(skeleton.graph, value)
-    return list(dict.fromkeys(found))
+    return found
 
 
 def _feeding(graph: Graph, value: int, entry: int) -> list[int]:
@@ -221,8 +221,8 @@ def _convolution(model: nn.Module, path: str) -> nn.Conv2d:
     module = dict(model.named_modules(remove_duplicate=False)).get(path)
     if not isinstance(module, nn.Conv2d):
         raise UserError(
-            f"PRACTISE adapts convolutions that are modules, and {path!r} of {type(model).__name__} is none. Make it "
-            "an nn.Conv2d, or choose another method."
+            f"PRACTISE adapts convolutions that are modules, and {path!r} of {type(model).__name__} is none. Make "
+            "it an nn.Conv2d, or choose another method."
         )
     return module
 

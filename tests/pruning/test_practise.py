@@ -89,10 +89,12 @@ class Inverted(nn.Module):
 class TinyMobileNet(nn.Module):
     def __init__(self) -> None:
         super().__init__()
-        self.stem = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU6())
-        widths = ((4, 6), (6, 6), (6, 6), (6, 8), (8, 8), (8, 10))
-        self.units = nn.Sequential(*(Inverted(*pair) for pair in widths))
-        self.head = nn.Conv2d(10, 16, 1)
+        with torch.random.fork_rng():
+            torch.manual_seed(4)
+            self.stem = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU6())
+            widths = ((4, 6), (6, 6), (6, 6), (6, 8), (8, 8), (8, 10))
+            self.units = nn.Sequential(*(Inverted(*pair) for pair in widths))
+            self.head = nn.Conv2d(10, 16, 1)
         self.eval()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -180,10 +182,26 @@ class Blocks(nn.Module):
 
 
 def test_the_way_to_a_convolution_leads_through_norms_padding_and_gates() -> None:
-    skeleton = skeleton_of(Blocks(Gated(), Gated()))
-    first, second = (find_places(skeleton, block) for block in skeleton.removable)
-    assert (first.outputs, first.inputs) == (("stem",), ("blocks.1.first",))
-    assert (second.outputs, second.inputs) == (("blocks.0.last", "stem"), ())
+    skeleton = skeleton_of(Blocks(*(Gated() for _ in range(4))))
+    first, second, *_ = (find_places(skeleton, block) for block in skeleton.removable)
+    assert first.outputs == ("stem",)
+    assert first.inputs == ("blocks.1.first", "blocks.2.first", "blocks.3.first")
+    assert second.outputs == ("blocks.0.last", "stem")
+    assert second.inputs == first.inputs[1:]
+
+
+class PooledHead(Blocks):
+    def __init__(self) -> None:
+        super().__init__(Gated(), Gated())
+        self.head = nn.Conv2d(4, 4, 1)
+        self.eval()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.blocks(self.stem(x)).mean((2, 3), keepdim=True)).flatten(1)
+
+
+def test_a_convolution_behind_the_final_pooling_is_no_next_stage() -> None:
+    assert find_places(skeleton_of(PooledHead()), "blocks.1").inputs == ()
 
 
 class Perceptron(nn.Module):
@@ -195,9 +213,21 @@ class Perceptron(nn.Module):
         return x + F.relu(self.linear(x))
 
 
-def test_blocks_without_convolutions_are_refused() -> None:
+class Mixer(Gated):
+    """Begins with a linear layer over the channels; only its last convolution is one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mix = nn.Linear(4, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.last(self.mix(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2))
+
+
+@pytest.mark.parametrize("block", [Perceptron(), Mixer()])
+def test_blocks_without_convolutions_are_refused(block: nn.Module) -> None:
     with pytest.raises(UserError, match=r"block 'blocks\.1' of tiny has no convolution there"):
-        scorer(Blocks(Gated(), Perceptron()))
+        scorer(Blocks(Gated(), block, Gated()))
 
 
 class Functional(nn.Module):
@@ -342,7 +372,32 @@ def test_no_iterations_give_the_plain_distance() -> None:
             assert criterion.recoverability(block) == pytest.approx(float(F.mse_loss(got, wanted)), rel=1e-4)
 
 
-@pytest.mark.parametrize("model", [ResNet(), TinyMobileNet()])
+class Shared(ResNet):
+    """The same module stands in front of the prefix's end and behind it; there it changes nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.relu = nn.ReLU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.layer1(self.relu(self.bn1(self.conv1(x))))
+        x = self.layer3(self.relu(self.layer2(self.relu(x))))
+        return self.fc(self.pool(x).flatten(1))
+
+
+def test_a_block_alone_between_stem_and_head_has_nothing_to_train() -> None:
+    model = nn.Sequential(
+        nn.Conv2d(3, 4, 1), nn.ReLU(), Basic(4, 4, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+    ).eval()
+    assert find_places(skeleton_of(model), "2") == Places((), (), 2)
+    assert (
+        scorer(model, iterations=5).recoverability("2")
+        == scorer(model, iterations=0).recoverability("2")
+        > 0.0
+    )
+
+
+@pytest.mark.parametrize("model", [ResNet(), Shared(), TinyMobileNet()])
 def test_playing_back_the_prefix_changes_nothing(model: nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
     quick = scorer(model)
     slow = scorer(model)
