@@ -16,6 +16,7 @@ from reports.summary import budgets
 _REASON = 90
 _NEAR_FLOOR = 1.1
 _WORTH_SAYING = 0.1
+_MOSTLY, _FAR_OFF = 0.8, 3 * TOLERANCE
 
 
 def unordered(scene: Scene) -> Iterator[Finding]:
@@ -105,7 +106,7 @@ def predicted(scene: Scene) -> Iterator[Finding]:
     if not judged:
         return
     worst = max(judged, key=lambda prediction: abs(prediction.error))
-    good = chart.within / chart.judged >= 0.8
+    good = chart.within / chart.judged >= _MOSTLY and abs(worst.error) <= _FAR_OFF
     yield Finding(
         Kind.PREDICTED,
         Level.NOTE if good else Level.HAZARD,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from latency_tables.estimate import Estimate
-from reports.difference import paired
+from reports.difference import apart, paired
 from reports.scenes import Placed, Scene
 
 RANDOM = "random"
@@ -21,21 +21,24 @@ class Lead:
         rival: its name.
         lead: quality of the method minus that of the rival, a fraction, `paired` over equal seeds.
         seeds: how many seeds that are.
+        doubt: the interval that the lead is judged by: that of ``lead``, or with a single seed, which has none,
+            what the doubt about both qualities on their images leaves.
     """
 
     rival: str
     lead: Estimate
     seeds: int
+    doubt: Estimate
 
     @property
     def surely_above(self) -> bool:
-        """Whether the interval lies above 0; a single seed has none, so its sign must do."""
-        return self.lead.low > 0 if self.seeds > 1 else self.lead.value > 0
+        """Whether the method is the better one beyond doubt."""
+        return self.doubt.low > 0
 
     @property
     def surely_below(self) -> bool:
-        """Whether the interval lies below 0; never with a single seed."""
-        return self.seeds > 1 and self.lead.high < 0
+        """Whether the rival is the better one beyond doubt."""
+        return self.doubt.high < 0
 
     def text(self, rival: str) -> str:
         """In words, with a name for the rival, as in "2.3 ± 0.8 points above random"."""
@@ -74,12 +77,12 @@ def lead_over_random(scene: Scene, points: Sequence[Placed]) -> Lead | None:
         and p.point.met
         and (quality := scene.quality_of(p)) is not None
     }
-    differences = [
-        quality.value - rivals[p.tag, p.point.seed].value
+    pairs = [
+        (quality, rivals[p.tag, p.point.seed])
         for p in points
         if (p.tag, p.point.seed) in rivals and (quality := scene.quality_of(p)) is not None
     ]
-    return Lead(RANDOM, paired(differences), len(differences)) if differences else None
+    return _lead(RANDOM, pairs) if pairs else None
 
 
 def leads_over_controls(points: Sequence[Placed]) -> list[Lead]:
@@ -87,18 +90,17 @@ def leads_over_controls(points: Sequence[Placed]) -> list[Lead]:
 
     A control is judged on the same images with the same seed as the point that carries it.
     """
-    differences: dict[str, list[float]] = {}
-    strength: dict[str, list[float]] = {}
+    pairs: dict[str, list[tuple[Estimate, Estimate]]] = {}
     for placed in points:
-        accuracy = placed.point.accuracy
-        if accuracy is None:
-            continue
-        for name, control in placed.point.controls.items():
-            differences.setdefault(name, []).append(accuracy.value - control.value)
-            strength.setdefault(name, []).append(control.value)
-    found = [Lead(name, paired(given), len(given)) for name, given in differences.items()]
-    return sorted(found, key=lambda lead: -_mean(strength, lead.rival))
+        if placed.point.accuracy is not None:
+            for name, control in placed.point.controls.items():
+                pairs.setdefault(name, []).append((placed.point.accuracy, control))
+    strength = {
+        name: sum(control.value for _, control in found) / len(found) for name, found in pairs.items()
+    }
+    return [_lead(name, pairs[name]) for name in sorted(pairs, key=lambda name: -strength[name])]
 
 
-def _mean(strength: Mapping[str, Sequence[float]], name: str) -> float:
-    return sum(strength[name]) / len(strength[name])
+def _lead(rival: str, pairs: Sequence[tuple[Estimate, Estimate]]) -> Lead:
+    lead = paired([own.value - other.value for own, other in pairs])
+    return Lead(rival, lead, len(pairs), lead if len(pairs) > 1 else apart(*pairs[0]))
