@@ -6,9 +6,9 @@ unchanged beginning each time; here it is computed once, and a pass starts behin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from latency_tables.errors import LatheError
 from pruning.adaptation import BATCH_SIZE, batch_statistics, batches, trained_statistics
 from pruning.features import forward_with_features
+from pruning.idle import Front, listening, standing_idle
 from pruning.surgery import bypassed
 from pruning.targets import device_of
 
@@ -41,7 +42,7 @@ class Passes:
     """A network's outputs over fixed images with any set of its blocks taken out.
 
     The same operators run on the same numbers as in a full pass. Whether a pass may begin behind a block is tried
-    and not assumed: where a connection reaches over the block, two images show it, and no pass begins there.
+    and not assumed: where a connection reaches over a block, two images show it, and no pass begins there.
 
     Args:
         model: the unpruned network; between calls it is as it was.
@@ -74,9 +75,8 @@ class Passes:
         self._trained = trained
         self._blocks = {name: model.get_submodule(name) for name in blocks}
         self._starts = self._find_starts(len(images), memory_bytes)
-        self._calls = [_Calls() for _ in self._batches]
         self._kept = _Kept(frozenset(), {})
-        self.unpruned = self._record(frozenset(), self._calls)
+        self.unpruned = self._record(frozenset())
         if not self.unpruned.logits.isfinite().all():
             raise LatheError(
                 f"{type(model).__name__} gives logits that are not finite for the images at hand, so nothing can "
@@ -91,7 +91,7 @@ class Passes:
             instead: modules that stand in the place of some of them.
         """
         wanted = frozenset(removed)
-        return self._run(wanted, instead=instead) if wanted else self.unpruned
+        return self._run(wanted, instead or {}) if wanted else self.unpruned
 
     def keep(self, removed: Collection[str]) -> None:
         """Says that the next questions are about these blocks and one more: what they share is computed once."""
@@ -99,77 +99,90 @@ class Passes:
         if wanted != self._kept.removed:
             self._record(wanted)
 
-    def _record(self, removed: frozenset[str], calls: Sequence[_Calls] = ()) -> Outputs:
+    def _record(self, removed: frozenset[str]) -> Outputs:
         """A pass, with everything kept that a later one may begin with."""
-        start = self._start(removed)
-        shared = self._starts[: self._starts.index(start) + 1] if start else ()
-        behind = {name: self._kept.behind[name] for name in shared if name not in removed}
+        behind: dict[str, list[Tensor]] = {}
+        if (start := self._start(removed)) is not None:
+            for name, outputs in self._kept.behind.items():
+                behind[name] = outputs
+                if name == start:
+                    break
+        self._kept = _Kept(self._kept.removed, behind)  # lets go of the rest before more is kept
         new: dict[str, list[Tensor]] = {
-            name: [] for name in self._starts if name not in shared and name not in removed
+            name: [] for name in self._starts if name not in behind and name not in removed
         }
         with ExitStack() as hooks:
             for name, outputs in new.items():
                 hooks.callback(self._blocks[name].register_forward_hook(_keeper(outputs)).remove)
-            result = self._run(removed, calls)
+            result = self._run(removed, {})
         self._kept = _Kept(removed, behind | new)
         return result
 
-    def _start(self, removed: frozenset[str]) -> str | None:
+    def _start(self, removed: frozenset[str], instead: Collection[str] = ()) -> str | None:
         """The last block behind which a pass may begin; None for a full one."""
         found = None
         for name in self._blocks:
-            if (name in removed) != (name in self._kept.removed):
+            if name in instead or (name in removed) != (name in self._kept.removed):
                 break
             if name in self._kept.behind:
                 found = name
         return found
 
     @torch.no_grad()
-    def _run(
-        self,
-        removed: frozenset[str],
-        calls: Sequence[_Calls] = (),
-        instead: Mapping[str, nn.Module] | None = None,
-    ) -> Outputs:
-        start = self._start(removed)
+    def _run(self, removed: frozenset[str], instead: Mapping[str, nn.Module]) -> Outputs:
+        start = self._start(removed, instead)
         features: list[Tensor] = []
         logits: list[Tensor] = []
-        with self._statistics(), bypassed(self._model, removed, instead):
+        with ExitStack() as context:
+            context.enter_context(self._statistics())
+            context.enter_context(bypassed(self._model, removed, instead))
+            show = None if start is None else context.enter_context(standing_idle(self._starts[start]))
             for place, batch in enumerate(self._batches):
-                with ExitStack() as context:
-                    if calls:
-                        context.enter_context(_listening(self._model, calls[place]))
-                    if start is not None:
-                        known = self._kept.behind[start][place]
-                        context.enter_context(_begun(self._calls[place], self._blocks[start], known))
-                    feature, logit = forward_with_features(self._model, batch)
+                if start is not None and show is not None:
+                    show(self._kept.behind[start][place].clone())  # what follows may work in place
+                feature, logit = forward_with_features(self._model, batch)
                 features.append(feature.float())
                 logits.append(logit.float())
         return Outputs(torch.cat(features), torch.cat(logits))
 
     @torch.no_grad()
-    def _find_starts(self, count: int, memory_bytes: int) -> tuple[str, ...]:
+    def _find_starts(self, count: int, memory_bytes: int) -> dict[str, Front]:
         """The blocks behind which a pass may begin, as many as the memory holds."""
         images = self._batches[0][:2]
-        calls = _Calls()
         behind: dict[str, list[Tensor]] = {name: [] for name in self._blocks}
-        found: list[str] = []
+        found: dict[str, Front] = {}
         with self._statistics():
             with ExitStack() as hooks:
-                hooks.enter_context(_listening(self._model, calls))
+                calls = hooks.enter_context(listening(self._model))
                 for name, outputs in behind.items():
                     hooks.callback(self._blocks[name].register_forward_hook(_keeper(outputs)).remove)
-                _, whole = forward_with_features(self._model, images)
-            for name, module in self._blocks.items():
-                if len(behind[name]) != 1 or "forward" in vars(module):
-                    continue  # called twice or never, or nothing can stand for it
-                with _begun(calls, module, behind[name][0]):
-                    _, again = forward_with_features(self._model, images)
-                if torch.allclose(again, whole, rtol=1e-4, atol=1e-5 * float(whole.abs().max())):
-                    found.append(name)
-        needed = sum(behind[name][0][:1].numel() * 4 * count for name in found)
-        step = max(1, -(-needed // memory_bytes)) if memory_bytes else len(found) + 1
-        return tuple(found[step - 1 :: step])
+                whole = forward_with_features(self._model, images)
+            # What a module remembers of its last call must not be what it would compute, nor fit to it.
+            forward_with_features(self._model, torch.cat([images, images]).flip(0))
+            for name, block in self._blocks.items():
+                if len(behind[name]) == 1:  # neither called twice nor never
+                    front = calls.front(block)
+                    if self._same_behind(front, behind[name][0], images, whole):
+                        found[name] = front
+        sizes = {name: behind[name][0][:1].nbytes * count for name in found}
+        for step in range(1, len(found) + 1):
+            names = list(found)[step - 1 :: step]
+            if sum(sizes[name] for name in names) <= memory_bytes:
+                return {name: found[name] for name in names}
+        return {}
+
+    def _same_behind(self, front: Front, known: Tensor, images: Tensor, whole: tuple[Tensor, Tensor]) -> bool:
+        """Whether all that the network makes of the images goes through a block."""
+        try:
+            with standing_idle(front, fill=float("nan")) as show:
+                show(known)
+                again = forward_with_features(self._model, images)
+        except Exception:  # noqa: BLE001  the whole network runs: some part of it does not like idle neighbours
+            return False
+        return all(
+            got.shape == wanted.shape and bool((got - wanted).abs().max() <= 1e-5 * wanted.abs().max())
+            for got, wanted in zip(again, whole, strict=True)
+        )
 
     def _statistics(self) -> AbstractContextManager[None]:
         return trained_statistics(self._model) if self._trained else batch_statistics(self._model)
@@ -181,71 +194,15 @@ class _Kept:
 
     Attributes:
         removed: the blocks that were out.
-        behind: what each block gave that a pass may begin behind, one tensor for each batch.
+        behind: what each block gave that a pass may begin behind, one tensor a batch; in the network's order.
     """
 
     removed: frozenset[str]
     behind: Mapping[str, list[Tensor]]
 
 
-@dataclass(slots=True)
-class _Calls:
-    """The modules that a batch ran through.
-
-    Attributes:
-        last: place of each module's last call among all calls.
-        shape: of what it gave; None where it gave several shapes or no tensor, so that nothing can stand for it.
-        count: of calls.
-    """
-
-    last: dict[nn.Module, int] = field(default_factory=dict)
-    shape: dict[nn.Module, torch.Size | None] = field(default_factory=dict)
-    count: int = 0
-
-    def add(self, module: nn.Module, output: object) -> None:
-        shape = output.shape if isinstance(output, Tensor) else None
-        self.shape[module] = shape if self.shape.get(module, shape) == shape else None
-        self.last[module] = self.count
-        self.count += 1
-
-
-@contextmanager
-def _listening(model: nn.Module, calls: _Calls) -> Iterator[None]:
-    def note(module: nn.Module, _: object, output: object) -> None:
-        calls.add(module, output)
-
-    with ExitStack() as hooks:
-        for module in model.modules():
-            hooks.callback(module.register_forward_hook(note).remove)
-        yield
-
-
-@contextmanager
-def _begun(calls: _Calls, block: nn.Module, known: Tensor) -> Iterator[None]:
-    """While open, the block gives what is known, and what ran before it gives zeros that cost nothing."""
-    end = calls.last[block]
-    inside = set(block.modules()) - {block}
-    stubbed: list[nn.Module] = []
-
-    def stub(module: nn.Module, output: Tensor) -> None:
-        module.forward = lambda *_, **__: output
-        stubbed.append(module)
-
-    try:
-        stub(block, known)
-        for module, last in calls.last.items():
-            shape = calls.shape[module]
-            own = "forward" in vars(module)  # not the class's, so it could not be put back
-            if last < end and shape is not None and module not in inside and not own:
-                stub(module, known.new_zeros(()).expand(shape))
-        yield
-    finally:
-        for module in stubbed:
-            del module.forward  # the class's own again
-
-
 def _keeper(outputs: list[Tensor]) -> Callable[[nn.Module, Any, Tensor], None]:
     def keep(_: nn.Module, __: Any, output: Tensor) -> None:
-        outputs.append(output)
+        outputs.append(output.clone())  # what follows may work in place
 
     return keep

@@ -76,3 +76,20 @@ def workpiece_of(model: nn.Module, x: Tensor, **changes: Any) -> Workpiece:
     labels = pseudo_labels(model, x, keep_features=True)
     skeleton = outline("tiny", model.eval(), tuple(x.shape[1:]), 2).skeleton
     return Workpiece(model, x, labels, skeleton, **changes)
+
+
+def state_of(model: nn.Module) -> list[Any]:
+    """All that a measurement must leave as it was: bits, flags, gradients, modes, attributes and hooks."""
+    bits = [(name, value.detach().clone().numpy().tobytes()) for name, value in model.state_dict().items()]
+    flags = [(parameter.requires_grad, parameter.grad) for parameter in model.parameters()]
+    modules = [
+        (
+            path,
+            id(module),
+            module.training,
+            list(vars(module)),
+            [len(hooks) for hooks in (module._forward_hooks, module._forward_pre_hooks)],
+        )
+        for path, module in model.named_modules(remove_duplicate=False)
+    ]
+    return [bits, flags, modules]
