@@ -128,6 +128,7 @@ class PractiseCriterion:
                     self._fit(block, adaptors, features)
                 return self._distance(features)
 
+    @torch.enable_grad()  # a search may well run without gradients
     def _fit(self, block: str, adaptors: nn.ModuleList, features: Callable[[Tensor], Tensor]) -> None:
         schedule = self._schedule
         optimiser = torch.optim.SGD(
