@@ -1,4 +1,4 @@
-"""The charts as plotly specifications, plain JSON that the page's script hands to plotly.js.
+"""The charts as specifications in the manner of plotly's, plain JSON that `templates/chart.js` draws.
 
 Colours of axes and text are left out: the script sets them, since it knows whether the reader's screen is dark. The
 Pareto figure is put together by the script as a whole, since its reader chooses what the axes show.
@@ -206,7 +206,7 @@ def stages_plot(chart: StagesChart) -> dict[str, Any]:
 
 
 def _text(text: str) -> str:
-    """Plotly reads a subset of HTML in its texts; what people named must come out as they wrote it."""
+    """Texts of charts may hold <b> and <br>; what people named must come out as they wrote it."""
     return html.escape(text, quote=False)
 
 

@@ -11,7 +11,7 @@ from reports.results import UNPRUNED
 # Chosen by search: contrast of at least 3 on white and on the page's dark background, and no two closer than
 # 15 in CIELAB for people who lack one of the three kinds of cones.
 _COLOURS = ("#2f7fd1", "#e0650a", "#488454", "#c0009c", "#6054e4", "#cc183c", "#c078b4", "#30a824")
-# The names by matplotlib and by plotly.
+# The names by matplotlib and by the page's script.
 _MARKERS = (
     ("o", "circle"),
     ("s", "square"),
@@ -61,9 +61,9 @@ class Look:
     Attributes:
         colour: as "#rrggbb".
         marker: matplotlib's name of the marker.
-        symbol: plotly's name of the same marker.
+        symbol: the page's name of the same marker.
         dashes: lengths of strokes and gaps of its lines, in line widths; empty for a solid line.
-        dash: plotly's name of about the same line.
+        dash: the page's name of about the same line.
     """
 
     colour: str
@@ -80,7 +80,7 @@ class StageLook:
     Attributes:
         colour: as "#rrggbb".
         hatch: matplotlib's name of the pattern.
-        pattern: plotly's name of about the same pattern.
+        pattern: the page's name of about the same pattern.
     """
 
     colour: str

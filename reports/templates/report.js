@@ -20,7 +20,7 @@
     return `rgb(${mixed.join(",")})`;
   }
 
-  // Plotly reads a subset of HTML in its texts.
+  // The texts of a chart may hold <b> and <br>.
   const escaped = (text) => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
 
   // What the reader chose; it stands in the address, so that a link or a reload shows the same.
@@ -120,39 +120,15 @@
 
   function draw(only = plots) {
     const style = getComputedStyle(root);
-    const colour = (name) => style.getPropertyValue(name).trim();
-    const [ink, faint, line, grid, page] = ["--ink", "--faint", "--line", "--grid", "--page"].map(colour);
-    const axis = { gridcolor: grid, linecolor: line, zerolinecolor: line, tickcolor: line, automargin: true };
+    const [faint, page] = ["--faint", "--page"].map((name) => style.getPropertyValue(name).trim());
     for (const plot of only) {
       const held = data.plots[plot.dataset.scene][plot.dataset.plot];
       const spec = plot.dataset.plot === "pareto" ? pareto(held, faint) : held;
       if (spec.counts) describe(plot, held, spec.counts);
-      const layout = {
-        font: { family: getComputedStyle(document.body).fontFamily, size: 12.5, color: ink },
-        paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
-        margin: { l: 56, r: 12, t: 28, b: 48 },
-        hoverlabel: { bgcolor: page, bordercolor: faint, font: { color: ink }, align: "left" },
-        hovermode: "closest", dragmode: "pan",
-        modebar: { bgcolor: "rgba(0,0,0,0)", color: faint, activecolor: ink },
-        // On a narrow screen a legend at the side would leave no room for the chart.
-        legend: plot.clientWidth < 620
-          ? { orientation: "h", y: -0.2, yanchor: "top", traceorder: "normal" }
-          : { x: 1.01, y: 1, traceorder: "normal" },
-        ...spec.layout,
-        xaxis: { ...axis, ...spec.layout.xaxis, title: { ...spec.layout.xaxis.title, font: { size: 13 } } },
-        yaxis: { ...axis, ...spec.layout.yaxis, title: { ...spec.layout.yaxis.title, font: { size: 13 } } },
-        shapes: (spec.layout.shapes || []).map((shape) => ({ ...shape, line: { color: faint, width: 1, dash: "dash" }, opacity: 0.55 })),
-        annotations: (spec.layout.annotations || []).map((note) => ({ ...note, bgcolor: page, font: { color: faint, size: 11.5 }, arrowcolor: faint })),
-      };
       const traces = spec.data.map((trace) => trace.meta
         ? { ...trace, marker: { ...trace.marker, color: trace.meta.standings.map((standing) => blend(trace.meta.colour, page, FILL[standing])) } }
         : trace);
-      // No button may send the data anywhere.
-      const config = {
-        responsive: true, displaylogo: false, showSendToCloud: false, plotlyServerURL: "",
-        modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"],
-      };
-      Plotly.react(plot, traces, layout, config);
+      Chart.draw(plot, traces, spec.layout, (key) => show(key, plot));
     }
     // The list of failed points has no figure to be hidden from where nothing finished.
     for (const list of document.querySelectorAll("[data-failed]")) {
@@ -294,6 +270,7 @@
         field.select();
         said(document.execCommand("copy") ? "Copied" : "Select and copy");
         field.remove();
+        button.focus();
       };
       if (navigator.clipboard) navigator.clipboard.writeText(text).then(() => said("Copied"), old);
       else old();
@@ -369,33 +346,9 @@
   addEventListener("afterprint", () => { root.classList.remove("paper"); draw(); });
   if (panel && panel.dataset.first) fill(panel.dataset.first);
 
-  // Plotly lies in the page compressed. Its script runs like any other one of the page.
-  async function unpack() {
-    const packed = new Blob([bytes(document.getElementById("plotly").textContent)]);
-    const stream = packed.stream().pipeThrough(new DecompressionStream("deflate"));
-    document.body.append(element("script", { textContent: await new Response(stream).text() }));
-  }
-
-  async function start() {
-    const target = read();
-    if (plots.length) {
-      try {
-        await unpack();
-      } catch (error) {
-        for (const plot of plots) plot.replaceChildren(element("p", { className: "notice" },
-          `The charts cannot be drawn in this browser (${error.message}); the tables hold all numbers.`));
-        plots.length = paretos.length = 0;
-      }
-    }
-    draw();
-    for (const plot of plots) {
-      plot.on("plotly_click", (event) => {
-        const key = event.points[0].customdata;
-        if (key !== undefined && key !== null) show(key, null);
-      });
-    }
-    if (target) arrive(target);
-    root.dataset.ready = "";
-  }
-  start();
+  const target = read();
+  draw();
+  performance.mark("drawn");
+  if (target) arrive(target);
+  root.dataset.ready = "";
 })();

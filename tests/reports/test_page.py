@@ -20,12 +20,7 @@ EVIL = '</script><script>alert(1)</script><img src=x onerror="alert(2)">'
 
 
 def page(*points, **changes) -> str:
-    """The page without plotly's own script."""
-    return without_plotly(render_page([(made.run(**changes), points)]))
-
-
-def without_plotly(text: str) -> str:
-    return re.sub(r'(id="plotly">).*?(?=</script>)', r"\1", text, flags=re.S)
+    return render_page([(made.run(**changes), points)])
 
 
 def visible(text: str) -> str:
@@ -78,7 +73,7 @@ def test_no_points_says_so(tmp_path: Path) -> None:
     assert files.images == ()
     text = files.html.read_text()
     assert "nothing has been measured so far" in visible(text)
-    assert len(text) < 100_000, "a page without charts carries no plotly"
+    assert len(text) < 100_000, "a page without charts is small"
 
 
 def test_one_point() -> None:
@@ -186,7 +181,7 @@ def test_every_text_is_escaped_everywhere() -> None:
     text = page(evil, made.failed(reason=EVIL), **record)
     assert "<script>alert" not in text
     assert "<img" not in text
-    # The data, plotly and our own script, and not one more.
+    # The data, the charts' script and the page's, and not one more.
     assert len(re.findall(r"<script\b", text)) == len(re.findall("</script>", text)) == 3
     assert embedded(text)["points"]["0"]["command"] == EVIL
 
@@ -253,7 +248,7 @@ def test_runs_are_named_and_held_against_each_other() -> None:
     before = [made.point(), made.point(id="b", seed=1)]
     after = [made.point(accuracy=made.estimate(0.85, 0.008), ratio=made.estimate(0.75, 0.004))]
     runs = [(made.run(name="then"), before), (made.run(name="now", closure=()), after)]
-    text = visible(without_plotly(render_page(runs)))
+    text = visible(render_page(runs))
     assert "A then 2026" in text
     assert "B now 2026" in text
     assert "ttmpd · B" in text
@@ -266,13 +261,13 @@ def test_runs_are_named_and_held_against_each_other() -> None:
 def test_files_that_cannot_be_used_are_told(tmp_path: Path) -> None:
     run = made.write(tmp_path / "run", [made.point(), made.point(id="b", seed=1)])
     (run / "points" / "b.json").write_text("{")
-    text = visible(without_plotly(write_report([run], tmp_path / "out").html.read_text()))
+    text = visible(write_report([run], tmp_path / "out").html.read_text())
     assert "1 file of the run cannot be read." in text
     assert "b.json is not JSON" in text
 
 
 def test_importing_reports_is_cheap() -> None:
-    heavy = ["torch", "plotly", "matplotlib", "pandas", "jinja2"]
+    heavy = ["torch", "matplotlib", "pandas", "jinja2"]
     code = f"import sys, reports; print(*(name for name in {heavy} if name in sys.modules))"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert shown.stdout.strip() == ""

@@ -55,7 +55,7 @@ def test_axes_and_budgets_are_in_the_unit_of_the_title() -> None:
     ]
 
 
-def test_plotly_reads_no_markup_in_what_people_named() -> None:
+def test_charts_read_no_markup_in_what_people_named() -> None:
     method = '<b>bold</b><a href="https://example.org">&amp;'
     escaped = '&lt;b&gt;bold&lt;/b&gt;&lt;a href="https://example.org"&gt;&amp;amp;'
     group = scene(made.point(method=method, budget="<i>", stages_s={"<u>": 1.0}))
