@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 from latency_tables.errors import UserError
@@ -46,7 +47,7 @@ class Placed:
         return " · ".join([*words, self.tag] if self.tag else words)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Scene:
     """All points of the report that may be compared with each other.
 
@@ -75,17 +76,17 @@ class Scene:
         """Network, images and shift in words."""
         return f"{self.network} on {self.images}" + (f" under {self.shift}" if self.shift else "")
 
-    @property
+    @cached_property
     def done(self) -> tuple[Placed, ...]:
         """Points with a measured latency."""
         return tuple(placed for placed in self.points if placed.point.status == "done")
 
-    @property
+    @cached_property
     def failed(self) -> tuple[Placed, ...]:
         """Points that have a reason in place of a result."""
         return tuple(placed for placed in self.points if placed.point.status == "failed")
 
-    @property
+    @cached_property
     def quality(self) -> Quality:
         """What the vertical axis shows: the accuracy, or without any label the agreement."""
         return "accuracy" if any(placed.point.accuracy is not None for placed in self.done) else "agreement"
@@ -99,7 +100,7 @@ class Scene:
         """The point's accuracy or agreement, whichever the scene shows."""
         return placed.point.accuracy if self.quality == "accuracy" else placed.point.agreement
 
-    @property
+    @cached_property
     def charted(self) -> tuple[tuple[Placed, Estimate, Estimate], ...]:
         """Done points that have a quality, each with its quality and its measured latency in seconds."""
         found = ((placed, self.quality_of(placed), placed.point.measured_s) for placed in self.done)
