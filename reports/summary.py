@@ -113,7 +113,7 @@ def controls(scene: Scene) -> list[tuple[str, Estimate, int]]:
 def budgets(scene: Scene) -> list[BudgetSummary]:
     """The outcome under each budget, from the loosest to the tightest."""
     pruned = [placed for placed in scene.points if placed.point.method != UNPRUNED]
-    names = sorted({placed.point.budget for placed in pruned}, key=lambda name: -_seconds(pruned, name))
+    names = sorted({p.point.budget for p in pruned}, key=lambda name: (-_seconds(pruned, name), name))
     return [_summary(scene, name, [p for p in pruned if p.point.budget == name]) for name in names]
 
 
