@@ -112,4 +112,4 @@ class Additive:
 
     def hurt(self, removed: frozenset[str]) -> float:
         """The sum over the blocks of what each alone hurts."""
-        return sum(self._criterion.hurt(frozenset({block})) for block in removed)
+        return math.fsum(self._criterion.hurt(frozenset({block})) for block in removed)

@@ -6,6 +6,8 @@ one run, with one map from the stream before them to the stream behind them.
 
 from __future__ import annotations
 
+import math
+
 import torch
 
 from pruning.criteria.damage import Measure
@@ -34,7 +36,8 @@ class UnexplainedCriterion:
 
     def hurt(self, removed: frozenset[str]) -> float:
         """At least 0 but for rounding; at most the number of runs."""
-        return sum(max(self._streams.best_map(run).unexplained, 0.0) for run in self._streams.runs(removed))
+        runs = self._streams.runs(removed)
+        return math.fsum(max(self._streams.best_map(run).unexplained, 0.0) for run in runs)
 
 
 class ChangeCriterion:
@@ -55,7 +58,7 @@ class ChangeCriterion:
 
     def hurt(self, removed: frozenset[str]) -> float:
         """At least 0."""
-        return sum(self._streams.change(run) for run in self._streams.runs(removed))
+        return math.fsum(self._streams.change(run) for run in self._streams.runs(removed))
 
 
 class MappedCriterion:

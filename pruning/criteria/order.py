@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Sequence
 
@@ -27,7 +28,7 @@ class OrderCriterion:
 
     def hurt(self, removed: frozenset[str]) -> float:
         """The sum of the blocks' places; no measure of harm."""
-        return sum(self._weight[block] for block in removed)
+        return math.fsum(self._weight[block] for block in removed)
 
 
 def random_order(candidates: Sequence[str], seed: int) -> OrderCriterion:

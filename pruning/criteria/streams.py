@@ -41,7 +41,8 @@ class ChannelMap:
     Attributes:
         weight: shape (channels, channels).
         bias: shape (channels,).
-        unexplained: share of the target's variance that the map leaves, 0 to 1 but for rounding.
+        unexplained: share of the target's variance that the map leaves, 0 to 1 but for rounding; NaN where there is
+            none.
     """
 
     weight: Tensor
@@ -88,12 +89,12 @@ class Streams:
         return found
 
     def change(self, run: Run) -> float:
-        """||exit - entry||^2 / ||entry||^2 over images and positions: what the blocks add to what they get."""
+        """||exit - entry||^2 / ||entry||^2 over images and positions; NaN where they get zeros alone."""
         moments = self._moments[run.chain]
         before = float(moments.product(run.entry, run.entry).trace())
         across = float(moments.product(run.entry, run.exit).trace())
         after = float(moments.product(run.exit, run.exit).trace())
-        return (after - 2 * across + before) / before
+        return (after - 2 * across + before) / before if before > 0 else float("nan")
 
     def best_map(self, run: Run) -> ChannelMap:
         """The ridge regression of the stream behind the blocks on the stream before them (a 1x1 convolution)."""
@@ -104,29 +105,37 @@ class Streams:
         return _ChannelMapModule(self.best_map(run), _channel_dim(self._modules[run.blocks[0]]))
 
     def _add(self, batch: Tensor) -> None:
-        seen: list[tuple[str, Tensor, Tensor]] = []
+        chains: list[list[Tensor]] = []
+        last: list[
+            tuple[Tensor, int]
+        ] = []  # what the block before gave, and its version: nobody wrote over it
 
-        def note(name: str) -> Any:
-            def hook(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-                seen.append((name, inputs[0], output))
+        def enter(dim: int) -> Any:
+            def hook(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+                entry = inputs[0]
+                if not (last and last[0][0] is entry and last[0][1] == entry._version):
+                    chains.append([_rows(entry, dim)])
+
+            return hook
+
+        def leave(name: str, dim: int) -> Any:
+            def hook(_: nn.Module, __: Any, output: Tensor) -> None:
+                self.place[name] = (len(chains) - 1, len(chains[-1]) - 1)
+                chains[-1].append(_rows(output, dim))
+                last[:] = [(output, output._version)]
 
             return hook
 
         with ExitStack() as hooks:
             for name, module in self._modules.items():
-                hooks.callback(module.register_forward_hook(note(name)).remove)
+                dim = _channel_dim(module)
+                hooks.callback(module.register_forward_pre_hook(enter(dim)).remove)
+                hooks.callback(module.register_forward_hook(leave(name, dim)).remove)
             self._model(batch)
-        chains: list[list[Tensor]] = []
-        for name, entry, output in seen:
-            if not (chains and chains[-1][-1] is entry):
-                chains.append([entry])
-            self.place[name] = (len(chains) - 1, len(chains[-1]) - 1)
-            chains[-1].append(output)
-        dims = {chain: _channel_dim(self._modules[name]) for name, (chain, _) in self.place.items()}
         while len(self._moments) < len(chains):
             self._moments.append(_Moments())
-        for index, streams in enumerate(chains):
-            self._moments[index].add([_rows(stream, dims[index]) for stream in streams])
+        for moments, streams in zip(self._moments, chains, strict=True):
+            moments.add(streams)
 
 
 class _Moments:
@@ -157,17 +166,18 @@ class _Moments:
         ridge = RIDGE * float(inner.trace()) / len(inner) or 1.0  # a constant explains nothing
         solved = torch.linalg.solve(inner + ridge * torch.eye(len(inner)).to(inner), across)
         left = target - 2 * float((solved * across).sum()) + float((solved * (inner @ solved)).sum())
-        return ChannelMap(solved.T, mean_j - solved.T @ mean_i, left / target)
+        unexplained = left / target if target > 0 else float("nan")
+        return ChannelMap(solved.T, mean_j - solved.T @ mean_i, unexplained)
 
 
 class _ChannelMapModule(nn.Module):
     def __init__(self, found: ChannelMap, channel_dim: int) -> None:
         super().__init__()
-        self._weight, self._bias = found.weight.float(), found.bias.float()
+        self._weight, self._bias = found.weight, found.bias
         self._dim = channel_dim
 
     def forward(self, x: Tensor) -> Tensor:
-        mapped = x.movedim(self._dim, -1) @ self._weight.T + self._bias
+        mapped = x.movedim(self._dim, -1) @ self._weight.to(x).T + self._bias.to(x)
         return mapped.movedim(-1, self._dim)
 
 
@@ -177,5 +187,6 @@ def _channel_dim(block: nn.Module) -> int:
 
 
 def _rows(stream: Tensor, channel_dim: int) -> Tensor:
+    """Positions of channels, as they are now: what follows may work in place."""
     moved = stream.movedim(channel_dim, -1)
-    return moved.reshape(-1, moved.shape[-1]).float()
+    return moved.reshape(-1, moved.shape[-1]).to(torch.float32, copy=True)

@@ -81,7 +81,10 @@ def workpiece_of(model: nn.Module, x: Tensor, **changes: Any) -> Workpiece:
 def state_of(model: nn.Module) -> list[Any]:
     """All that a measurement must leave as it was: bits, flags, gradients, modes, attributes and hooks."""
     bits = [(name, value.detach().clone().numpy().tobytes()) for name, value in model.state_dict().items()]
-    flags = [(parameter.requires_grad, parameter.grad) for parameter in model.parameters()]
+    flags = [
+        (one.requires_grad, None if one.grad is None else one.grad.numpy().tobytes())
+        for one in model.parameters()
+    ]
     modules = [
         (
             path,
