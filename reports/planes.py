@@ -23,6 +23,7 @@ class Plane:
         unordered: keys of the points that noise alone could order otherwise, other seeds of one method and budget
             not held against each other.
         lines: for each series the corners of its front of means over seeds, as (cost, quality), from the cheapest.
+        corners: for each series the budgets that these corners are the means of.
     """
 
     quality: Axis
@@ -30,6 +31,7 @@ class Plane:
     standings: Mapping[int, Standing]
     unordered: frozenset[int]
     lines: Mapping[str, tuple[tuple[float, float], ...]]
+    corners: Mapping[str, tuple[str, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,19 +77,23 @@ def plane(points: Sequence[Placed], quality: Axis, cost: Axis) -> Plane:
     for p in here:
         if p.point.method != UNPRUNED:
             groups.setdefault(p.series, {}).setdefault(p.point.budget, []).append(p)
+    lines = {series: _line(groups[series], quality, cost) for series in sorted(groups)}
     return Plane(
         quality,
         cost,
         {p.key: standing for p, standing in zip(here, standings, strict=True)},
         frozenset(p.key for p, mark in zip(here, marked, strict=True) if mark),
-        {series: _line(list(groups[series].values()), quality, cost) for series in sorted(groups)},
+        {series: tuple(corner for _, corner in line) for series, line in lines.items()},
+        {series: tuple(budget for budget, _ in line) for series, line in lines.items()},
     )
 
 
-def _line(groups: Sequence[Sequence[Placed]], quality: Axis, cost: Axis) -> tuple[tuple[float, float], ...]:
-    means = [(_mean(cost, found), _mean(quality, found)) for found in groups]
-    spots = [_spot(_exactly(y), _exactly(x), quality, cost) for x, y in means]
-    return tuple(means[i] for i in steps(spots))
+def _line(
+    groups: Mapping[str, Sequence[Placed]], quality: Axis, cost: Axis
+) -> list[tuple[str, tuple[float, float]]]:
+    means = [(budget, (_mean(cost, found), _mean(quality, found))) for budget, found in groups.items()]
+    spots = [_spot(_exactly(y), _exactly(x), quality, cost) for _, (x, y) in means]
+    return [means[i] for i in steps(spots)]
 
 
 def _budgets(scene: Scene, axis: Axis) -> dict[str, float]:

@@ -30,13 +30,15 @@ def pareto_plot(found: Planes, looks: Mapping[str, Look]) -> dict[str, Any]:
         looks: of each series.
 
     Returns:
-        ``series``: name and look of each; ``keys`` and ``of``: for each point its key and the number of its
-        series; ``y`` and ``x``: for each axis its words, direction and, point by point, [value, low, high] in the
-        unit of the axis (null: not known; a null end: unbounded) and the text; ``planes``: by
-        "vertical|horizontal" the standing of each point ("f", "u", "d"; "-": no place), the marked ones, and the
-        lines; ``budgets``: places by the name of the horizontal axis.
+        ``series``: name and look of each; ``keys``, ``of`` and ``budget``: for each point its key and numbers
+        that stand for its series and its budget; ``y`` and ``x``: for each axis its words, direction and, point by point,
+        [value, low, high] in the unit of the axis (null: not known; a null end: unbounded) and the text;
+        ``planes``: by "vertical|horizontal" the standing of each point ("f", "u", "d"; "-": no place), the marked
+        ones, and the lines with the budgets of their corners; ``budgets``: places by the name of the horizontal
+        axis.
     """
     names = sorted({p.series for p in found.points}, key=lambda name: (_is_unpruned(found, name), name))
+    budgets = {p.point.budget: i for i, p in enumerate(found.points)}
     first = {name: next(p for p in found.points if p.series == name) for name in names}
     return {
         "series": [
@@ -52,9 +54,12 @@ def pareto_plot(found: Planes, looks: Mapping[str, Look]) -> dict[str, Any]:
         ],
         "keys": [p.key for p in found.points],
         "of": [names.index(p.series) for p in found.points],
+        "budget": [budgets[p.point.budget] for p in found.points],
         "y": {axis.name: _axis(axis, found) for axis in found.qualities},
         "x": {axis.name: _axis(axis, found) for axis in found.costs},
-        "planes": {"|".join(pair): _plane(plane, found, names) for pair, plane in found.planes.items()},
+        "planes": {
+            "|".join(pair): _plane(plane, found, names, budgets) for pair, plane in found.planes.items()
+        },
         "budgets": {
             axis.name: [
                 [_text(name), _lean(place * axis.factor)] for name, place in found.budgets[axis.name].items()
@@ -75,7 +80,7 @@ def _axis(axis: Axis, found: Planes) -> dict[str, Any]:
     }
 
 
-def _plane(plane: Plane, found: Planes, names: Sequence[str]) -> dict[str, Any]:
+def _plane(plane: Plane, found: Planes, names: Sequence[str], budgets: Mapping[str, int]) -> dict[str, Any]:
     x, y = plane.cost.factor, plane.quality.factor
     return {
         "standing": "".join(
@@ -83,8 +88,15 @@ def _plane(plane: Plane, found: Planes, names: Sequence[str]) -> dict[str, Any]:
         ),
         "unordered": [i for i, p in enumerate(found.points) if p.key in plane.unordered],
         "lines": [
-            [names.index(series), [_lean(c * x) for c, _ in line], [_lean(q * y) for _, q in line]]
+            [
+                names.index(series),
+                [_lean(c * x) for c, _ in line],
+                [_lean(q * y) for _, q in line],
+                # The page may be given fewer points than there are.
+                [budgets.get(budget) for budget in plane.corners[series]],
+            ]
             for series, line in plane.lines.items()
+            if series in names
         ],
     }
 

@@ -63,9 +63,12 @@
       const mine = visible.filter((i) => spec.of[i] === s);
       if (!mine.length) return;
       const shared = { type: "scatter", name: series.name, legendgroup: series.name };
-      for (const [, xs, ys] of plane.lines.filter(([of]) => of === s)) {
-        lines.push({ ...shared, mode: "lines", x: xs, y: ys, showlegend: false, hoverinfo: "skip", opacity: 0.7,
-          line: { shape: x.more ? "vh" : "hv", color: series.colour, width: 1.5, dash: series.dash } });
+      // A corner stands for the points of one budget: it goes where all of them are hidden.
+      const reached = new Set(mine.map((i) => spec.budget[i]));
+      for (const [, xs, ys, corners] of plane.lines.filter(([of]) => of === s)) {
+        const there = (_, i) => reached.has(corners[i]);
+        lines.push({ ...shared, mode: "lines", x: xs.filter(there), y: ys.filter(there), showlegend: false, hoverinfo: "skip", opacity: 0.7,
+          line: { shape: "hv", color: series.colour, width: 1.5, dash: series.dash } });
       }
       const marker = { symbol: series.symbol, color: series.colour, line: { width: 1.5, color: series.colour } };
       // The legend shows a trace's first marker: an empty trace keeps it filled and of one size.
@@ -250,7 +253,7 @@
     rule(trace.low, "axis"), rule(trace.high, "axis"),
     drawn("rect", { class: "band", x: left, width: width - left, y: y(bandTo), height: Math.max(1, y(bandFrom) - y(bandTo)) }),
     ...marks, rule(0, "median"), label(trace.high, signed(trace.high)), label(trace.low, signed(trace.low)));
-    if (y(trace.low) - y(0) > 11 && y(0) - y(trace.high) > 11) chart.append(label(0, "median"));
+    if (y(trace.low) - y(0) > 14 && y(0) - y(trace.high) > 14) chart.append(label(0, "median"));
     return [element("div", { className: "strip" }, element("span", {}, element("b", {}, name), ` ${median}`),
       element("span", {}, kept + beyond)), chart];
   }

@@ -96,6 +96,7 @@ def test_lines_go_from_the_cheapest_front_corner_up() -> None:
     ]
     line = planes(scene(*points)).planes["accuracy", "speedup"].lines["ttmpd"]
     assert line == (pytest.approx((2.0, 0.6)), pytest.approx((1.25, 0.8)))
+    assert planes(scene(*points)).planes["accuracy", "speedup"].corners["ttmpd"] == ("0.5x", "0.8x")
 
 
 def test_one_method_in_two_runs_is_two_series() -> None:
