@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ Row = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Details:
-    """Details of all points.
+    """Details of the points that a page shows.
 
     Attributes:
         points: by key; the names are those that the page's script reads.
@@ -32,14 +32,15 @@ class Details:
         return {"points": {str(key): point for key, point in self.points.items()}, "bars": self.bars}
 
 
-def details(groups: Sequence[Scene]) -> Details:
-    """Writes out the details of every point of the scenes."""
+def details(groups: Sequence[Scene], keys: Collection[int]) -> Details:
+    """Writes out the details of the points of the scenes that have one of the keys."""
     bars: dict[tuple[tuple[str, float, str], ...], int] = {}
-    samples = samples_each(sum(len(scene.points) for scene in groups))
+    samples = samples_each(len(keys))
     points = {
         placed.key: {"place": place, **_details(placed, bars, samples)}
         for place, scene in enumerate(groups)
         for placed in scene.points
+        if placed.key in keys
     }
     return Details(points, list(bars))
 

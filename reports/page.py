@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,9 @@ from reports.findings import SHOWN, Located, findings
 from reports.planes import planes
 from reports.results import UNPRUNED, Damaged, Point, Run, salvage_run
 from reports.scenes import Placed, Scene, run_tag, scenes
+from reports.selection import MOST, select
 from reports.style import Look, looks
+from reports.thinning import thin
 
 HTML = "report.html"
 """Name of the page in the folder of a report."""
@@ -45,7 +47,9 @@ class _View:
     """A scene with everything that the template shows of it; `plots` go to the page's script as they are."""
 
     scene: Scene
+    keys: frozenset[int]
     rows: list[Placed]
+    failed: list[Placed]
     budgets: list[summary.BudgetSummary]
     unpruned: Any
     volumes: list[summary.Volume]
@@ -146,7 +150,7 @@ def render_page(
     lost = damaged or [()] * len(runs)
     table = _looks(groups)
     views = [_view(scene, table) for scene in groups]
-    shown: Details = details(groups)
+    shown: Details = details(groups, frozenset[int]().union(*(view.keys for view in views)))
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("reports"),
         autoescape=True,
@@ -207,16 +211,24 @@ def _view(scene: Scene, table: Mapping[str, Look]) -> _View:
     predictions = charts.prediction_chart(scene)
     stages = charts.stages_chart(scene)
     outcomes = summary.budgets(scene)
+    keys = select(scene, found, outcomes)
     drawn: dict[str, Any] = {}
     if found.points:
-        drawn["pareto"] = plots.pareto_plot(found, table)
+        few = tuple(placed for placed in found.points if placed.key in keys)
+        drawn["pareto"] = plots.pareto_plot(replace(found, points=few), table)
     if predictions.predictions:
-        drawn["prediction"] = plots.prediction_plot(predictions, table)
+        known = [p for p in predictions.predictions if p.placed is None or p.placed.key in keys]
+        few_of_them = thin(known, MOST, lambda _: 0)
+        drawn["prediction"] = plots.prediction_plot(replace(predictions, predictions=few_of_them), table)
     if stages.rows:
         drawn["stages"] = plots.stages_plot(stages)
     return _View(
         scene=scene,
-        rows=_rows(scene.done, [outcome.budget for outcome in outcomes]),
+        keys=keys,
+        rows=_rows(
+            [placed for placed in scene.done if placed.key in keys], [outcome.budget for outcome in outcomes]
+        ),
+        failed=[placed for placed in scene.failed if placed.key in keys],
         budgets=outcomes,
         unpruned=summary.unpruned(scene),
         volumes=summary.volumes(scene),

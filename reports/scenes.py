@@ -106,6 +106,11 @@ class Scene:
         found = ((placed, self.quality_of(placed), placed.point.measured_s) for placed in self.done)
         return tuple((placed, q, s) for placed, q, s in found if q is not None and s is not None)
 
+    @cached_property
+    def places(self) -> dict[int, tuple[Estimate, Estimate]]:
+        """Quality and measured latency in seconds of each charted point by its key."""
+        return {placed.key: (quality, seconds) for placed, quality, seconds in self.charted}
+
 
 def run_tag(number: int) -> str:
     """A letter for each run of a report, counted from 0: A to Z, then "R27" and so on."""

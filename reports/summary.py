@@ -111,10 +111,13 @@ def controls(scene: Scene) -> list[tuple[str, Estimate, int]]:
 
 
 def budgets(scene: Scene) -> list[BudgetSummary]:
-    """The outcome under each budget, from the loosest to the tightest."""
-    pruned = [placed for placed in scene.points if placed.point.method != UNPRUNED]
-    names = sorted({p.point.budget for p in pruned}, key=lambda name: (-_seconds(pruned, name), name))
-    return [_summary(scene, name, [p for p in pruned if p.point.budget == name]) for name in names]
+    """The outcome under each budget, from the loosest to the tightest; of equally tight ones the first by name."""
+    groups: dict[str, list[Placed]] = {}
+    for placed in scene.points:
+        if placed.point.method != UNPRUNED:
+            groups.setdefault(placed.point.budget, []).append(placed)
+    names = sorted(groups, key=lambda name: (-_seconds(groups[name]), name))
+    return [_summary(scene, name, groups[name]) for name in names]
 
 
 def volumes(scene: Scene) -> list[Volume]:
@@ -156,9 +159,9 @@ def _inside(quality: Estimate, seconds: Estimate) -> Spot:
     )
 
 
-def _seconds(points: Sequence[Placed], budget: str) -> float:
-    """The mean of a budget in seconds; budgets that no point got as far as to know stand last."""
-    known = [s for p in points if p.point.budget == budget and (s := p.point.budget_s) is not None]
+def _seconds(points: Sequence[Placed]) -> float:
+    """The mean in seconds of the budget of these points; budgets that no point got as far as to know stand last."""
+    known = [s for p in points if (s := p.point.budget_s) is not None]
     return sum(known) / len(known) if known else 0.0
 
 
@@ -182,7 +185,7 @@ def _summary(scene: Scene, budget: str, points: Sequence[Placed]) -> BudgetSumma
 
 
 def _result(scene: Scene, series: str, judged: Sequence[Placed]) -> Result | None:
-    charted = {placed.key: (quality, seconds) for placed, quality, seconds in scene.charted}
+    charted = scene.places
     met = [placed for placed in judged if placed.point.met]
     points = sorted((p for p in met if p.key in charted), key=lambda p: charted[p.key][0].value)
     if not points:
