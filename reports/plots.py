@@ -31,7 +31,7 @@ def pareto_plot(found: Planes, looks: Mapping[str, Look]) -> dict[str, Any]:
 
     Returns:
         ``series``: name and look of each; ``keys``, ``of`` and ``budget``: for each point its key and numbers
-        that stand for its series and its budget; ``y`` and ``x``: for each axis its words, direction and, point by point,
+        that stand for its series and its budget; ``y`` and ``x``: for each axis its words, direction and by point
         [value, low, high] in the unit of the axis (null: not known; a null end: unbounded) and the text;
         ``planes``: by "vertical|horizontal" the standing of each point ("f", "u", "d"; "-": no place), the marked
         ones, and the lines with the budgets of their corners; ``budgets``: places by the name of the horizontal
