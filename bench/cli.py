@@ -255,9 +255,14 @@ def prune(
     input_shape: Input = None,
     shift: ShiftName = None,
     calibration: Calibration = 500,
-    method: Annotated[str, typer.Option(help="ttmpd, ttmpd-no-latency, random or last.")] = "ttmpd",
+    method: Annotated[
+        str, typer.Option(help="ttmpd, ttmpd-no-latency, practise (or practise-STEPS), random or last.")
+    ] = "ttmpd",
     iterations: Annotated[int, typer.Option(help="Steps of finetuning.")] = 200,
     rounds: Annotated[int, typer.Option(help="Most turns of choosing and timing.")] = 4,
+    controls: Annotated[
+        bool, typer.Option(help="Finetune what the result must stand beside, too: about three times the time.")
+    ] = True,
     runtime: RuntimeName = "onnxruntime",
     device: DeviceKind = "cpu",
     threads: Threads = 1,
@@ -291,6 +296,7 @@ def prune(
         "precision": precision,
         "iterations": iterations,
         "rounds": rounds,
+        "controls": controls,
     }
     config = make_config(fields, "this pruning")
     folder = out / "runs" / (name or default_name(config))

@@ -80,6 +80,7 @@ def run_demo(workspace: Path, terminal: Terminal) -> Path:
             seeds=(_SEED,),
             runtimes=(runtime,),
             iterations=_ITERATIONS,
+            controls=True,
         )
         runs.append(workspace / "runs" / f"demo-{runtime}")
         points += run_sweep(config, runs[-1], workspace, terminal, command="lathe demo")

@@ -65,4 +65,5 @@ def _identity(config: SweepConfig) -> dict[str, Any]:
         "calibration": config.calibration,
         "iterations": config.iterations,
         "rounds": config.rounds,
+        "controls": config.controls,
     }

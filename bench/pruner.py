@@ -14,6 +14,7 @@ from torch import nn
 
 from bench import evaluation
 from bench.budget import Budget
+from bench.controls import pruned_controls
 from bench.delivery import Delivered, deliver
 from bench.hardware_loop import Choice, HardwareLoop
 from bench.profiler import time_network
@@ -47,6 +48,7 @@ class Recipe:
         seed: of everything random.
         iterations: steps of finetuning.
         rounds: most turns of the hardware loop.
+        controls: whether a point that needs controls is made with them.
         command: the command line that makes the point again.
     """
 
@@ -56,6 +58,7 @@ class Recipe:
     seed: int
     iterations: int
     rounds: int
+    controls: bool
     command: str
 
 
@@ -93,10 +96,23 @@ class Shop:
         """Accuracy on the report images; None where they have no labels."""
         return evaluation.accuracy(outputs, self.images.report.labels)
 
-    def heal(self, student: nn.Module, iterations: int, seed: int, progress: Progress) -> None:
-        """Finetunes a network on the pseudo labels, in place."""
-        schedule = Schedule(iterations=iterations)
-        heal(student, self.images.calibration, self.labels, seed=seed, schedule=schedule, progress=progress)
+    def heal(
+        self,
+        student: nn.Module,
+        iterations: int,
+        seed: int,
+        progress: Progress,
+        labels: Targets | None = None,
+    ) -> None:
+        """Finetunes a network in place, on the shop's pseudo labels unless others are given."""
+        heal(
+            student,
+            self.images.calibration,
+            labels or self.labels,
+            seed=seed,
+            schedule=Schedule(iterations=iterations),
+            progress=progress,
+        )
 
 
 def make_point(shop: Shop, recipe: Recipe) -> Point:
@@ -123,20 +139,19 @@ class _Pruning:
         self._shop = shop
         self._recipe = recipe
         self._stages = Stages()
-        self._candidates = shop.subject.outline.skeleton.removable
+        self._piece = Workpiece(
+            shop.teacher, shop.images.calibration, shop.labels, shop.subject.outline.skeleton, recipe.seed
+        )
 
     def run(self) -> Point:
         shop, recipe = self._shop, self._recipe
         method = get_method(recipe.method)
-        piece = Workpiece(
-            shop.teacher, shop.images.calibration, shop.labels, shop.subject.outline.skeleton, recipe.seed
-        )
         with self._stage("score"):
-            scorer = method.scorer(piece)
+            scorer = method.scorer(self._piece)
 
         def choose(fit: Coefficients, budget_s: float) -> Selection:
             with self._stage("score") as progress:
-                return method.select(scorer, self._candidates, fit, budget_s, progress=progress)
+                return method.select(scorer, self._piece.candidates, fit, budget_s, progress=progress)
 
         loop = HardwareLoop(
             shop.subject.outline.skeleton,
@@ -194,6 +209,12 @@ class _Pruning:
         removed = choice.selection.removed
         with self._stage("evaluate") as progress:
             outputs = shop.images.outputs(student, "the pruned network", progress)
+        controls = dict(shop.controls)
+        if recipe.controls and get_method(recipe.method).needs_controls:
+            with self._stage("controls") as progress:
+                controls |= pruned_controls(
+                    shop, self._piece, removed, choice.fit, recipe.iterations, progress
+                )
         measured = delivered.measured
         return Point(
             **_common(shop, recipe.id, recipe.method, recipe.budget.text, recipe.seed, recipe.command),
@@ -214,7 +235,7 @@ class _Pruning:
             parts=_parts(shop, removed, measured.unpruned_s.value),
             stages_s={**shop.stages_s, **self._stages.seconds},
             rounds=loop.rounds,
-            controls=dict(shop.controls),
+            controls=controls,
             artefacts={
                 name: path.relative_to(shop.folder).as_posix() for name, path in delivered.files.items()
             },

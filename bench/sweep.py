@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import re
 import shutil
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from bench.allocator import keep_large_blocks
 from bench.budget import parse_budget
+from bench.controls import unpruned_controls
 from bench.host import look
 from bench.identity import identity_digest, require_identity, write_identity
 from bench.lock import locked
@@ -26,12 +26,10 @@ from bench.terminal import Terminal
 from bench.workbench import Gallery, SettingChoice, Subject, command_line
 from latency_tables.context import coefficients
 from latency_tables.errors import LatheError, UserError
-from latency_tables.estimate import Estimate
 from latency_tables.setting import Setting
 from latency_tables.store import Store
 from pruning.adaptation import adapt_statistics
 from pruning.methods import HEALING_LOSS
-from pruning.search import Progress
 from pruning.targets import pseudo_labels
 from reports.results import UNPRUNED, Point, Run, read_run, write_point, write_run
 
@@ -172,6 +170,7 @@ class _Job:
                     seed=seed,
                     iterations=self.config.iterations,
                     rounds=self.config.rounds,
+                    controls=self.config.controls,
                     command=self._command(method, budget.text, seed),
                 )
 
@@ -179,6 +178,7 @@ class _Job:
         config = self.config
         words = ["--method", method, "--budget", budget, "--seed", str(seed)]
         words += ["--iterations", str(config.iterations), "--rounds", str(config.rounds)]
+        words += [] if config.controls else ["--no-controls"]
         return command_line(
             "prune",
             config.network_choice().arguments(),
@@ -212,24 +212,11 @@ class _Job:
                 {"profile": profiling_s, **stages.seconds},
                 {},
             )
-            shop = replace(shop, controls=self._controls(shop, seed, progress))
+            if self.config.controls:
+                controls = unpruned_controls(shop, self.config.iterations, seed, progress)
+                shop = replace(shop, controls=controls)
         write_point(self.folder, unpruned_point(shop, f"{self.choice.runtime}-{UNPRUNED}-s{seed}", seed))
         return shop
-
-    def _controls(self, shop: Shop, seed: int, progress: Progress) -> dict[str, Estimate]:
-        """What the same images give without pruning, where there are labels to tell."""
-        if shop.images.report.labels is None:
-            return {}
-        healed = copy.deepcopy(shop.teacher)
-        shop.heal(healed, self.config.iterations, seed, progress)
-        networks = {
-            "unpruned, batch-norm statistics re-estimated": shop.teacher,
-            "unpruned, finetuned the same way": healed,
-        }
-        judged = {
-            name: shop.accuracy(shop.images.outputs(net, name, progress)) for name, net in networks.items()
-        }
-        return {name: accuracy for name, accuracy in judged.items() if accuracy is not None}
 
     def _make(self, shop: Shop, recipe: Recipe, *, keep_failures: bool) -> Point:
         self.terminal.say(f"{recipe.id}")

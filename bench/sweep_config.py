@@ -49,6 +49,7 @@ class SweepConfig(BaseModel):
     precision: str = "fp32"
     iterations: PositiveInt = 200
     rounds: PositiveInt = 4
+    controls: bool = Field(True, description="finetune the controls as well")
 
     @field_validator("methods", "budgets", "seeds", "runtimes")
     @classmethod

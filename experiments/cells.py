@@ -216,7 +216,12 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def run_all(
-    work: Callable[[Any], object], tasks: Sequence[Any], jobs: int, what: str, *, budget_s: float | None = None
+    work: Callable[[Any], object],
+    tasks: Sequence[Any],
+    jobs: int,
+    what: str,
+    *,
+    budget_s: float | None = None,
 ) -> None:
     """Runs tasks in worker processes of one thread each, and says how far it is.
 
@@ -234,7 +239,9 @@ def run_all(
         for done, _ in enumerate(pool.imap_unordered(_Until(work, deadline), tasks), start=1):
             spent = time.monotonic() - start
             left = spent / done * (len(tasks) - done)
-            print(f"{what}: {done}/{len(tasks)}, {spent / 60:.1f} min, about {left / 60:.1f} left", flush=True)
+            print(
+                f"{what}: {done}/{len(tasks)}, {spent / 60:.1f} min, about {left / 60:.1f} left", flush=True
+            )
 
 
 @dataclass(frozen=True)

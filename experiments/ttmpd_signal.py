@@ -16,14 +16,26 @@ from __future__ import annotations
 
 import argparse
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
-from cells import Cell, chunks, open_cell, run_all, sources, truth, truth_path
+from cells import Cell, chunks, open_cell, processor_time, read, run_all, sources, truth, truth_path
+from torch import nn
+from ttmpd_signal_page import write_page
+
+from bench.workbench import NetworkChoice, Subject
+from latency_tables.files import write_json
+from pruning.criteria.criterion import Remembering
+from pruning.criteria.variables import VARIABLES, Workpiece
+from pruning.passes import Outputs, Passes
 from pruning.recovery.finetune import Schedule
 
 SETS = 30
+PLAN_SIZE = 3
+PRACTISE_STEPS = (50, 200, 1000)
 SHIFTS = {
     "resnet20": ("gaussian_noise:3", "contrast:4", "jpeg_compression:3"),
     "resnet56": ("gaussian_noise:3", "contrast:4", "jpeg_compression:3"),
@@ -57,6 +69,18 @@ def schedule(scale: Scale, network: str) -> Schedule:
 RATES = {"resnet20": 0.02, "resnet56": 0.02, "mobilenet_v2": 0.001}
 
 
+def long_schedule(network: str) -> Schedule:
+    """Of the finetuning that the order of the truths is checked against."""
+    return Schedule(iterations=2000, learning_rate=RATES[network])
+
+
+def order_check(network: str, cell: Cell, candidates: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """Three removals that are finetuned at length, in one cell: an early block, a late one, a set."""
+    if network != "resnet20" or cell.seed != 0 or cell.shift != SHIFTS[network][0]:
+        return []
+    return [(candidates[0],), (candidates[-1],), random_sets(candidates)[0]]
+
+
 def random_sets(candidates: tuple[str, ...]) -> list[tuple[str, ...]]:
     """Thirty different sets of two to six blocks; the same for every shift and seed of a network."""
     draw = random.Random(len(candidates))  # noqa: S311  no secret
@@ -83,6 +107,111 @@ def find_truths(task: Truths) -> None:
         truth(task.cell, removed, task.schedule, task.folder)
 
 
+class SharedPasses:
+    """Passes that answer each question once, and charge everybody who asks for what the answer cost.
+
+    Attributes:
+        charged_s: processor seconds of all answers given, as if each had been computed.
+        spent_s: processor seconds really spent on them.
+    """
+
+    def __init__(self, make: Callable[[], Passes]) -> None:
+        with processor_time() as spent:
+            self._passes = make()
+        self.charged_s = self.spent_s = 0.0
+        self.start_s = spent()
+        self.unpruned = self._passes.unpruned
+        self._known: dict[frozenset[str], tuple[Outputs, float]] = {}
+
+    def keep(self, removed: frozenset[str]) -> None:
+        """Singles are scored from the whole network; sets are scored for the comparison and not charged."""
+
+    def outputs(self, removed: frozenset[str], instead: Mapping[str, nn.Module] | None = None) -> Outputs:
+        """As `Passes.outputs`."""
+        if removed in self._known and not instead:
+            outputs, cost = self._known[removed]
+        else:
+            with processor_time() as spent:
+                outputs = self._passes.outputs(removed, instead)
+            cost = spent()
+            self.spent_s += cost
+            if not instead:
+                self._known[removed] = outputs, cost
+        self.charged_s += cost
+        return outputs
+
+
+class SharedPiece(Workpiece):
+    """A workpiece whose passes are shared by all variables; its streams are timed as well."""
+
+    @cached_property
+    def passes(self) -> Any:
+        """See `Workpiece`."""
+        return SharedPasses(lambda: Passes(self.teacher, self.scored, self.candidates))
+
+    @cached_property
+    def trained_passes(self) -> Any:
+        """See `Workpiece`."""
+        return SharedPasses(lambda: Passes(self.teacher, self.scored, self.candidates, trained=True))
+
+
+@dataclass(frozen=True)
+class Signals:
+    """Criteria to ask in one cell: names of variables, or ``practise-N``."""
+
+    cell: Cell
+    names: tuple[str, ...]
+    folder: Path
+
+
+def signal_path(cell: Cell, name: str, folder: Path) -> Path:
+    """Where a criterion's answers are kept."""
+    return folder / cell.name / "signals" / f"{name}.json"
+
+
+def find_signals(task: Signals) -> None:
+    """Asks each criterion about every block, every random set and the plan of three blocks that it would take."""
+    ground = open_cell(task.cell)
+    piece = SharedPiece(
+        ground.teacher,
+        ground.images.calibration,
+        ground.labels,
+        ground.subject.outline.skeleton,
+        task.cell.seed,
+    )
+    with processor_time() as moments_s:
+        piece.streams  # noqa: B018  made here, so that its time is known
+    for name in task.names:
+        variable = VARIABLES.get(name)
+        with processor_time() as made_s:
+            criterion = Remembering(
+                variable.make(piece) if variable else piece.practise(int(name.rpartition("-")[2]))
+            )
+        shared = [piece.passes, piece.trained_passes]
+        before = [(passes.charged_s, passes.spent_s) for passes in shared]
+        with processor_time() as singles_s:
+            singles = {block: criterion.hurt(frozenset({block})) for block in piece.candidates}
+        charged = [passes.charged_s - charged for passes, (charged, _) in zip(shared, before, strict=True)]
+        spent = sum(passes.spent_s - spent for passes, (_, spent) in zip(shared, before, strict=True))
+        needs_streams = name in {"unexplained", "change", "capacity"} or name.startswith("mapped")
+        seconds = made_s() + singles_s() - spent + sum(charged) + (moments_s() if needs_streams else 0.0)
+        seconds += sum(passes.start_s for passes, used in zip(shared, charged, strict=True) if used > 0)
+        if name == "gradient":
+            seconds += piece.passes.start_s
+        sets = [criterion.hurt(frozenset(removed)) for removed in random_sets(piece.candidates)]
+        record = {"singles": singles, "sets": sets, "seconds": seconds, "plan": greedy_plan(criterion, piece)}
+        write_json(signal_path(task.cell, name, task.folder), record)
+
+
+def greedy_plan(criterion: Remembering, piece: Workpiece) -> list[str]:
+    """Three blocks, each the one with which the hurt is least; latency plays no part."""
+    plan: frozenset[str] = frozenset()
+    for _ in range(PLAN_SIZE):
+        rest = [block for block in piece.candidates if block not in plan]
+        plan |= {min(rest, key=lambda block: criterion.hurt(plan | {block}))}
+    return [block for block in piece.candidates if block in plan]
+
+
 def cells(words: argparse.Namespace) -> Iterator[tuple[str, Cell]]:
     """All cells with the short name of their network, seeds outermost so that a stopped run is balanced."""
     known = sources(words.weights, words.cifar, words.imagenet)
@@ -92,7 +221,46 @@ def cells(words: argparse.Namespace) -> Iterator[tuple[str, Cell]]:
                 yield network, Cell(known[network], shift, seed)
 
 
+def practise_names(network: str, cell: Cell, scale: str) -> list[str]:
+    """The lengths of adaptor training that a cell is scored with.
+
+    A cell of ResNet-56 takes about 4 minutes at 50 steps and 80 at 1000, so the short scale has the long ones in
+    some cells only.
+    """
+    if scale == "full":
+        return [f"practise-{steps}" for steps in PRACTISE_STEPS]
+    first_shift = cell.shift == SHIFTS[network][0]
+    wanted = {
+        "resnet20": {50: True, 200: True, 1000: cell.seed == 0},
+        "resnet56": {50: True, 200: cell.seed == 0 and first_shift, 1000: False},
+        "mobilenet_v2": {50: cell.seed == 0, 200: cell.seed == 0 and first_shift, 1000: False},
+    }
+    return [f"practise-{steps}" for steps, yes in wanted[network].items() if yes]
+
+
+def order_lines(
+    everything: list[tuple[str, Cell]], candidates: dict[str, tuple[str, ...]], scale: Scale, folder: Path
+) -> list[str]:
+    """Accuracy after the short and after the long finetuning, as lines of Markdown."""
+    lines = ["| cell | without | steps of the truths | 2000 steps |", "| --- | --- | --- | --- |"]
+    for network, cell in everything:
+        for removed in order_check(network, cell, candidates[network]):
+            paths = [
+                truth_path(cell, removed, plan, folder)
+                for plan in (schedule(scale, network), long_schedule(network))
+            ]
+            if all(path.exists() for path in paths):
+                short, long = (read(path).get("accuracy", 0.0) for path in paths)
+                lines.append(f"| {cell.name} | {', '.join(removed)} | {short:.1%} | {long:.1%} |")
+    return lines
+
+
+READING = ""
+"""What the run said, in plain words; goes to the top of the page."""
+
+
 def main() -> None:
+    """Finds what is not known yet and writes the page."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -103,16 +271,65 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("lathe-out"))
     parser.add_argument("--jobs", type=int, default=2, help="processes of one thread each")
     words = parser.parse_args()
+    if words.scale == "full":
+        print("expected: about 40 hours on 2 cores")
     scale = SCALES[words.scale]
     folder = words.out / "experiments" / f"ttmpd_signal-{words.scale}"
-    tasks = []
-    for network, cell in cells(words):
-        plan = schedule(scale, network)
-        candidates = open_cell(Cell(cell.source, "contrast:1", 0, 10)).candidates
-        removals = [*((block,) for block in candidates), *random_sets(candidates)]
-        todo = [removed for removed in removals if not truth_path(cell, removed, plan, folder).exists()]
-        tasks += [Truths(cell, tuple(piece), plan, folder) for piece in chunks(todo, 8)]
-    run_all(find_truths, tasks, words.jobs, "truths")
+    everything = list(cells(words))
+    candidates = {}
+    for network, cell in everything:
+        if network not in candidates:
+            source = cell.source
+            subject = Subject(NetworkChoice(source.network, Path(source.weights), source.input_shape), 1)
+            candidates[network] = subject.outline.skeleton.removable
+
+    def missing_truths(wanted: Callable[[str, Cell], list[tuple[str, ...]]]) -> list[Truths]:
+        tasks = []
+        for network, cell in everything:
+            plan = schedule(scale, network)
+            removals = list(dict.fromkeys(wanted(network, cell)))
+            todo = [removed for removed in removals if not truth_path(cell, removed, plan, folder).exists()]
+            tasks += [Truths(cell, tuple(piece), plan, folder) for piece in chunks(todo, 8)]
+        return tasks
+
+    def blocks_and_sets(network: str, _: Cell) -> list[tuple[str, ...]]:
+        return [*((block,) for block in candidates[network]), *random_sets(candidates[network])]
+
+    def plans(_: str, cell: Cell) -> list[tuple[str, ...]]:
+        return [tuple(read(path)["plan"]) for path in sorted((folder / cell.name / "signals").glob("*.json"))]
+
+    run_all(find_truths, missing_truths(blocks_and_sets), words.jobs, "truths")
+    cheap = [
+        Signals(cell, tuple(n for n in VARIABLES if not signal_path(cell, n, folder).exists()), folder)
+        for _, cell in everything
+    ]
+    run_all(find_signals, [task for task in cheap if task.names], words.jobs, "variables")
+    dear = [
+        Signals(cell, (name,), folder)
+        for network, cell in everything
+        for name in practise_names(network, cell, words.scale)
+        if not signal_path(cell, name, folder).exists()
+    ]
+    run_all(find_signals, dear, words.jobs, "PRACTISE")
+    run_all(find_truths, missing_truths(plans), words.jobs, "truths of chosen plans")
+    checks = [
+        Truths(cell, (removed,), long_schedule(network), folder)
+        for network, cell in everything
+        for removed in order_check(network, cell, candidates[network])
+        if not truth_path(cell, removed, long_schedule(network), folder).exists()
+    ]
+    run_all(find_truths, checks, words.jobs, "order after 2000 steps")
+    order = order_lines(everything, candidates, scale, folder)
+    write_page(
+        everything,
+        candidates,
+        random_sets,
+        lambda network: schedule(scale, network),
+        order,
+        words.scale,
+        folder,
+        READING,
+    )
 
 
 if __name__ == "__main__":

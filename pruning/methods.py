@@ -49,12 +49,14 @@ class Method:
         summary: one sentence for people.
         criterion: makes the criterion for a network and its scoring images.
         per_saving: whether hurt is weighed by the latency it saves; without, latency only says when to stop.
+        needs_controls: whether its points stand beside controls of their own, which cost as much again.
     """
 
     name: str
     summary: str
     criterion: _CriterionFactory
     per_saving: bool
+    needs_controls: bool = False
 
     def scorer(self, piece: Workpiece) -> Remembering:
         """Prepares the scoring of candidates; to be kept for every search on the same network and images."""
@@ -151,6 +153,7 @@ METHODS = {
             "after each removal",
             JOINT.make,
             per_saving=True,
+            needs_controls=True,
         ),
         Method(
             "ttmpd-no-latency",

@@ -19,7 +19,7 @@ import safetensors.torch
 import torch
 from small_job import write_job
 
-from bench import cli
+from bench import cli, controls
 from bench.lock import locked
 from bench.runtimes import make_setting
 from latency_tables.store import Store
@@ -132,7 +132,9 @@ def test_tables_are_listed_and_shown(lathe: Lathe, workspace: Path) -> None:
 def test_prune_meets_its_budget_and_delivers_what_it_timed(
     lathe: Lathe, job: dict[str, str], workspace: Path, method: str, runtime: str
 ) -> None:
-    answer = lathe(*prune_words(job, workspace, method=method, runtime=runtime, shift="contrast:2"), "--json")
+    words = prune_words(job, workspace, method=method, runtime=runtime, shift="contrast:2")
+    words += ["--no-controls"] if method == "ttmpd-no-latency" else []
+    answer = lathe(*words, "--json")
     result = json.loads(answer.out)
     assert answer.status == 0
     assert result["met"]
@@ -142,10 +144,11 @@ def test_prune_meets_its_budget_and_delivers_what_it_timed(
         assert low <= result[name] <= high
     low, high = result["budget_s_interval"]
     assert low <= result["budget_s"] <= high
-    assert set(result["controls"]) == {
-        "unpruned, batch-norm statistics re-estimated",
-        "unpruned, finetuned the same way",
-    }
+    shared = {controls.UNPRUNED_ADAPTED, controls.UNPRUNED_HEALED}
+    own = {controls.PRUNED_ADAPTED, controls.PRUNED_PLAIN_TEACHER, controls.PRUNED_RANDOM}
+    wanted = {"ttmpd": shared | own, "random": shared, "ttmpd-no-latency": set()}[method]
+    assert set(result["controls"]) == wanted
+    assert ("controls" in result["stages_s"]) == (method == "ttmpd")
     assert {
         "profile",
         "adapt",

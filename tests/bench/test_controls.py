@@ -1,0 +1,129 @@
+"""The networks that a result must stand beside: what each of them is."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any, cast
+
+import torch
+from torch import nn
+
+from bench import controls
+from bench.pruner import Shop
+from latency_tables.estimate import Estimate
+from pruning.adaptation import adapt_statistics
+from pruning.criteria.variables import Workpiece
+from pruning.outline import outline
+from pruning.targets import Targets, pseudo_labels
+
+
+class Block(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(4, 4, 3, padding=1)
+        self.norm = nn.BatchNorm2d(4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + self.norm(self.conv(x))
+
+
+class Network(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 4, 3, padding=1)
+        self.blocks = nn.Sequential(*(Block() for _ in range(4)))
+        self.head = nn.Linear(4, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.blocks(self.stem(x)).mean((2, 3)))
+
+
+IMAGES = torch.randn(24, 3, 6, 6, generator=torch.Generator().manual_seed(0)) + 1.0
+
+
+@dataclass
+class FakeShop:
+    """A shop without a machine: it remembers which networks were healed on which labels, and judged."""
+
+    labelled: bool = True
+    healed: list[tuple[nn.Module, Targets | None]] = field(default_factory=list)
+    judged: dict[str, nn.Module] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        torch.manual_seed(0)
+        model = Network().eval()
+        self.subject = SimpleNamespace(model=model, outline=outline("tiny", model, (3, 6, 6), 1))
+        self.teacher = adapt_statistics(model, IMAGES).model
+        self.labels = pseudo_labels(self.teacher, IMAGES, keep_features=True)
+        report = SimpleNamespace(labels=torch.zeros(1) if self.labelled else None)
+        self.images = SimpleNamespace(report=report, outputs=self.outputs)
+        self.piece = Workpiece(self.teacher, IMAGES, self.labels, self.subject.outline.skeleton, seed=3)
+
+    def outputs(self, model: nn.Module, name: str, _: object) -> str:
+        self.judged[name] = model
+        return name
+
+    def accuracy(self, outputs: str) -> Estimate:
+        value = 0.1 * (1 + list(self.judged).index(outputs))
+        return Estimate(value, value, value)
+
+    def heal(
+        self, student: nn.Module, iterations: int, seed: int, _: object, labels: Targets | None = None
+    ) -> None:
+        assert (iterations, seed) == (7, 3)
+        self.healed.append((student, labels))
+
+
+class PerBlock:
+    """Every block saves a second of five."""
+
+    def latency_s(self, removed: frozenset[str]) -> float:
+        return 5.0 - len(removed)
+
+
+def gone(model: nn.Module) -> list[str]:
+    return [name for name, module in model.named_modules() if isinstance(module, nn.Identity)]
+
+
+def pruned(shop: FakeShop, removed: tuple[str, ...]) -> dict[str, Estimate]:
+    fit = cast(Any, PerBlock())
+    return controls.pruned_controls(cast(Shop, shop), shop.piece, removed, fit, 7, lambda *_: None)
+
+
+def test_the_unpruned_network_is_judged_adapted_and_healed() -> None:
+    shop = FakeShop()
+    before = copy.deepcopy(shop.teacher.state_dict())
+    found = controls.unpruned_controls(cast(Shop, shop), 7, 3, lambda *_: None)
+    assert list(found) == [controls.UNPRUNED_ADAPTED, controls.UNPRUNED_HEALED]
+    assert shop.judged[controls.UNPRUNED_ADAPTED] is shop.teacher
+    ((healed, labels),) = shop.healed
+    assert healed is shop.judged[controls.UNPRUNED_HEALED] is not shop.teacher and labels is None
+    assert all(torch.equal(before[name], tensor) for name, tensor in shop.teacher.state_dict().items())
+
+
+def test_each_pruned_control_differs_in_one_thing() -> None:
+    shop = FakeShop()
+    removed = ("blocks.1", "blocks.2")
+    found = pruned(shop, removed)
+    assert list(found) == [controls.PRUNED_ADAPTED, controls.PRUNED_PLAIN_TEACHER, controls.PRUNED_RANDOM]
+    only_adapted, plainly_taught, by_chance = (shop.judged[name] for name in found)
+    # Same blocks, new statistics, not healed.
+    assert gone(only_adapted) == list(removed) and all(net is not only_adapted for net, _ in shop.healed)
+    assert not torch.equal(only_adapted.blocks[0].norm.running_mean, Network().blocks[0].norm.running_mean)
+    # Same blocks, healed, from and by the network as it was trained.
+    labels = dict(shop.healed)[plainly_taught]
+    wanted = pseudo_labels(shop.subject.model, IMAGES, keep_features=True)
+    assert gone(plainly_taught) == list(removed)
+    assert labels is not None and torch.equal(labels.logits, wanted.logits)
+    assert not torch.equal(labels.logits, shop.labels.logits)
+    # Other blocks, no slower, healed on the method's own labels.
+    assert len(gone(by_chance)) == len(removed) and dict(shop.healed)[by_chance] is None
+
+
+def test_without_labels_or_without_a_removal_there_is_nothing_to_compare() -> None:
+    assert pruned(FakeShop(labelled=False), ("blocks.1",)) == {}
+    assert pruned(FakeShop(), ()) == {}
+    unlabelled = cast(Shop, FakeShop(labelled=False))
+    assert controls.unpruned_controls(unlabelled, 7, 3, lambda *_: None) == {}
