@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import io
 import math
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 INK, FAINT, GRID = "#26282c", "#5f636a", "#e3e4e7"
 BACKING = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
 """Behind a text that stands on grid lines."""
@@ -104,8 +106,8 @@ def canvas(shape: Shape, height: float, title: str) -> tuple[Figure, Axes]:
 
 
 def plain(text: str) -> str:
-    """The text as it is; matplotlib would read $...$ as a formula."""
-    return text.replace("$", r"\$")
+    """The text on one line; matplotlib would read $...$ as a formula, and SVG has no control characters."""
+    return _CONTROL.sub(" ", text).replace("$", r"\$")
 
 
 def short(text: str, width: float, shape: Shape) -> str:
@@ -122,7 +124,8 @@ def breadth(text: str, size: float) -> float:
     from matplotlib.font_manager import FontProperties
     from matplotlib.textpath import TextToPath
 
-    width, _, _ = TextToPath().get_text_width_height_descent(text, FontProperties(size=size), ismath=False)
+    line = _CONTROL.sub(" ", text)
+    width, _, _ = TextToPath().get_text_width_height_descent(line, FontProperties(size=size), ismath=False)
     return float(width) / 72
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
@@ -34,11 +35,15 @@ def draw_all(scene: Scene, number: int, looks: Mapping[str, Look]) -> dict[str, 
         records give the same bytes.
     """
     files = {}
-    for name, draw in _drawings(scene, looks):
-        for shape in (COLUMN, SLIDE):
-            figure = draw(shape)
-            for kind in ("png", "svg"):
-                files[f"{FOLDER}/{name}-{number}-{shape.name}.{kind}"] = render(figure, kind, shape.dpi)
+    with warnings.catch_warnings():
+        # A letter that the font lacks is drawn as a box, which says enough.
+        warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
+        warnings.filterwarnings("ignore", "Matplotlib currently does not support", UserWarning)
+        for name, draw in _drawings(scene, looks):
+            for shape in (COLUMN, SLIDE):
+                figure = draw(shape)
+                for kind in ("png", "svg"):
+                    files[f"{FOLDER}/{name}-{number}-{shape.name}.{kind}"] = render(figure, kind, shape.dpi)
     return files
 
 
