@@ -85,6 +85,15 @@ def listening(model: nn.Module) -> Iterator[Calls]:
         yield calls
 
 
+def keeper(outputs: list[Tensor]) -> Callable[[nn.Module, Any, Tensor], None]:
+    """A forward hook that lists copies of what a module gives: what follows may write over the original."""
+
+    def keep(_: nn.Module, __: Any, output: Tensor) -> None:
+        outputs.append(output.clone())
+
+    return keep
+
+
 @contextmanager
 def standing_idle(front: Front, *, fill: float = 0.0) -> Iterator[Callable[[Tensor], None]]:
     """While open, a block gives what it is told, and what runs before it gives one number everywhere.

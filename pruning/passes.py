@@ -6,10 +6,9 @@ unchanged beginning each time; here it is computed once, and a pass starts behin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +16,7 @@ from torch import Tensor, nn
 from latency_tables.errors import LatheError
 from pruning.adaptation import BATCH_SIZE, batch_statistics, batches, trained_statistics
 from pruning.features import forward_with_features
-from pruning.idle import Front, listening, standing_idle
+from pruning.idle import Front, keeper, listening, standing_idle
 from pruning.surgery import bypassed
 from pruning.targets import device_of
 
@@ -113,7 +112,7 @@ class Passes:
         }
         with ExitStack() as hooks:
             for name, outputs in new.items():
-                hooks.callback(self._blocks[name].register_forward_hook(_keeper(outputs)).remove)
+                hooks.callback(self._blocks[name].register_forward_hook(keeper(outputs)).remove)
             result = self._run(removed, {})
         self._kept = _Kept(removed, behind | new)
         return result
@@ -155,7 +154,7 @@ class Passes:
             with ExitStack() as hooks:
                 calls = hooks.enter_context(listening(self._model))
                 for name, outputs in behind.items():
-                    hooks.callback(self._blocks[name].register_forward_hook(_keeper(outputs)).remove)
+                    hooks.callback(self._blocks[name].register_forward_hook(keeper(outputs)).remove)
                 whole = forward_with_features(self._model, images)
             # What a module remembers of its last call must not be what it would compute, nor fit to it.
             forward_with_features(self._model, torch.cat([images, images]).flip(0))
@@ -199,10 +198,3 @@ class _Kept:
 
     removed: frozenset[str]
     behind: Mapping[str, list[Tensor]]
-
-
-def _keeper(outputs: list[Tensor]) -> Callable[[nn.Module, Any, Tensor], None]:
-    def keep(_: nn.Module, __: Any, output: Tensor) -> None:
-        outputs.append(output.clone())  # what follows may work in place
-
-    return keep

@@ -117,7 +117,7 @@ class PractiseCriterion:
             with (
                 bypassed(model, [block]),
                 adaptors_in_place(model, places) as adaptors,
-                played_back(model, prefix) as show,
+                played_back(prefix) as show,
             ):
 
                 def features(index: Tensor) -> Tensor:

@@ -17,7 +17,10 @@ from torch import Tensor, nn
 from latency_tables.errors import UserError
 from pruning.adaptation import adapt_statistics
 from pruning.criteria.criterion import Criterion
+from pruning.criteria.damage import Measure, disagreement, feature_damage, kl, kl_after_calibration
+from pruning.criteria.linear import unexplained_features
 from pruning.criteria.variables import VARIABLES, Workpiece
+from pruning.passes import Passes
 from pruning.targets import pseudo_labels
 
 NAMES = [*VARIABLES, "practise-5"]
@@ -186,6 +189,45 @@ def test_practise_refuses_a_network_without_convolutions_in_its_blocks() -> None
         UserError, match=r"block 'blocks\.0' of tiny has no convolution there.*another method"
     ):
         make("practise-5", piece_of("tokens"))
+
+
+@pytest.mark.parametrize(
+    ("name", "trained", "measures"),
+    [
+        ("kl", False, [kl]),
+        ("calibrated-kl", False, [kl_after_calibration]),
+        ("disagreement", False, [disagreement]),
+        ("features", False, [feature_damage]),
+        ("end-map", False, [unexplained_features]),
+        ("kl-trained", True, [kl]),
+        ("features-trained", True, [feature_damage]),
+        ("calibrated-kl*features", False, [kl_after_calibration, feature_damage]),
+        ("calibrated-kl*end-map", False, [kl_after_calibration, unexplained_features]),
+        ("features*end-map", False, [feature_damage, unexplained_features]),
+        (
+            "calibrated-kl*features*end-map",
+            False,
+            [kl_after_calibration, feature_damage, unexplained_features],
+        ),
+    ],
+)
+def test_damage_is_measured_by_what_the_name_says(name: str, trained: bool, measures: list[Measure]) -> None:
+    piece = piece_of("batch norm")
+    passes = Passes(piece.teacher, piece.images, piece.candidates, trained=trained)
+    for removed in some_sets(piece)[1:]:
+        parts = [measure(passes.outputs(removed), passes.unpruned) for measure in measures]
+        assert make(name, piece).hurt(removed) == pytest.approx(math.prod(parts) ** (1 / len(parts)))
+
+
+@pytest.mark.parametrize(("name", "measure"), [("mapped-kl", kl), ("mapped-features", feature_damage)])
+def test_maps_stand_in_for_whole_runs(name: str, measure: Measure) -> None:
+    piece = piece_of("batch norm")
+    passes = Passes(piece.teacher, piece.images, piece.candidates)
+    a, b, _, d = piece.candidates
+    maps = {run.blocks[0]: piece.streams.module(run) for run in piece.streams.runs(frozenset({a, b, d}))}
+    assert set(maps) == {a, d}
+    wanted = measure(passes.outputs({a, b, d}, maps), passes.unpruned)
+    assert make(name, piece).hurt(frozenset({a, b, d})) == pytest.approx(wanted)
 
 
 @pytest.mark.parametrize("name", NAMES)
