@@ -30,6 +30,7 @@ from bench.workbench import Gallery, GalleryPart, ImageChoice, NetworkChoice, Su
 from latency_tables.errors import LatheError
 from latency_tables.files import write_json
 from pruning.adaptation import adapt_statistics
+from pruning.criteria.variables import Workpiece
 from pruning.methods import heal
 from pruning.recovery.finetune import Schedule
 from pruning.surgery import remove_blocks
@@ -93,6 +94,7 @@ class Ground:
         reference: its log-probabilities on the report images, shape (n, classes).
         classes: of the report images, shape (n,).
         cost_s: processor seconds of re-estimating, and of making the pseudo labels.
+        cell: which.
     """
 
     subject: Subject
@@ -102,6 +104,13 @@ class Ground:
     reference: Tensor
     classes: Tensor
     cost_s: dict[str, float]
+    cell: Cell
+
+    @property
+    def piece(self) -> Workpiece:
+        """Made anew each time, so that what criteria share within it is paid for."""
+        skeleton = self.subject.outline.skeleton
+        return Workpiece(self.teacher, self.images.calibration, self.labels, skeleton, self.cell.seed)
 
     @property
     def candidates(self) -> tuple[str, ...]:
@@ -160,6 +169,7 @@ def open_cell(cell: Cell) -> Ground:
         outputs.log_softmax(1),
         torch.as_tensor(images.report.labels),
         {"adapt": adapt_s(), "pseudo labels": label_s()},
+        cell,
     )
 
 
@@ -257,6 +267,38 @@ class _Until:
 def _one_thread() -> None:
     torch.set_num_threads(1)
     keep_large_blocks()
+
+
+class Practised:
+    """PRACTISE's recoverabilities, trained once for all experiments and kept; a `Criterion`.
+
+    Args:
+        cell: where.
+        piece: the cell's workpiece.
+        iterations: steps of adaptor training for each block.
+        folder: of all experiments.
+    """
+
+    name = "practise"
+    needs_images = True
+
+    def __init__(self, cell: Cell, piece: Workpiece, iterations: int, folder: Path) -> None:
+        path = folder / "practise" / cell.name / f"{iterations}.json"
+        if not path.exists():
+            with processor_time() as spent:
+                criterion = piece.practise(iterations)
+                scores = {block: criterion.recoverability(block) for block in piece.candidates}
+            write_json(path, {"scores": scores, "seconds": spent()})
+        record = read(path)
+        self.scores: dict[str, float] = record["scores"]
+        self.seconds: float = record["seconds"]
+
+    def expect(self, removed: frozenset[str]) -> None:
+        """Nothing to prepare."""
+
+    def hurt(self, removed: frozenset[str]) -> float:
+        """The sum over the blocks."""
+        return sum(self.scores[block] for block in removed)
 
 
 def chunks(items: Sequence[Any], size: int) -> list[Sequence[Any]]:

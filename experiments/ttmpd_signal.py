@@ -22,7 +22,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from cells import Cell, chunks, open_cell, processor_time, read, run_all, sources, truth, truth_path
+from cells import (
+    Cell,
+    Practised,
+    chunks,
+    open_cell,
+    processor_time,
+    read,
+    run_all,
+    sources,
+    truth,
+    truth_path,
+)
 from torch import nn
 from ttmpd_signal_page import write_page
 
@@ -169,8 +180,8 @@ def signal_path(cell: Cell, name: str, folder: Path) -> Path:
     return folder / cell.name / "signals" / f"{name}.json"
 
 
-def find_signals(task: Signals) -> None:
-    """Asks each criterion about every block, every random set and the plan of three blocks that it would take."""
+def find_variables(task: Signals) -> None:
+    """Asks each variable about every block, every random set and the plan of three blocks that it would take."""
     ground = open_cell(task.cell)
     piece = SharedPiece(
         ground.teacher,
@@ -179,28 +190,43 @@ def find_signals(task: Signals) -> None:
         ground.subject.outline.skeleton,
         task.cell.seed,
     )
+    shared = [piece.passes, piece.trained_passes]
     with processor_time() as moments_s:
         piece.streams  # noqa: B018  made here, so that its time is known
     for name in task.names:
-        variable = VARIABLES.get(name)
-        with processor_time() as made_s:
-            criterion = Remembering(
-                variable.make(piece) if variable else piece.practise(int(name.rpartition("-")[2]))
-            )
-        shared = [piece.passes, piece.trained_passes]
         before = [(passes.charged_s, passes.spent_s) for passes in shared]
-        with processor_time() as singles_s:
-            singles = {block: criterion.hurt(frozenset({block})) for block in piece.candidates}
+        with processor_time() as own_s:
+            criterion = Remembering(VARIABLES[name].make(piece))
+            for block in piece.candidates:
+                criterion.hurt(frozenset({block}))
         charged = [passes.charged_s - charged for passes, (charged, _) in zip(shared, before, strict=True)]
         spent = sum(passes.spent_s - spent for passes, (_, spent) in zip(shared, before, strict=True))
+        seconds = own_s() - spent + sum(charged)
         needs_streams = name in {"unexplained", "change", "capacity"} or name.startswith("mapped")
-        seconds = made_s() + singles_s() - spent + sum(charged) + (moments_s() if needs_streams else 0.0)
-        seconds += sum(passes.start_s for passes, used in zip(shared, charged, strict=True) if used > 0)
-        if name == "gradient":
-            seconds += piece.passes.start_s
-        sets = [criterion.hurt(frozenset(removed)) for removed in random_sets(piece.candidates)]
-        record = {"singles": singles, "sets": sets, "seconds": seconds, "plan": greedy_plan(criterion, piece)}
-        write_json(signal_path(task.cell, name, task.folder), record)
+        seconds += moments_s() if needs_streams else 0.0
+        needs_passes = [used > 0 for used in charged]
+        needs_passes[0] |= name == "gradient"
+        seconds += sum(passes.start_s for passes, used in zip(shared, needs_passes, strict=True) if used)
+        keep_answers(task, name, criterion, piece, seconds)
+
+
+def find_practise(task: Signals) -> None:
+    """The same for PRACTISE, at one number of steps."""
+    ground = open_cell(task.cell)
+    (name,) = task.names
+    practised = Practised(task.cell, ground.piece, int(name.rpartition("-")[2]), task.folder.parent)
+    keep_answers(task, name, Remembering(practised), ground.piece, practised.seconds)
+
+
+def keep_answers(task: Signals, name: str, criterion: Remembering, piece: Workpiece, seconds: float) -> None:
+    """Writes down what a criterion says."""
+    record = {
+        "singles": {block: criterion.hurt(frozenset({block})) for block in piece.candidates},
+        "sets": [criterion.hurt(frozenset(removed)) for removed in random_sets(piece.candidates)],
+        "seconds": seconds,
+        "plan": greedy_plan(criterion, piece),
+    }
+    write_json(signal_path(task.cell, name, task.folder), record)
 
 
 def greedy_plan(criterion: Remembering, piece: Workpiece) -> list[str]:
@@ -303,14 +329,14 @@ def main() -> None:
         Signals(cell, tuple(n for n in VARIABLES if not signal_path(cell, n, folder).exists()), folder)
         for _, cell in everything
     ]
-    run_all(find_signals, [task for task in cheap if task.names], words.jobs, "variables")
+    run_all(find_variables, [task for task in cheap if task.names], words.jobs, "variables")
     dear = [
         Signals(cell, (name,), folder)
         for network, cell in everything
         for name in practise_names(network, cell, words.scale)
         if not signal_path(cell, name, folder).exists()
     ]
-    run_all(find_signals, dear, words.jobs, "PRACTISE")
+    run_all(find_practise, dear, words.jobs, "PRACTISE")
     run_all(find_truths, missing_truths(plans), words.jobs, "truths of chosen plans")
     checks = [
         Truths(cell, (removed,), long_schedule(network), folder)
