@@ -5,6 +5,7 @@ Latencies of two settings, or accuracies on different images, never meet in one 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,6 +16,7 @@ from latency_tables.estimate import Estimate
 from reports.results import UNPRUNED, Closure, Point, Run
 
 Quality = Literal["accuracy", "agreement"]
+_Place = tuple[str, str, str | None, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +27,7 @@ class Placed:
         key: its number in the report; ids are unique only within a run.
         run: the run that it came from.
         point: the point.
-        tag: a letter that stands for the run; empty where the report has only one.
+        tag: a letter that stands for the run; empty where its scene has points of one run only.
     """
 
     key: int
@@ -35,7 +37,7 @@ class Placed:
 
     @property
     def series(self) -> str:
-        """The method, with the run's letter where the report has several."""
+        """The method, with the run's letter where the scene has several."""
         return f"{self.point.method} · {self.tag}" if self.tag else self.point.method
 
     @property
@@ -112,6 +114,10 @@ class Scene:
         return {placed.key: (quality, seconds) for placed, quality, seconds in self.charted}
 
 
+def _place(run: Run, setting: str) -> _Place:
+    return run.network, run.images, run.shift, setting
+
+
 def run_tag(number: int) -> str:
     """A letter for each run of a report, counted from 0: A to Z, then "R27" and so on."""
     return chr(ord("A") + number) if number < 26 else f"R{number + 1}"
@@ -130,12 +136,14 @@ def scenes(runs: Sequence[tuple[Run, Sequence[Point]]]) -> list[Scene]:
     Raises:
         UserError: two runs describe a setting of the same digest differently.
     """
-    points: dict[tuple[str, str, str | None, str], list[Placed]] = {}
-    closure: dict[tuple[str, str, str | None, str], list[Closure]] = {}
+    points: dict[_Place, list[Placed]] = {}
+    closure: dict[_Place, list[Closure]] = {}
     settings: dict[str, dict[str, Any]] = {}
+    together = Counter(
+        place for run, found in runs for place in {_place(run, point.setting) for point in found}
+    )
     key = 0
     for number, (run, found) in enumerate(runs):
-        tag = run_tag(number) if len(runs) > 1 else ""
         for digest, description in run.settings.items():
             if settings.setdefault(digest, description) != description:
                 raise UserError(
@@ -143,11 +151,12 @@ def scenes(runs: Sequence[tuple[Run, Sequence[Point]]]) -> list[Scene]:
                     f"{description!r} and {settings[digest]!r}. Report on the runs separately."
                 )
         for point in found:
-            place = (run.network, run.images, run.shift, point.setting)
+            place = _place(run, point.setting)
+            tag = run_tag(number) if together[place] > 1 else ""
             points.setdefault(place, []).append(Placed(key, run, point, tag))
             key += 1
         for row in run.closure:
-            closure.setdefault((run.network, run.images, run.shift, row.setting), []).append(row)
+            closure.setdefault(_place(run, row.setting), []).append(row)
     return [
         Scene(
             *place,

@@ -4,7 +4,7 @@ import made_up_runs as made
 import pytest
 
 from latency_tables.errors import UserError
-from reports.scenes import scenes
+from reports.scenes import run_tag, scenes
 
 
 def test_settings_images_and_networks_are_never_mixed() -> None:
@@ -28,6 +28,21 @@ def test_keys_are_unique_though_ids_repeat_between_runs() -> None:
     (group,) = scenes([(made.run(), [made.point()]), (made.run(name="again"), [made.point()])])
     assert [placed.key for placed in group.points] == [0, 1]
     assert [placed.run.name for placed in group.points] == ["synthetic", "again"]
+
+
+def test_runs_have_letters_where_a_scene_has_points_of_several() -> None:
+    runs = [
+        (made.run(), [made.point(), made.point(id="b", setting="s2")]),
+        (made.run(name="again"), [made.point()]),
+        (made.run(name="other", network="cifar/resnet20", closure=()), [made.point()]),
+    ]
+    first, alone, other = scenes(runs)
+    assert [(placed.tag, placed.series, placed.title) for placed in first.points] == [
+        ("A", "ttmpd · A", "ttmpd · 0.7x · seed 0 · A"),
+        ("B", "ttmpd · B", "ttmpd · 0.7x · seed 0 · B"),
+    ]
+    assert [(group.points[0].tag, group.points[0].series) for group in (alone, other)] == [("", "ttmpd")] * 2
+    assert [run_tag(number) for number in (0, 25, 26)] == ["A", "Z", "R27"]
 
 
 def test_a_digest_with_two_meanings_is_refused() -> None:
