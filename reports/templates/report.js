@@ -140,6 +140,15 @@
     }
   }
 
+  // A table that is wider than the screen scrolls: then it can be reached and scrolled from the keyboard.
+  const watch = new ResizeObserver((entries) => {
+    for (const { target } of entries) {
+      if (target.scrollWidth > target.clientWidth) target.tabIndex = 0;
+      else target.removeAttribute("tabindex");
+    }
+  });
+  for (const wide of document.querySelectorAll(".wide")) watch.observe(wide);
+
   const paretos = plots.filter((plot) => plot.dataset.plot === "pareto");
 
   function address(anchor) {
@@ -213,10 +222,12 @@
 
   function rounds(point) {
     const head = ["Removed", "Predicted", "Measured", "Budget"];
-    return element("div", { className: "wide" }, element("table", {},
+    const wide = element("div", { className: "wide" }, element("table", {},
       element("thead", {}, element("tr", {}, ...head.map((text) => element("th", { scope: "col" }, text)))),
       element("tbody", {}, ...point.rounds.map(([count, names, ...rest]) => element("tr", {},
         element("td", { title: names }, count), ...rest.map((text) => element("td", {}, text)))))));
+    watch.observe(wide);
+    return wide;
   }
 
   function drawn(tag, attributes, ...children) {
@@ -345,8 +356,20 @@
   });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => draw());
   // Paper is white, whatever the screen is.
-  addEventListener("beforeprint", () => { root.classList.add("paper"); draw(); });
-  addEventListener("afterprint", () => { root.classList.remove("paper"); draw(); });
+  // And nobody can unfold it: what is folded or hidden on the screen stands open on it.
+  let folded = [];
+  addEventListener("beforeprint", () => {
+    root.classList.add("paper");
+    draw();
+    folded = [...document.querySelectorAll("details:not([open])")];
+    for (const fold of folded) fold.open = true;
+    for (const list of document.querySelectorAll("[data-failed]")) list.hidden = false;
+  });
+  addEventListener("afterprint", () => {
+    root.classList.remove("paper");
+    for (const fold of folded) fold.open = false;
+    draw();
+  });
   if (panel && panel.dataset.first) fill(panel.dataset.first);
 
   const target = read();

@@ -1,69 +1,33 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import made_up_runs as made
 import pytest
 
 from reports import write_report
+from reports.page import render_page
 
-CHROMIUM, DRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
-FLAGS = (
-    "--headless=new",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--disable-quic",
-    "--window-size=1280,900",
-)
 EVIL = (
     "<b>bold</b></script><script>window.hacked = 1</script>"
     '<img src="http://127.0.0.1:9/x" onerror="window.hacked = 2">'
 )
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(
-        # Where a browser is promised (CI), its absence must fail and not skip.
-        not (CHROMIUM.exists() and DRIVER.exists()) and "LATHE_REQUIRE_BROWSER" not in os.environ,
-        reason="needs Debian's chromium and chromium-driver",
-    ),
-]
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator:
-    from selenium import webdriver
-    from selenium.webdriver.chrome.service import Service
-
-    profile = tmp_path_factory.mktemp("profile")
-    options = webdriver.ChromeOptions()
-    options.binary_location = str(CHROMIUM)
-    for flag in (*FLAGS, f"--user-data-dir={profile}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options=options, service=Service(str(DRIVER)))
-    yield driver
-    driver.quit()
-    shutil.rmtree(profile, ignore_errors=True)
+pytestmark = pytest.mark.browser
 
 
 def opened(browser, tmp_path: Path, points: list, **changes: object) -> Path:
-    """Writes a report, opens it and checks that it is quiet: nothing on the console, nothing fetched."""
-    files = write_report([made.write(tmp_path / "run", points, **changes)], tmp_path / "out")
-    visit(browser, files.html)
-    return files.html
+    """Writes the page alone, without the pictures beside it, opens it and checks that it is quiet."""
+    page = tmp_path / "report.html"
+    page.write_text(render_page([(made.run(**changes), points)]), encoding="utf-8")
+    visit(browser, page)
+    return page
 
 
 def visit(browser, page: Path, address: str = "") -> None:
+    """Opens a page and checks that it is quiet: nothing on the console, nothing fetched."""
     browser.get("about:blank")
     for kind in ("browser", "performance"):
         browser.get_log(kind)
