@@ -16,7 +16,7 @@ from reports.axes import Axis
 from reports.charts import TOLERANCE, PredictionChart, StagesChart
 from reports.planes import Plane, Planes
 from reports.results import UNPRUNED
-from reports.style import STAGES, Look
+from reports.style import Look, stage_looks
 from reports.units import duration, latency, scale
 
 _CLOSURE = Look("#77797f", "o", "circle")
@@ -181,8 +181,9 @@ def stages_plot(chart: StagesChart) -> dict[str, Any]:
     """Mean seconds per stage, one stacked bar for each method."""
     names = [_text(row.method) for row in chart.rows]
     data = []
+    looks = stage_looks(chart.stages)
     for i, stage in enumerate(chart.stages):
-        look = STAGES[i % len(STAGES)]
+        look = looks[stage]
         seconds = [row.seconds[i] for row in chart.rows]
         data.append(
             {

@@ -21,7 +21,9 @@ pytestmark = pytest.mark.browser
 def opened(browser, tmp_path: Path, points: list, **changes: object) -> Path:
     """Writes the page alone, without the pictures beside it, opens it and checks that it is quiet."""
     page = tmp_path / "report.html"
-    page.write_text(render_page([(made.run(**changes), points)]), encoding="utf-8")
+    # As they would be read from a folder.
+    read = sorted(points, key=lambda point: point.id)
+    page.write_text(render_page([(made.run(**changes), read)]), encoding="utf-8")
     visit(browser, page)
     return page
 
