@@ -67,7 +67,7 @@ def _guarded() -> Iterator[None]:
         _complain(error)
         sys.exit(1)
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EROFS):
             raise
         _complain(error)
         sys.exit(1)
@@ -261,7 +261,8 @@ def prune(
     iterations: Annotated[int, typer.Option(help="Steps of finetuning.")] = 200,
     rounds: Annotated[int, typer.Option(help="Most turns of choosing and timing.")] = 4,
     controls: Annotated[
-        bool, typer.Option(help="Finetune what the result must stand beside, too: about three times the time.")
+        bool,
+        typer.Option(help="Finetune what the result must stand beside, too: about three times the time."),
     ] = True,
     runtime: RuntimeName = "onnxruntime",
     device: DeviceKind = "cpu",

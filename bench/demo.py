@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -101,10 +102,9 @@ def _prepare(weights: Path, images: Path, progress: Progress) -> None:
     _train(model, inputs, seen, progress)
     state = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
     write_atomically(weights, safetensors.torch.save(state))
-    images.parent.mkdir(parents=True, exist_ok=True)
-    temporary = images.with_suffix(".part.npz")
-    np.savez(temporary, images=unseen.pixels, labels=_labels(unseen))
-    temporary.replace(images)
+    packed = io.BytesIO()
+    np.savez(packed, images=unseen.pixels, labels=_labels(unseen))
+    write_atomically(images, packed.getvalue())
 
 
 def _train(model: torch.nn.Module, inputs: torch.Tensor, images: Images, progress: Progress) -> None:

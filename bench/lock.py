@@ -36,7 +36,12 @@ def locked(folder: Path) -> Iterator[None]:
                 f"{folder} is in use by another process (number {holder}). Wait for it to end, or name another "
                 "folder with --out."
             ) from None
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
+        try:
+            file.truncate(0)
+            file.write(str(os.getpid()))
+            file.flush()
+        except OSError as error:
+            raise LatheError(
+                f"cannot write {folder / '.lock'}: {error.strerror}. Make room, or name another folder with --out."
+            ) from error
         yield

@@ -73,7 +73,7 @@ class Shop:
         session: where to time.
         store: the tables.
         terminal: where progress is drawn.
-        folder: of the run.
+        folder: where the files of each point are made, in a folder of the point's name.
         teacher: the unpruned network with its batch-norm statistics adapted to the calibration images.
         labels: its pseudo labels for them, made once.
         stages_s: seconds that profiling, adapting and making the labels took; every point has its share in them.

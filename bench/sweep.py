@@ -33,6 +33,9 @@ from pruning.methods import HEALING_LOSS
 from pruning.targets import pseudo_labels
 from reports.results import UNPRUNED, Point, Run, read_run, write_point, write_run
 
+_MAKING = ".making"
+"""The folder in a run where the files of a point wait until the point is whole."""
+
 
 def default_name(config: SweepConfig) -> str:
     """A folder name made of what must not be mixed: network, images, shift, settings, a digest of the rest."""
@@ -108,6 +111,11 @@ def _resume(
     """What is there; refuses a folder that holds something else."""
     require_identity(folder, config)
     if not (folder / "run.json").exists():
+        if any((folder / "points").glob("*.json")):
+            raise UserError(
+                f"{folder} holds points but no run.json, which says what they were measured on. Put the file back, "
+                "or name another folder with --name; nothing was changed."
+            )
         return None, {}
     run, points = read_run(folder)
     for setting in settings.values():
@@ -206,7 +214,7 @@ class _Job:
                 self.session,
                 self.store,
                 self.terminal,
-                self.folder,
+                self.folder / _MAKING,
                 teacher,
                 labels,
                 {"profile": profiling_s, **stages.seconds},
@@ -220,20 +228,30 @@ class _Job:
 
     def _make(self, shop: Shop, recipe: Recipe, *, keep_failures: bool) -> Point:
         self.terminal.say(f"{recipe.id}")
-        # The old record goes first: killed from here on, nobody takes new files for the old point's.
-        (self.folder / "points" / f"{recipe.id}.json").unlink(missing_ok=True)
+        made = shop.folder / recipe.id
+        shutil.rmtree(made, ignore_errors=True)  # what a process that was killed left
         try:
             point = make_point(shop, recipe)
         except (LatheError, RuntimeError, MemoryError) as error:
-            # Files of a point that failed are not to be used.
-            shutil.rmtree(self.folder / recipe.id, ignore_errors=True)
+            shutil.rmtree(made, ignore_errors=True)
             failure = error if isinstance(error, LatheError) else _as_failure(recipe, error)
             if not keep_failures:
                 raise failure from error
             point = failed_point(shop, recipe, str(failure))
             self.terminal.say(f"{recipe.id} failed: {failure}")
-        write_point(self.folder, point)
+        self._replace(point, made)
         return point
+
+    def _replace(self, point: Point, made: Path) -> None:
+        """Puts a new point in the place of an old one; what was there stays until the new one is whole.
+
+        The old record goes before the old files: killed in between, nobody takes new files for the old point's.
+        """
+        (self.folder / "points" / f"{point.id}.json").unlink(missing_ok=True)
+        shutil.rmtree(self.folder / point.id, ignore_errors=True)
+        if made.exists():
+            made.rename(self.folder / point.id)
+        write_point(self.folder, point)
 
 
 def _as_failure(recipe: Recipe, error: Exception) -> LatheError:

@@ -1,0 +1,84 @@
+"""What a sweep keeps of an old point while a new one is made."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import made_up_runs as made
+import pytest
+
+from bench import sweep
+from bench.sweep_config import SweepConfig
+from latency_tables.errors import LatheError, UserError
+from reports.results import Point, read_run, write_point, write_run
+
+
+class Job:
+    """A sweep's folder with one finished point, and the machinery that makes it anew."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.old = made.point()
+        write_run(folder, made.run())
+        write_point(folder, self.old)
+        self.files = folder / self.old.id
+        self.files.mkdir()
+        (self.files / "network.onnx").write_text("old")
+        silent = SimpleNamespace(say=lambda _: None)
+        parts: list[Any] = [None] * 6
+        self.job = sweep._Job(*parts, folder, folder, cast(Any, silent))
+        self.shop = cast(Any, SimpleNamespace(folder=folder / ".making"))
+        self.recipe = cast(Any, SimpleNamespace(id=self.old.id))
+
+    def make(self, *, keep_failures: bool = False) -> Point:
+        return self.job._make(self.shop, self.recipe, keep_failures=keep_failures)
+
+    def there(self) -> tuple[list[Point], str]:
+        return read_run(self.folder)[1], (self.files / "network.onnx").read_text()
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Job:
+    return Job(tmp_path)
+
+
+def test_a_failure_leaves_the_old_point_and_its_files(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(shop: Any, _: Any) -> Point:
+        (shop.folder / job.old.id).mkdir(parents=True)
+        (shop.folder / job.old.id / "network.onnx").write_text("half")
+        raise LatheError("the disk is full")
+
+    monkeypatch.setattr(sweep, "make_point", fail)
+    with pytest.raises(LatheError, match="disk is full"):
+        job.make()
+    assert job.there() == ([job.old], "old")
+    assert not list((job.folder / ".making").iterdir())
+
+
+def test_a_new_point_comes_with_its_own_files(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    new = replace(job.old, command="lathe prune again")
+
+    def succeed(shop: Any, _: Any) -> Point:
+        files = shop.folder / job.old.id
+        assert not files.exists()  # nothing of a killed process is mixed in
+        files.mkdir(parents=True)
+        (files / "network.onnx").write_text("new")
+        assert job.there() == ([job.old], "old")  # whole to the end
+        return new
+
+    (job.folder / ".making" / job.old.id).mkdir(parents=True)
+    (job.folder / ".making" / job.old.id / "network.onnx").write_text("killed")
+    monkeypatch.setattr(sweep, "make_point", succeed)
+    assert job.make() == new
+    assert job.there() == ([new], "new")
+
+
+def test_points_without_their_run_are_not_made_anew(tmp_path: Path) -> None:
+    write_point(tmp_path, made.point())
+    config = SweepConfig(network="cifar/resnet8", images="digits")
+    with pytest.raises(UserError, match=r"no run\.json"):
+        sweep._resume(config, {}, tmp_path)
+    assert list((tmp_path / "points").iterdir())
