@@ -1,0 +1,308 @@
+"""Is TT-MPD as good as PRACTISE at equal latency, in less time?
+
+    python experiments/ttmpd_vs_practise.py --weights DIR --cifar npz:PATH [--scale short] [--jobs 2]
+
+Both choose blocks for the same latency budgets by the same measured table, and every plan is finetuned the same way,
+at each length of a shared grid: batch-norm statistics re-estimated first, stored features as targets, PRACTISE's
+rate of 0.02. So a setting is a way to choose times a length of finetuning. PRACTISE's scores are trained for 50, 200
+and 1000 steps a block. Seconds are processor time of one thread, by stage; accuracies are compared in pairs, same
+images, same seed, same budget. Writes docs/results/ttmpd_vs_practise.md.
+
+Scale short: ResNet-20 with three seeds, ResNet-56 with PRACTISE's short lengths, at most 90 minutes on 2 cores. Scale
+full: everything in both networks with ten seeds, about 60 hours. Both resume.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from cells import RESULTS, Cell, origin, read, run_all, sources, truth, truth_path
+from numpy.typing import NDArray
+from paired import paired
+from plans import Choosing, find_plans, measure_tables, measured_ratio, time_plans
+
+from latency_tables.files import write_atomically
+from pruning.recovery.finetune import Schedule
+
+RUNTIME = "onnxruntime"
+BUDGETS = (0.8, 0.65, 0.5)
+SHIFTS = ("gaussian_noise:3", "contrast:4")
+OURS = "ttmpd"
+POINT = 0.005
+"""Half a point of accuracy: the margin within which a setting counts as good as another."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Cells that are compared together.
+
+    Attributes:
+        title: for the page.
+        network: short name.
+        calibration: images to choose and finetune on.
+        seeds: one cell for each shift and seed.
+        choosers: ways to choose.
+        lengths: steps of finetuning.
+    """
+
+    title: str
+    network: str
+    calibration: int
+    seeds: tuple[int, ...]
+    choosers: tuple[str, ...]
+    lengths: tuple[int, ...]
+
+
+PRACTISES = ("practise-50", "practise-200", "practise-1000")
+SCALES = {
+    "short": (
+        Group(
+            "ResNet-20, 500 images", "resnet20", 500, (0, 1, 2), (OURS, "random", *PRACTISES), (50, 150, 400)
+        ),
+        Group("ResNet-20, 50 images", "resnet20", 50, (0, 1), (OURS, "random", *PRACTISES[:2]), (50, 150)),
+        Group("ResNet-56, 500 images", "resnet56", 500, (0,), (OURS, "random", PRACTISES[0]), (50, 150)),
+    ),
+    "full": tuple(
+        Group(
+            f"{title}, {count} images",
+            network,
+            count,
+            tuple(range(10)),
+            (OURS, "random", *PRACTISES),
+            (50, 150, 400, 2000),
+        )
+        for title, network in (("ResNet-20", "resnet20"), ("ResNet-56", "resnet56"))
+        for count in (500, 50)
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Healing:
+    """A plan to heal in a cell."""
+
+    cell: Cell
+    removed: tuple[str, ...]
+    length: int
+    folder: Path
+
+
+def healing_schedule(length: int) -> Schedule:
+    """PRACTISE's optimiser at a length of the grid."""
+    return Schedule(iterations=length, learning_rate=0.02)
+
+
+def heal_plan(task: Healing) -> None:
+    """Finds the truth of a plan."""
+    truth(task.cell, task.removed, healing_schedule(task.length), task.folder)
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """What one setting (a chooser and a length) came to, item by item: a cell and a budget each.
+
+    Attributes:
+        chooser: its name.
+        length: steps of finetuning.
+        accuracy: shape (items,).
+        stages_s: seconds by stage, shape (items,) each.
+    """
+
+    chooser: str
+    length: int
+    accuracy: NDArray[np.float64]
+    stages_s: dict[str, NDArray[np.float64]]
+
+    @property
+    def name(self) -> str:
+        """Chooser and length in words."""
+        return f"{self.chooser}, {self.length} steps"
+
+    @property
+    def seconds(self) -> float:
+        """Mean over the items of all stages together."""
+        return float(sum(times.mean() for times in self.stages_s.values()))
+
+
+def cells_of(group: Group, words: argparse.Namespace) -> list[Cell]:
+    """The cells of a group; with the same seeds as in `ttmpd_signal`, whose PRACTISE scores are then used."""
+    source = sources(words.weights, words.cifar, "")[group.network]
+    return [Cell(source, shift, seed, group.calibration) for seed in group.seeds for shift in SHIFTS]
+
+
+def outcomes(group: Group, words: argparse.Namespace, folder: Path) -> list[Outcomes]:
+    """Reads what was found."""
+    found = []
+    for chooser in group.choosers:
+        for length in group.lengths:
+            accuracy: list[float] = []
+            stages: dict[str, list[float]] = {"adapt": [], "pseudo labels": [], "score": [], "finetune": []}
+            for cell in cells_of(group, words):
+                record = read(choosing(cell, chooser, words, folder).path)
+                for budget in BUDGETS:
+                    plan = record["plans"][str(budget)]
+                    known = read(truth_path(cell, plan["removed"], healing_schedule(length), folder))
+                    accuracy.append(known.get("accuracy", 0.0))
+                    for name, seconds in record["cost_s"].items():
+                        stages[name].append(seconds)
+                    stages["score"].append(plan["score_s"])
+                    stages["finetune"].append(known["seconds"])
+            found.append(
+                Outcomes(
+                    chooser,
+                    length,
+                    np.array(accuracy),
+                    {name: np.array(times) for name, times in stages.items()},
+                )
+            )
+    return found
+
+
+def choosing(cell: Cell, chooser: str, words: argparse.Namespace, folder: Path) -> Choosing:
+    """The task of choosing."""
+    return Choosing(cell, chooser, RUNTIME, BUDGETS, folder, words.out)
+
+
+def section(group: Group, found: Sequence[Outcomes], words: argparse.Namespace, folder: Path) -> list[str]:
+    """A group's tables and its verdict."""
+    cells = cells_of(group, words)
+    practise = [outcome for outcome in found if outcome.chooser.startswith("practise")]
+    best = max(practise, key=lambda outcome: float(outcome.accuracy.mean()))
+    near = [o for o in practise if o.accuracy.mean() >= best.accuracy.mean() - POINT]
+    reference = min(near, key=lambda outcome: outcome.seconds)
+    lines = [
+        f"## {group.title}",
+        "",
+        f"{len(cells)} cells ({', '.join(SHIFTS)}; seeds {', '.join(map(str, group.seeds))}) times {len(BUDGETS)} budgets "
+        f"({', '.join(f'{budget}x' for budget in BUDGETS)} of the latency in {RUNTIME}).",
+        "",
+        "| setting | accuracy | less PRACTISE's reference (95 %) | adapt | labels | score | finetune | all, s | of the reference's time |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for outcome in found:
+        value, low, high = paired(outcome.accuracy, reference.accuracy, len(cells))
+        difference = "reference" if outcome is reference else f"{value:+.1%} ({low:+.1%} to {high:+.1%})"
+        stages = " | ".join(f"{times.mean():.1f}" for times in outcome.stages_s.values())
+        lines.append(
+            f"| {outcome.name} | {outcome.accuracy.mean():.1%} | {difference} | {stages} | {outcome.seconds:.1f} | "
+            f"{outcome.seconds / reference.seconds:.0%} |"
+        )
+    lines += [
+        "",
+        f"PRACTISE's best: {best.name}. Its cheapest within 0.5 points of that, the reference: {reference.name}.",
+    ]
+    good = [
+        o
+        for o in found
+        if o.chooser == OURS and paired(o.accuracy, reference.accuracy, len(cells))[1] >= -POINT
+    ]
+    if good:
+        ours = min(good, key=lambda outcome: outcome.seconds)
+        lines += [
+            f"TT-MPD's cheapest setting whose lower bound lies above -0.5 points: {ours.name}, at "
+            f"{ours.seconds / reference.seconds:.0%} of the reference's time."
+        ]
+    else:
+        lines += ["No setting of TT-MPD has its lower bound above -0.5 points."]
+    lines += ["", *by_shift(group, found, cells), "", *latencies(group, cells, words, folder), ""]
+    return lines
+
+
+def by_shift(group: Group, found: Sequence[Outcomes], cells: Sequence[Cell]) -> list[str]:
+    """Mean accuracy by shift and budget, at the longest finetuning."""
+    longest = [outcome for outcome in found if outcome.length == max(group.lengths)]
+    lines = [
+        "| at the longest finetuning | "
+        + " | ".join(f"{shift}, {budget}x" for shift in SHIFTS for budget in BUDGETS)
+        + " |",
+        "| --- |" + " --- |" * (len(SHIFTS) * len(BUDGETS)),
+    ]
+    for outcome in longest:
+        grid = outcome.accuracy.reshape(len(cells), len(BUDGETS))
+        values = [
+            grid[[cell.shift == shift for cell in cells], place].mean()
+            for shift in SHIFTS
+            for place in range(len(BUDGETS))
+        ]
+        lines.append(f"| {outcome.chooser} | " + " | ".join(f"{value:.1%}" for value in values) + " |")
+    return lines
+
+
+def latencies(group: Group, cells: Sequence[Cell], words: argparse.Namespace, folder: Path) -> list[str]:
+    """Measured latency of the plans, so that equal budgets can be seen to be equal latencies."""
+    lines = ["| chooser | " + " | ".join(f"measured at {budget}x" for budget in BUDGETS) + " |"]
+    lines += ["| --- |" + " --- |" * len(BUDGETS)]
+    for chooser in group.choosers:
+        columns = []
+        for budget in BUDGETS:
+            ratios = []
+            for cell in cells:
+                plan = read(choosing(cell, chooser, words, folder).path)["plans"][str(budget)]
+                ratios.append(measured_ratio(cell.source, RUNTIME, plan["removed"], folder)[0])
+            columns.append(f"{np.mean(ratios):.3f} ({min(ratios):.3f} to {max(ratios):.3f})")
+        lines.append(f"| {chooser} | " + " | ".join(columns) + " |")
+    return lines
+
+
+def all_plans(words: argparse.Namespace, folder: Path) -> Iterator[tuple[Group, Cell, tuple[str, ...]]]:
+    """Every plan that was chosen, once for each cell."""
+    for group in SCALES[words.scale]:
+        for cell in cells_of(group, words):
+            plans: dict[tuple[str, ...], None] = {}
+            for chooser in group.choosers:
+                for plan in read(choosing(cell, chooser, words, folder).path)["plans"].values():
+                    plans[tuple(plan["removed"])] = None
+            for removed in plans:
+                yield group, cell, removed
+
+
+READING = ""
+"""What the run said, in plain words; goes to the top of the page."""
+
+
+def main() -> None:
+    """Finds what is not known yet and writes the page."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--weights", type=Path, required=True)
+    parser.add_argument("--cifar", required=True)
+    parser.add_argument("--scale", choices=SCALES, default="short")
+    parser.add_argument("--out", type=Path, default=Path("lathe-out"))
+    parser.add_argument("--jobs", type=int, default=2, help="processes of one thread each")
+    words = parser.parse_args()
+    if words.scale == "full":
+        print("expected: about 60 hours on 2 cores")
+    groups = SCALES[words.scale]
+    folder = words.out / "experiments" / f"ttmpd_vs_practise-{words.scale}"
+    known = sources(words.weights, words.cifar, "")
+    measure_tables([known[name] for name in dict.fromkeys(g.network for g in groups)], [RUNTIME], words.out)
+    tasks = [
+        choosing(cell, chooser, words, folder)
+        for group in groups
+        for cell in cells_of(group, words)
+        for chooser in group.choosers
+    ]
+    run_all(find_plans, [task for task in tasks if not task.path.exists()], words.jobs, "choosing")
+    healings = [
+        Healing(cell, removed, length, folder)
+        for group, cell, removed in all_plans(words, folder)
+        for length in group.lengths
+        if not truth_path(cell, removed, healing_schedule(length), folder).exists()
+    ]
+    run_all(heal_plan, healings, words.jobs, "finetuning")
+    time_plans(((cell.source, RUNTIME, removed) for _, cell, removed in all_plans(words, folder)), folder)
+    lines = ["# TT-MPD and PRACTISE at equal latency", "", origin("ttmpd_vs_practise", words.scale), ""]
+    lines += [READING.strip(), ""]
+    for group in groups:
+        lines += section(group, outcomes(group, words, folder), words, folder)
+    write_atomically(RESULTS / "ttmpd_vs_practise.md", ("\n".join(lines).rstrip() + "\n").encode())
+    print(f"wrote {RESULTS / 'ttmpd_vs_practise.md'}")
+
+
+if __name__ == "__main__":
+    main()
