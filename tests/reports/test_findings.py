@@ -84,6 +84,13 @@ def test_runs_are_not_paired_with_each_other() -> None:
     texts = [finding.hazard for finding in of_scene(scenes(runs)[0]) if finding.kind is Kind.REACHED]
     assert texts
     assert not [text for text in texts if "above random" in text]
+    both = [
+        (made.run(name=name, closure=()), [*seeded("ttmpd", [own]), *seeded("random", [drawn])])
+        for name, own, drawn in (("a", 0.80, 0.70), ("b", 0.81, 0.60))
+    ]
+    (best,) = [finding for finding in of_scene(scenes(both)[0]) if finding.kind is Kind.REACHED]
+    assert "ttmpd · B meets 0.7x" in best.hazard
+    assert "21.0 points above random" in best.hazard
 
 
 def test_a_method_that_is_not_above_random_is_a_hazard() -> None:
@@ -189,6 +196,9 @@ def test_useless_accuracy_is_told_against_the_unpruned_network() -> None:
     )
     assert found(*poor, kind=Kind.USELESS) == [], "nothing to hold it against"
     assert found(made.unpruned(), *seeded("ttmpd", [0.5]), kind=Kind.USELESS) == []
+    assert found(made.unpruned(), *seeded("ttmpd", [0.425]), kind=Kind.USELESS) == [], (
+        "its interval reaches half"
+    )
 
 
 def test_predictions_are_judged_by_share_and_by_the_worst() -> None:

@@ -244,6 +244,17 @@ def test_nothing_to_find_no_findings() -> None:
     assert 'id="findings"' not in page(made.unpruned(parts=(), predicted_s=None), closure=())
 
 
+def test_a_finding_without_its_figure_leads_to_the_scene() -> None:
+    parts = (
+        PartTime("stem", "convolution", None, 1e-3, True),
+        PartTime("a.conv", "convolution", "a", 1e-3, True),
+    )
+    text = page(made.point(met=False, parts=parts))
+    assert "50 % of the unpruned latency lies outside" in text
+    assert 'id="parts-1"' not in text
+    assert '<a href="#scene-1">See where the time goes</a>' in text
+
+
 def test_runs_are_named_and_held_against_each_other() -> None:
     before = [made.point(), made.point(id="b", seed=1)]
     after = [made.point(accuracy=made.estimate(0.85, 0.008), ratio=made.estimate(0.75, 0.004))]
