@@ -166,7 +166,7 @@ const Chart = (() => {
       const [east, west, north, south] = [of(trace.error_x, "array"), of(trace.error_x, "arrayminus"), of(trace.error_y, "array"), of(trace.error_y, "arrayminus")];
       if (east !== undefined) rods += `M${round(px(value - west))} ${round(y)}H${round(px(value + east))}`;
       if (north !== undefined) rods += `M${round(x)} ${round(py(trace.y[i] - south))}V${round(py(trace.y[i] + north))}`;
-      if (trace.text?.[i]) over.append(node("text", { class: "tag halo", x: round(x + size / 2 + 1), y: round(y - size / 2) }, unescaped(trace.text[i])));
+      if (trace.text?.[i]) tag(over, unescaped(trace.text[i]), x + size / 2 + 1, y - size / 2);
       const fill = symbol.endsWith("-open") ? (trace.hovertext ? "var(--page)" : "none") : Array.isArray(color) ? color[i] : color;
       fills.set(fill, (fills.get(fill) ?? "") + outline(symbol, x, y, size));
       if (trace.hovertext) marks.push({ x, y, symbol, size, text: trace.hovertext[i], key: trace.customdata?.[i] });
@@ -174,6 +174,12 @@ const Chart = (() => {
     const stroke = edge?.color ?? (Array.isArray(color) ? "currentColor" : color);
     if (rods) inside.append(node("path", { d: rods, stroke: trace.error_x?.color ?? stroke, fill: "none" }));
     for (const [fill, d] of fills) inside.append(node("path", { class: "marks", d, fill, stroke, "stroke-width": edge?.width ?? 1.5 }));
+  }
+
+  /* A letter beside a marker, unless another stands there: a heap of letters would tell nothing. */
+  function tag(over, text, x, y) {
+    const taken = [...over.querySelectorAll(".tag")].some((other) => Math.abs(other.getAttribute("x") - x) < 9 && Math.abs(other.getAttribute("y") - y) < 10);
+    if (!taken) over.append(node("text", { class: "tag halo", x: round(x), y: round(y) }, text));
   }
 
   function stack(inside, traces, names, px, py, marks) {

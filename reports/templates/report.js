@@ -67,7 +67,7 @@
       const reached = new Set(mine.map((i) => spec.budget[i]));
       for (const [, xs, ys, corners] of plane.lines.filter(([of]) => of === s)) {
         const there = (_, i) => reached.has(corners[i]);
-        lines.push({ ...shared, mode: "lines", x: xs.filter(there), y: ys.filter(there), showlegend: false, hoverinfo: "skip", opacity: 0.7,
+        lines.push({ ...shared, mode: "lines", x: xs.filter(there), y: ys.filter(there), showlegend: false, hoverinfo: "skip",
           line: { shape: "hv", color: series.colour, width: 1.5, dash: series.dash } });
       }
       const marker = { symbol: series.symbol, color: series.colour, line: { width: 1.5, color: series.colour } };
