@@ -130,19 +130,25 @@ class Picky(Chain):
         return self.layer(x)
 
 
+class Perceptron(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(4, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + F.relu(self.linear(x))
+
+
 class Behind(Chain):
     """Two blocks stand behind the pooling, and so behind the features."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.last = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
+        self.last = nn.Sequential(Perceptron(), Perceptron())
         self.layer[2], self.layer[3] = nn.Identity(), nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.body(x).mean((2, 3))
-        for block in self.last:
-            x = x + block(x)
-        return self.linear(x)
+        return self.linear(self.last(self.body(x).mean((2, 3))))
 
 
 class Stages(Chain):

@@ -122,6 +122,10 @@ def test_neighbours_that_go_are_one_run() -> None:
         Run(("blocks.1",), 0, 1, 2),
         Run(("blocks.3",), 1, 0, 1),
     ]
+    model = Pooled(Residual(3), nn.Conv2d(3, 3, 1), Residual(3), Residual(3))
+    assert Streams(model, IMAGES, ("blocks.0", "blocks.2", "blocks.3")).runs(
+        frozenset({"blocks.0", "blocks.3"})
+    ) == [Run(("blocks.0",), 0, 0, 1), Run(("blocks.3",), 1, 1, 2)]
 
 
 def by_hand(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
@@ -162,6 +166,22 @@ def test_tokens_have_their_channels_last() -> None:
     x = torch.randn(2, 5, 3)
     with torch.no_grad():
         torch.testing.assert_close(streams.module(run)(x), model.blocks(x), rtol=0.01, atol=0.01)
+
+
+def test_tokens_that_a_function_writes_over_are_taken_as_the_block_gave_them() -> None:
+    class WritesOver(Tokens):
+        def forward(self, x: Tensor) -> Tensor:
+            return self.blocks(x.flatten(2).movedim(1, 2)).mul_(9.0).mean(1)
+
+    model = WritesOver()
+    names = ("blocks.0", "blocks.1")
+    streams = Streams(model, IMAGES, names)
+    torch.testing.assert_close(
+        streams.best_map(Run(names[1:], 0, 1, 2)).weight.float(),
+        model.blocks[1].weight.detach(),
+        rtol=0.01,
+        atol=0.01,
+    )
 
 
 def test_a_linear_block_is_explained_and_noise_is_not() -> None:
