@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import multiprocessing
 import os
 import platform
@@ -231,7 +232,7 @@ def run_all(
     jobs: int,
     what: str,
     *,
-    budget_s: float | None = None,
+    deadline_s: float = math.inf,
 ) -> None:
     """Runs tasks in worker processes of one thread each, and says how far it is.
 
@@ -240,13 +241,12 @@ def run_all(
         tasks: its arguments.
         jobs: processes.
         what: for the progress line.
-        budget_s: no task is begun after so many seconds; None for all.
+        deadline_s: no task is begun after this moment of `time.monotonic`, the same for all processes.
     """
     start = time.monotonic()
-    deadline = None if budget_s is None else start + budget_s
     context = multiprocessing.get_context("spawn")
     with context.Pool(jobs, initializer=_one_thread) as pool:
-        for done, _ in enumerate(pool.imap_unordered(_Until(work, deadline), tasks), start=1):
+        for done, _ in enumerate(pool.imap_unordered(_Until(work, deadline_s), tasks), start=1):
             spent = time.monotonic() - start
             left = spent / done * (len(tasks) - done)
             print(
@@ -257,10 +257,10 @@ def run_all(
 @dataclass(frozen=True)
 class _Until:
     work: Callable[[Any], object]
-    deadline: float | None
+    deadline_s: float
 
     def __call__(self, task: Any) -> None:
-        if self.deadline is None or time.monotonic() < self.deadline:
+        if time.monotonic() < self.deadline_s:
             self.work(task)
 
 

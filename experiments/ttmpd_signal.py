@@ -15,7 +15,9 @@ Scale short: at most 90 minutes on 2 cores. Scale full: more finetuning, PRACTIS
 from __future__ import annotations
 
 import argparse
+import math
 import random
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -257,7 +259,7 @@ def practise_names(network: str, cell: Cell, scale: str) -> list[str]:
         return [f"practise-{steps}" for steps in PRACTISE_STEPS]
     first_shift = cell.shift == SHIFTS[network][0]
     wanted = {
-        "resnet20": {50: True, 200: True, 1000: cell.seed == 0},
+        "resnet20": {50: True, 200: True, 1000: cell.seed == 0 and first_shift},
         "resnet56": {50: True, 200: cell.seed == 0 and first_shift, 1000: False},
         "mobilenet_v2": {50: cell.seed == 0, 200: cell.seed == 0 and first_shift, 1000: False},
     }
@@ -296,7 +298,14 @@ def main() -> None:
     parser.add_argument("--scale", choices=SCALES, default="short")
     parser.add_argument("--out", type=Path, default=Path("lathe-out"))
     parser.add_argument("--jobs", type=int, default=2, help="processes of one thread each")
+    parser.add_argument(
+        "--minutes",
+        type=float,
+        default=math.inf,
+        help="begin nothing new after so many; the page says what it has",
+    )
     words = parser.parse_args()
+    deadline_s = time.monotonic() + 60 * words.minutes
     if words.scale == "full":
         print("expected: about 40 hours on 2 cores")
     scale = SCALES[words.scale]
@@ -309,42 +318,67 @@ def main() -> None:
             subject = Subject(NetworkChoice(source.network, Path(source.weights), source.input_shape), 1)
             candidates[network] = subject.outline.skeleton.removable
 
-    def missing_truths(wanted: Callable[[str, Cell], list[tuple[str, ...]]]) -> list[Truths]:
-        tasks = []
-        for network, cell in everything:
-            plan = schedule(scale, network)
-            removals = list(dict.fromkeys(wanted(network, cell)))
-            todo = [removed for removed in removals if not truth_path(cell, removed, plan, folder).exists()]
-            tasks += [Truths(cell, tuple(piece), plan, folder) for piece in chunks(todo, 8)]
-        return tasks
+    # Seed by seed, so that a run that was stopped has all of one seed before anything of the next.
+    for seed in SEEDS:
+        of_seed = [(network, cell) for network, cell in everything if cell.seed == seed]
 
-    def blocks_and_sets(network: str, _: Cell) -> list[tuple[str, ...]]:
-        return [*((block,) for block in candidates[network]), *random_sets(candidates[network])]
+        def missing_truths(removals: Callable[[str, Cell], list[tuple[str, ...]]]) -> list[Truths]:
+            tasks = []
+            for network, cell in of_seed:  # noqa: B023  called within the turn
+                plan = schedule(scale, network)
+                wanted = list(dict.fromkeys(removals(network, cell)))
+                todo = [removed for removed in wanted if not truth_path(cell, removed, plan, folder).exists()]
+                tasks += [Truths(cell, tuple(piece), plan, folder) for piece in chunks(todo, 8)]
+            return tasks
 
-    def plans(_: str, cell: Cell) -> list[tuple[str, ...]]:
-        return [tuple(read(path)["plan"]) for path in sorted((folder / cell.name / "signals").glob("*.json"))]
+        def blocks_and_sets(network: str, _: Cell) -> list[tuple[str, ...]]:
+            return [*((block,) for block in candidates[network]), *random_sets(candidates[network])]
 
-    run_all(find_truths, missing_truths(blocks_and_sets), words.jobs, "truths")
-    cheap = [
-        Signals(cell, tuple(n for n in VARIABLES if not signal_path(cell, n, folder).exists()), folder)
-        for _, cell in everything
-    ]
-    run_all(find_variables, [task for task in cheap if task.names], words.jobs, "variables")
-    dear = [
-        Signals(cell, (name,), folder)
-        for network, cell in everything
-        for name in practise_names(network, cell, words.scale)
-        if not signal_path(cell, name, folder).exists()
-    ]
-    run_all(find_practise, dear, words.jobs, "PRACTISE")
-    run_all(find_truths, missing_truths(plans), words.jobs, "truths of chosen plans")
+        def plans(_: str, cell: Cell) -> list[tuple[str, ...]]:
+            return [
+                tuple(read(path)["plan"]) for path in sorted((folder / cell.name / "signals").glob("*.json"))
+            ]
+
+        run_all(
+            find_truths,
+            missing_truths(blocks_and_sets),
+            words.jobs,
+            f"seed {seed}, truths",
+            deadline_s=deadline_s,
+        )
+        cheap = [
+            Signals(cell, tuple(n for n in VARIABLES if not signal_path(cell, n, folder).exists()), folder)
+            for _, cell in of_seed
+        ]
+        run_all(
+            find_variables,
+            [task for task in cheap if task.names],
+            words.jobs,
+            f"seed {seed}, variables",
+            deadline_s=deadline_s,
+        )
+        dear = [
+            Signals(cell, (name,), folder)
+            for network, cell in of_seed
+            for name in practise_names(network, cell, words.scale)
+            if not signal_path(cell, name, folder).exists()
+        ]
+        dear.sort(key=lambda task: int(task.names[0].rpartition("-")[2]))
+        run_all(find_practise, dear, words.jobs, f"seed {seed}, PRACTISE", deadline_s=deadline_s)
+        run_all(
+            find_truths,
+            missing_truths(plans),
+            words.jobs,
+            f"seed {seed}, truths of chosen plans",
+            deadline_s=deadline_s,
+        )
     checks = [
         Truths(cell, (removed,), long_schedule(network), folder)
         for network, cell in everything
         for removed in order_check(network, cell, candidates[network])
         if not truth_path(cell, removed, long_schedule(network), folder).exists()
     ]
-    run_all(find_truths, checks, words.jobs, "order after 2000 steps")
+    run_all(find_truths, checks, words.jobs, "order after 2000 steps", deadline_s=deadline_s)
     order = order_lines(everything, candidates, scale, folder)
     write_page(
         everything,
