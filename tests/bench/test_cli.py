@@ -173,6 +173,12 @@ def test_prune_meets_its_budget_and_delivers_what_it_timed(
         np.testing.assert_allclose(got, model(x).numpy(), atol=1e-4)
     run, points = read_run(folder)
     assert {point.method for point in points} == {"unpruned", method}
+    for point in points:
+        assert point.trace is not None
+        assert min(point.trace.pruned_s) <= point.measured_s.value <= max(point.trace.pruned_s)
+        assert len(point.trace.unpruned_s) <= point.trace.unpruned_taken
+            part.name.rpartition(".")[0] for part in point.parts
+        }
     assert run.closure
     report = lathe("report", folder, "--json")
     assert Path(json.loads(report.out)["html"]).stat().st_size > 1000
