@@ -101,12 +101,14 @@ def controls(scene: Scene) -> list[tuple[str, Estimate, int]]:
     """Accuracy of the networks that the results must stand beside.
 
     Returns:
-        For each control its name, its accuracy `pooled` over the points that report it, and their number.
+        For each control its name, its accuracy `pooled` over the points that report it, and their number. A
+        control that is not the unpruned network is another one under each budget, and says which in its name.
     """
     found: dict[str, list[Estimate]] = {}
     for placed in scene.done:
         for name, accuracy in placed.point.controls.items():
-            found.setdefault(name, []).append(accuracy)
+            whole = name.startswith(UNPRUNED)
+            found.setdefault(name if whole else f"{name} ({placed.point.budget})", []).append(accuracy)
     return [(name, pooled(accuracies), len(accuracies)) for name, accuracies in found.items()]
 
 

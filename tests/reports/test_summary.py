@@ -84,14 +84,19 @@ def test_without_labels_the_agreement_ranks() -> None:
 def test_the_unpruned_network_and_the_controls_are_pooled() -> None:
     again = made.unpruned(id="again", accuracy=made.estimate(0.863, 0.007))
     group = scene(
-        made.unpruned(), again, made.point(), made.point(id="b", controls={"other": made.estimate(0.5, 0.1)})
+        made.unpruned(),
+        again,
+        made.point(),
+        made.point(id="b", controls={"other": made.estimate(0.5, 0.1)}),
+        made.point(id="c", budget="0.5x", controls={"other": made.estimate(0.3, 0.1)}),
     )
     spot = unpruned(group)
     assert spot is not None
     assert spot.quality.value == pytest.approx(0.862)
     assert [(name, count) for name, _, count in controls(group)] == [
         ("unpruned, statistics re-estimated", 1),
-        ("other", 1),
+        ("other (0.7x)", 1),
+        ("other (0.5x)", 1),
     ]
     assert unpruned(scene(made.point())) is None
 
