@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 INK, FAINT, GRID = "#26282c", "#5f636a", "#e3e4e7"
+_TITLE = 6
+"""How many lines a title has at most."""
 BACKING = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
 """Behind a text that stands on grid lines."""
 
@@ -84,11 +86,15 @@ def canvas(shape: Shape, height: float, title: str) -> tuple[Figure, Axes]:
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(shape.width, shape.height or height), layout="constrained")
     pad = shape.text / 72 * 0.6
+    lines = [line for part in title.splitlines() for line in wrapped(part, shape.width - 3 * pad, shape)]
+    if len(lines) > _TITLE:
+        lines = [*lines[: _TITLE - 1], "…"]
+    # Two lines are in the heights that the figures ask for.
+    height += 1.3 * shape.text / 72 * max(0, len(lines) - 2)
+    figure = Figure(figsize=(shape.width, shape.height or height), layout="constrained")
     figure.get_layout_engine().set(w_pad=pad, h_pad=pad)  # type: ignore[union-attr, call-arg]
     axes = figure.add_subplot()
-    lines = [line for part in title.splitlines() for line in wrapped(part, shape.width - 3 * pad, shape)]
     figure.suptitle("\n".join(lines), x=pad / shape.width, ha="left", fontsize=shape.text, color=INK)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
