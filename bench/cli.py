@@ -351,7 +351,7 @@ def report(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """One HTML page and PNG files from one or several runs."""
+    """One HTML page, and every figure as PNG and SVG, from one or several runs."""
     from reports import write_report
 
     terminal = Terminal()
@@ -364,8 +364,10 @@ def report(
         images = [str(image) for image in files.images]
         _print_json({"html": str(files.html), "images": images, "damaged": damaged})
     else:
-        for path in (files.html, *files.images):
-            terminal.results.print(str(path), markup=False)
+        terminal.results.print(str(files.html), markup=False)
+        if files.images:
+            pictures = f"{len(files.images)} pictures (PNG and SVG) in {files.images[0].parent}"
+            terminal.results.print(pictures, markup=False)
     for file in files.damaged:
         terminal.console.print(f"not in the report: {file.reason}", style="bold red", markup=False)
     if files.damaged:

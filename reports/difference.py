@@ -33,7 +33,9 @@ def apart(one: Estimate, other: Estimate) -> Estimate:
 def over(one: Estimate, other: Estimate) -> Estimate:
     """One over the other, both above 0, as if the two were independent; `apart` of their logarithms."""
     logarithm = apart(_log(one), _log(other))
-    return Estimate(one.value / other.value, *(_exp(end) for end in (logarithm.low, logarithm.high)))
+    value = one.value / other.value
+    # Rounding may put an end that equals the value on its wrong side.
+    return Estimate(value, min(_exp(logarithm.low), value), max(_exp(logarithm.high), value))
 
 
 def paired(differences: Sequence[float]) -> Estimate:

@@ -149,7 +149,6 @@ def test_the_worker_imports_nothing_it_does_not_need() -> None:
         "pydantic",
         "scipy",
         "matplotlib",
-        "plotly",
         "sklearn",
     }
     assert loaded & (unwanted | {"pruning", "reports", "timm", "torchvision"}) == set()
