@@ -1,0 +1,54 @@
+"""The arithmetic behind the pages of results."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from paired import paired
+from rank_statistics import Ranking, interval, resampled, tau
+from scipy.stats import kendalltau
+
+values = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=2, max_size=12)
+
+
+def ranking(pairs: list[tuple[int, int]]) -> Ranking:
+    signal, truth = np.array(pairs, dtype=np.float64).T
+    return Ranking(signal, truth)
+
+
+@given(values)
+def test_tau_is_scipys_and_none_where_a_side_is_constant(pairs: list[tuple[int, int]]) -> None:
+    given_ = ranking(pairs)
+    expected = kendalltau(given_.signal, given_.truth).statistic
+    assert tau(given_) == pytest.approx(0.0 if np.isnan(expected) else expected)
+
+
+@given(values, st.integers(0, 1000))
+def test_tau_of_drawn_items_is_that_of_the_items(pairs: list[tuple[int, int]], seed: int) -> None:
+    index = np.random.default_rng(seed).integers(0, len(pairs), len(pairs))
+    assert tau(ranking(pairs), index) == pytest.approx(tau(ranking([pairs[place] for place in index])))
+
+
+def test_a_network_that_diverged_is_worse_than_all() -> None:
+    assert tau(Ranking(np.array([1.0, 2.0, 3.0]), np.array([0.5, 0.6, np.inf]))) == pytest.approx(1.0)
+
+
+def test_resampling_draws_alike_for_all_signals_and_keeps_cells_apart() -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.normal(size=20)
+    good, bad = Ranking(truth + 0.1 * rng.normal(size=20), truth), Ranking(rng.normal(size=20), truth)
+    draws = resampled([[good, good], [good, good], [bad, bad]])
+    assert np.array_equal(draws[0], draws[1])
+    assert draws[0, 0] == pytest.approx(tau(good)) and draws[2, 0] == pytest.approx(tau(bad))
+    value, low, high = interval(draws[0])
+    assert low < value < high and high - low < 0.5
+    assert interval(draws[0] - draws[2])[1] > 0  # surely better
+
+
+def test_paired_differences_are_drawn_by_cell() -> None:
+    first, second = np.array([0.5, 0.7, 0.6, 0.8]), np.array([0.4, 0.6, 0.6, 0.8])
+    value, low, high = paired(first, second, 2)  # one cell is 0.1 ahead, the other not at all
+    assert (value, low, high) == pytest.approx((0.05, 0.0, 0.1))
+    assert paired(first, second, 1) == pytest.approx((0.05, 0.05, 0.05))
