@@ -46,14 +46,12 @@ class Method:
 
     Attributes:
         name: the word for it in commands and records.
-        summary: one sentence for people.
         criterion: makes the criterion for a network and its scoring images.
         per_saving: whether hurt is weighed by the latency it saves; without, latency only says when to stop.
         needs_controls: whether its points stand beside controls of their own, which cost as much again.
     """
 
     name: str
-    summary: str
     criterion: _CriterionFactory
     per_saving: bool
     needs_controls: bool = False
@@ -119,19 +117,16 @@ def get_method(name: str) -> Method:
 def practise(name: str, iterations: int) -> Method:
     """PRACTISE's choice: the blocks with the least trained recoverability over latency, ranked once.
 
-    After Wang and Wu, "Practical network acceleration with tiny sets" (CVPR 2023). Finetuning is that of all
-    methods here, feature mimicking on stored features; see `pruning.criteria.practise` for what else differs.
+    After Wang and Wu, "Practical network acceleration with tiny sets" (CVPR 2023). The search is that of all
+    methods here: over summed scores it takes blocks in the order of score over latency, but weighs the last ones
+    by what the budget still needs and gives back what they freed beyond it. Finetuning, too, is that of all
+    methods: feature mimicking, on stored features. See `pruning.criteria.practise` for what else differs.
 
     Args:
         name: the word for it in commands and records.
         iterations: steps of training of each block's adaptors, at least 1.
     """
-    return Method(
-        name,
-        f"PRACTISE: recoverability over latency, adaptors trained for {iterations} steps a block, one-shot",
-        lambda piece: piece.practise(iterations),
-        per_saving=True,
-    )
+    return Method(name, lambda piece: piece.practise(iterations), per_saving=True)
 
 
 JOINT = VARIABLES["calibrated-kl*features"]
@@ -147,27 +142,14 @@ and 79 % under contrast; feature damage alone has 67 and 82 % where it was tried
 METHODS = {
     method.name: method
     for method in (
-        Method(
-            "ttmpd",
-            "our reconstruction of TT-MPD: least damage to outputs and features per second saved, scored anew "
-            "after each removal",
-            JOINT.make,
-            per_saving=True,
-            needs_controls=True,
-        ),
-        Method(
-            "ttmpd-no-latency",
-            "the same choice without its latency term: least damage, until the budget is met",
-            JOINT.make,
-            per_saving=False,
-        ),
-        Method(
-            "random",
-            "control: blocks in an order drawn at random",
-            VARIABLES["random"].make,
-            per_saving=False,
-        ),
-        Method("last", "control: the last block first", VARIABLES["last"].make, per_saving=False),
+        # Our reconstruction of TT-MPD: least damage per second saved, scored anew after each removal.
+        Method("ttmpd", JOINT.make, per_saving=True, needs_controls=True),
+        # The same choice without its latency term: least damage, until the budget is met.
+        Method("ttmpd-no-latency", JOINT.make, per_saving=False),
+        practise("practise", 1000),
+        # Controls.
+        Method("random", VARIABLES["random"].make, per_saving=False),
+        Method("last", VARIABLES["last"].make, per_saving=False),
     )
 }
-"""Every method by its name."""
+"""Every method by its name; `get_method` knows ``practise-N`` besides."""
