@@ -118,6 +118,6 @@ def test_the_same_seed_heals_to_the_same_weights() -> None:
 
 def test_an_unknown_method_lists_the_known() -> None:
     with pytest.raises(
-        UserError, match=r"unknown method 'ttmd'\. Did you mean 'ttmpd'.*last, practise-N, random"
+        UserError, match=r"unknown method 'ttmd'\. Did you mean 'ttmpd'.*last, practise, practise-N, random"
     ):
         get_method("ttmd")
