@@ -75,6 +75,7 @@ class Passes:
         self._blocks = {name: model.get_submodule(name) for name in blocks}
         self._starts = self._find_starts(len(images), memory_bytes)
         self._kept = _Kept(frozenset(), {})
+        self._last: tuple[frozenset[str], Outputs] | None = None  # several measures ask for one set in turn
         self.unpruned = self._record(frozenset())
         if not self.unpruned.logits.isfinite().all():
             raise LatheError(
@@ -90,7 +91,13 @@ class Passes:
             instead: modules that stand in the place of some of them.
         """
         wanted = frozenset(removed)
-        return self._run(wanted, instead or {}) if wanted else self.unpruned
+        if not wanted:
+            return self.unpruned
+        if instead:
+            return self._run(wanted, instead)
+        if self._last is None or self._last[0] != wanted:
+            self._last = wanted, self._run(wanted, {})
+        return self._last[1]
 
     def keep(self, removed: Collection[str]) -> None:
         """Says that the next questions are about these blocks and one more: what they share is computed once."""

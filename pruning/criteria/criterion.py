@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Protocol
 
 from latency_tables.errors import LatheError
@@ -90,6 +91,30 @@ class Remembering:
                 )
             self._known[removed] = hurt
         return self._known[removed]
+
+
+class Joint:
+    """Several criteria as one: the geometric mean of what they say, which no unit of theirs can unbalance.
+
+    Args:
+        name: the word for it in records and messages.
+        criteria: at least one; each at least 0.
+    """
+
+    def __init__(self, name: str, criteria: Sequence[Criterion]) -> None:
+        self.name = name
+        self._criteria = tuple(criteria)
+        self.needs_images = any(criterion.needs_images for criterion in criteria)
+
+    def expect(self, removed: frozenset[str]) -> None:
+        """Passed on to all."""
+        for criterion in self._criteria:
+            criterion.expect(removed)
+
+    def hurt(self, removed: frozenset[str]) -> float:
+        """0 where any criterion says 0."""
+        said = [criterion.hurt(removed) for criterion in self._criteria]
+        return math.prod(said) ** (1 / len(said))
 
 
 class Additive:

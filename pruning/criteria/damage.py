@@ -7,7 +7,6 @@ reconstruction.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 import torch.nn.functional as F
@@ -72,12 +71,3 @@ def feature_damage(got: Outputs, wanted: Outputs) -> float:
     there = wanted.features.flatten(1)
     moved = (got.features.flatten(1) - there).square().sum(1) / there.square().sum(1)
     return float(moved.mean())
-
-
-def geometric_mean(*measures: Measure) -> Measure:
-    """Several measures joined as one: their geometric mean, which no unit of theirs can unbalance."""
-
-    def joined(got: Outputs, wanted: Outputs) -> float:
-        return math.prod(measure(got, wanted) for measure in measures) ** (1 / len(measures))
-
-    return joined

@@ -12,13 +12,12 @@ from functools import cached_property
 from torch import Tensor, nn
 
 from latency_tables.skeleton import Skeleton
-from pruning.criteria.criterion import Criterion
+from pruning.criteria.criterion import Criterion, Joint
 from pruning.criteria.damage import (
     DamageCriterion,
     Measure,
     disagreement,
     feature_damage,
-    geometric_mean,
     kl,
     kl_after_calibration,
 )
@@ -107,10 +106,6 @@ class Variable:
     make: Callable[[Workpiece], Criterion]
 
 
-joint = geometric_mean(kl_after_calibration, feature_damage)
-"""The two variables of TT-MPD as lathe reconstructs it, in one number."""
-
-
 def _outputs(name: str, summary: str, measure: Measure) -> Variable:
     return Variable(name, summary, lambda piece: DamageCriterion(name, piece.passes, measure))
 
@@ -123,7 +118,17 @@ def _mapped(name: str, summary: str, measure: Measure) -> Variable:
     return Variable(name, summary, lambda piece: MappedCriterion(name, piece.passes, piece.streams, measure))
 
 
-VARIABLES = {
+def _joint(*names: str) -> Variable:
+    """The geometric mean of single variables."""
+    name = "*".join(names)
+    return Variable(
+        name,
+        "geometric mean of its parts",
+        lambda piece: Joint(name, [_SINGLE[part].make(piece) for part in names]),
+    )
+
+
+_SINGLE = {
     variable.name: variable
     for variable in (
         _outputs("kl", "KL of the outputs, batch statistics", kl),
@@ -152,18 +157,17 @@ VARIABLES = {
         ),
         Variable("last", "the last block first", lambda piece: last_first(piece.candidates)),
         Variable("first", "the first block first", lambda piece: OrderCriterion("first", piece.candidates)),
-        _outputs("calibrated-kl*features", "geometric mean of both", joint),
-        _outputs(
-            "calibrated-kl*end-map",
-            "geometric mean of both",
-            geometric_mean(kl_after_calibration, unexplained_features),
-        ),
-        _outputs("features*end-map", "geometric mean", geometric_mean(feature_damage, unexplained_features)),
-        _outputs(
-            "calibrated-kl*features*end-map",
-            "geometric mean of the three",
-            geometric_mean(kl_after_calibration, feature_damage, unexplained_features),
-        ),
     )
 }
+
+_JOINTS = (
+    _joint("calibrated-kl", "features"),
+    _joint("calibrated-kl", "unexplained"),
+    _joint("calibrated-kl", "end-map"),
+    _joint("features", "unexplained"),
+    _joint("calibrated-kl", "features", "unexplained"),
+    _joint("calibrated-kl", "features", "end-map"),
+)
+
+VARIABLES = _SINGLE | {joint.name: joint for joint in _JOINTS}
 """Every variable and joint score by its name; PRACTISE's recoverability is `Workpiece.practise`."""

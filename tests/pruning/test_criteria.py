@@ -11,12 +11,11 @@ from torch import Tensor
 
 from latency_tables.errors import LatheError
 from pruning.criteria.calibration import calibrated_kl
-from pruning.criteria.criterion import Additive, Remembering
+from pruning.criteria.criterion import Additive, Joint, Remembering
 from pruning.criteria.damage import (
     DamageCriterion,
     disagreement,
     feature_damage,
-    geometric_mean,
     kl,
     kl_after_calibration,
 )
@@ -72,16 +71,6 @@ def test_kl_is_never_below_zero_and_zero_for_the_same(seed: int, scale: float) -
     moved = logits + 1e-7
     assert kl(outputs(logits), outputs(logits)) == 0.0
     assert 0.0 <= kl(outputs(moved), outputs(logits)) < 1e-5
-
-
-def test_the_geometric_mean_by_hand() -> None:
-    joined = geometric_mean(lambda *_: 2.0, lambda *_: 4.0, lambda *_: 1.0)
-    assert joined(outputs(WANTED), outputs(WANTED)) == pytest.approx(2.0)
-    assert geometric_mean(lambda *_: 0.5, lambda *_: 0.02)(outputs(WANTED), outputs(WANTED)) == pytest.approx(
-        0.1
-    )
-    assert geometric_mean(lambda *_: 0.0, lambda *_: 7.0)(outputs(WANTED), outputs(WANTED)) == 0.0
-    assert math.isnan(geometric_mean(lambda *_: math.nan, lambda *_: 7.0)(outputs(WANTED), outputs(WANTED)))
 
 
 def test_the_criterion_measures_the_pass_without_the_blocks() -> None:
@@ -245,3 +234,37 @@ def test_a_random_order_depends_on_the_seed_alone() -> None:
 
     assert drawn(1) == drawn(1) != drawn(2)
     assert sorted(drawn(1)) == sorted(names)
+
+
+class Says:
+    """A criterion that says one number for everything, and remembers what it heard."""
+
+    def __init__(self, number: float, needs_images: bool = True) -> None:
+        self.name, self.needs_images, self._number = "says", needs_images, number
+        self.heard: list[frozenset[str]] = []
+
+    def expect(self, removed: frozenset[str]) -> None:
+        self.heard.append(removed)
+
+    def hurt(self, removed: frozenset[str]) -> float:
+        return self._number
+
+
+def joint(*numbers: float) -> float:
+    return Joint("joint", [Says(number) for number in numbers]).hurt(frozenset({"a"}))
+
+
+def test_the_geometric_mean_by_hand() -> None:
+    assert joint(2.0, 4.0, 1.0) == pytest.approx(2.0)
+    assert joint(0.5, 0.02) == pytest.approx(0.1)
+    assert joint(0.0, 7.0) == 0.0
+    assert math.isnan(joint(math.nan, 7.0))
+
+
+def test_a_joint_passes_on_what_it_hears_and_measures_where_a_part_does() -> None:
+    parts = Says(1.0, needs_images=False), Says(1.0, needs_images=False)
+    both = Joint("both", parts)
+    both.expect(frozenset({"a"}))
+    assert [part.heard for part in parts] == [[frozenset({"a"})]] * 2
+    assert both.name == "both" and not both.needs_images
+    assert Joint("both", [parts[0], Says(1.0)]).needs_images

@@ -392,3 +392,15 @@ def test_outputs_are_float32_without_gradient_whatever_the_network_computes_in()
     for got in (passes.unpruned, passes.outputs({"layer.1"})):
         assert got.logits.dtype == got.features.dtype == torch.float32
         assert not got.logits.requires_grad
+
+
+def test_measures_that_ask_for_one_set_in_turn_share_its_pass() -> None:
+    model = TinyResNet()
+    passes = Passes(model, images(), BLOCKS)
+    calls: list[object] = []
+    model.linear.register_forward_hook(lambda *_: calls.append(None))
+    first = passes.outputs(BLOCKS[:1])
+    assert passes.outputs(BLOCKS[:1]) is first and len(calls) == 1
+    assert passes.outputs(BLOCKS[:1], {BLOCKS[0]: torch.nn.Identity()}) is not first and len(calls) == 2
+    passes.outputs(BLOCKS[1:2])
+    assert not torch.equal(passes.outputs(BLOCKS[:1]).logits, passes.outputs(BLOCKS[1:2]).logits)

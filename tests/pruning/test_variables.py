@@ -203,7 +203,6 @@ def test_practise_refuses_a_network_without_convolutions_in_its_blocks() -> None
         ("features-trained", True, [feature_damage]),
         ("calibrated-kl*features", False, [kl_after_calibration, feature_damage]),
         ("calibrated-kl*end-map", False, [kl_after_calibration, unexplained_features]),
-        ("features*end-map", False, [feature_damage, unexplained_features]),
         (
             "calibrated-kl*features*end-map",
             False,
