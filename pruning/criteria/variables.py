@@ -163,10 +163,10 @@ _SINGLE = {
 _JOINTS = (
     _joint("calibrated-kl", "features"),
     _joint("calibrated-kl", "unexplained"),
+    _joint("calibrated-kl", "capacity"),
     _joint("calibrated-kl", "end-map"),
-    _joint("features", "unexplained"),
-    _joint("calibrated-kl", "features", "unexplained"),
-    _joint("calibrated-kl", "features", "end-map"),
+    _joint("calibrated-kl", "unexplained", "capacity"),
+    _joint("calibrated-kl", "end-map", "capacity"),
 )
 
 VARIABLES = _SINGLE | {joint.name: joint for joint in _JOINTS}
