@@ -77,10 +77,10 @@ def test_scoring_looks_at_the_first_images_only() -> None:
     assert hurts[0] == hurts[1] != hurts[2]
 
 
-def test_ttmpd_joins_outputs_and_features_in_their_geometric_mean() -> None:
+def test_ttmpd_joins_damage_and_recoverability_in_their_geometric_mean() -> None:
     piece = workpiece()
     removed = frozenset(BLOCKS[1:3])
-    parts = [VARIABLES[name].make(piece).hurt(removed) for name in ("calibrated-kl", "features")]
+    parts = [VARIABLES[name].make(piece).hurt(removed) for name in ("calibrated-kl", "unexplained")]
     assert get_method("ttmpd").scorer(piece).hurt(removed) == pytest.approx((parts[0] * parts[1]) ** 0.5)
 
 
