@@ -133,10 +133,10 @@ JOINT = VARIABLES["calibrated-kl*unexplained"]
 """The two variables of a set of blocks in one number (our reconstruction): what the outputs lose once their scale
 and offsets are made good, and what no linear map in the blocks' place could make good.
 
-The first measures damage, the second what of it cannot come back (closed-form recoverability). Of all variables and
-joints that were tried it ranks blocks, and sets of them, most like real finetuning does over three networks and three
-shifts, and better than damage to outputs times damage to features: ``experiments/ttmpd_signal.py``, with its page
-``docs/results/ttmpd_signal.md``.
+The first measures damage, the second what of it cannot come back (closed-form recoverability). Of all variables
+and joints that were tried it ranks blocks, and sets of them, most like real finetuning does over three networks and
+three shifts, and better than damage to outputs times damage to features: ``experiments/ttmpd_signal.py``, with its
+page ``docs/results/ttmpd_signal.md``.
 """
 
 METHODS = {
