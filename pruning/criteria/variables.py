@@ -139,6 +139,7 @@ _SINGLE = {
         _outputs_trained("kl-trained", "KL of the outputs, statistics of training", kl),
         _outputs_trained("features-trained", "feature damage, statistics of training", feature_damage),
         _mapped("mapped-kl", "KL with the best 1x1 map in the blocks' place", kl),
+        _mapped("mapped-calibrated-kl", "the same, scale and class offsets made good", kl_after_calibration),
         _mapped("mapped-features", "feature damage with the best 1x1 map in the place", feature_damage),
         Variable(
             "unexplained",
@@ -165,6 +166,7 @@ _JOINTS = (
     _joint("calibrated-kl", "unexplained"),
     _joint("calibrated-kl", "capacity"),
     _joint("calibrated-kl", "end-map"),
+    _joint("mapped-calibrated-kl", "unexplained"),
     _joint("calibrated-kl", "unexplained", "capacity"),
     _joint("calibrated-kl", "end-map", "capacity"),
 )

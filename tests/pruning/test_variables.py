@@ -221,7 +221,10 @@ def test_a_joint_is_the_geometric_mean_of_what_its_name_says(name: str) -> None:
         assert make(name, piece).hurt(removed) == pytest.approx(math.prod(parts) ** (1 / len(parts)))
 
 
-@pytest.mark.parametrize(("name", "measure"), [("mapped-kl", kl), ("mapped-features", feature_damage)])
+@pytest.mark.parametrize(
+    ("name", "measure"),
+    [("mapped-kl", kl), ("mapped-calibrated-kl", kl_after_calibration), ("mapped-features", feature_damage)],
+)
 def test_maps_stand_in_for_whole_runs(name: str, measure: Measure) -> None:
     piece = piece_of("batch norm")
     passes = Passes(piece.teacher, piece.images, piece.candidates)
