@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Collection
-from typing import TYPE_CHECKING
 
 from torch import nn
 
+from bench.shop import Shop
 from latency_tables.context import Coefficients
 from latency_tables.estimate import Estimate
 from pruning.adaptation import adapt_statistics
@@ -16,9 +16,6 @@ from pruning.methods import HEALING_LOSS, get_method
 from pruning.search import Progress
 from pruning.surgery import remove_blocks
 from pruning.targets import pseudo_labels
-
-if TYPE_CHECKING:
-    from bench.pruner import Shop
 
 UNPRUNED_ADAPTED = "unpruned, batch-norm statistics re-estimated"
 UNPRUNED_HEALED = "unpruned, finetuned the same way"

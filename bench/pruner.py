@@ -6,10 +6,8 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from bench import evaluation
@@ -18,22 +16,16 @@ from bench.controls import pruned_controls
 from bench.delivery import Delivered, deliver
 from bench.hardware_loop import Choice, HardwareLoop
 from bench.profiler import time_network
-from bench.session import Session
+from bench.shop import Shop
 from bench.stages import Stages
-from bench.terminal import Terminal
-from bench.workbench import GalleryPart, Subject
 from latency_tables.context import Coefficients, coefficients
 from latency_tables.errors import UserError
-from latency_tables.estimate import Estimate
 from latency_tables.skeleton import Plan
-from latency_tables.store import Store
 from latency_tables.table import NetworkMeasurement
 from pruning.criteria.variables import Workpiece
-from pruning.methods import get_method, heal
-from pruning.recovery.finetune import Schedule
+from pruning.methods import get_method
 from pruning.search import Progress, Selection
 from pruning.surgery import remove_blocks
-from pruning.targets import Targets
 from reports.results import UNPRUNED, PartTime, Point
 
 
@@ -60,59 +52,6 @@ class Recipe:
     rounds: int
     controls: bool
     command: str
-
-
-@dataclass(frozen=True)
-class Shop:
-    """What the points of one seed in one setting share.
-
-    Attributes:
-        subject: the unpruned network.
-        images: calibration and report images.
-        unpruned_outputs: the unpruned network's outputs on the report images.
-        session: where to time.
-        store: the tables.
-        terminal: where progress is drawn.
-        folder: where the files of each point are made, in a folder of the point's name.
-        teacher: the unpruned network with its batch-norm statistics adapted to the calibration images.
-        labels: its pseudo labels for them, made once.
-        stages_s: seconds that profiling, adapting and making the labels took; every point has its share in them.
-        controls: accuracy of networks that every point must stand beside, by name.
-    """
-
-    subject: Subject
-    images: GalleryPart
-    unpruned_outputs: torch.Tensor
-    session: Session
-    store: Store
-    terminal: Terminal
-    folder: Path
-    teacher: nn.Module
-    labels: Targets
-    stages_s: Mapping[str, float]
-    controls: Mapping[str, Estimate]
-
-    def accuracy(self, outputs: torch.Tensor) -> Estimate | None:
-        """Accuracy on the report images; None where they have no labels."""
-        return evaluation.accuracy(outputs, self.images.report.labels)
-
-    def heal(
-        self,
-        student: nn.Module,
-        iterations: int,
-        seed: int,
-        progress: Progress,
-        labels: Targets | None = None,
-    ) -> None:
-        """Finetunes a network in place, on the shop's pseudo labels unless others are given."""
-        heal(
-            student,
-            self.images.calibration,
-            labels or self.labels,
-            seed=seed,
-            schedule=Schedule(iterations=iterations),
-            progress=progress,
-        )
 
 
 def make_point(shop: Shop, recipe: Recipe) -> Point:

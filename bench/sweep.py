@@ -15,10 +15,11 @@ from bench.host import look
 from bench.identity import identity_digest, require_identity, write_identity
 from bench.lock import locked
 from bench.profiler import pending_networks, profile
-from bench.pruner import Recipe, Shop, failed_point, make_point, unpruned_point
+from bench.pruner import Recipe, failed_point, make_point, unpruned_point
 from bench.quiet import remarks
 from bench.run_record import make_record, merged
 from bench.session import Session
+from bench.shop import Shop
 from bench.stages import Stages
 from bench.sweep_config import SweepConfig
 from bench.tables import open_store

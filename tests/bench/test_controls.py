@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from bench import controls
-from bench.pruner import Shop
+from bench.shop import Shop
 from latency_tables.estimate import Estimate
 from pruning.adaptation import adapt_statistics
 from pruning.criteria.variables import Workpiece
