@@ -135,8 +135,8 @@ and offsets are made good, and what no linear map in the blocks' place could mak
 
 The first measures damage, the second what of it cannot come back (closed-form recoverability). Of all variables
 and joints that were tried it ranks blocks, and sets of them, most like real finetuning does over three networks and
-three shifts (one seed), and better than damage to outputs times damage to features: ``experiments/ttmpd_signal.py``, with its
-page ``docs/results/ttmpd_signal.md``.
+three shifts (one seed), and better than damage to outputs times damage to features:
+``experiments/ttmpd_signal.py``, with its page ``docs/results/ttmpd_signal.md``.
 """
 
 METHODS = {
