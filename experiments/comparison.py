@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from cells import RESULTS, Cell, Source, origin, read, run_all, truth, truth_path
+from cells import RESULTS, Cell, Source, origin, read, run_all, truth_path
 from paired import paired
-from plans import Choosing, find_plans, measure_tables, measured_ratio, time_plans
+from plans import (
+    Choosing,
+    Healing,
+    find_plans,
+    heal_plan,
+    measure_tables,
+    measured_ratio,
+    time_plans,
+)
 
 from latency_tables.files import write_atomically
 from pruning.recovery.finetune import Schedule
@@ -79,13 +86,13 @@ class Comparison:
             measure_tables([study.source], study.runtimes, self.workspace)
         tasks = [task for study in self.studies for task in self._choosings(study)]
         run_all(find_plans, [task for task in tasks if not task.path.exists()], self.jobs, "choosing")
-        healings: dict[_Healing, None] = {}
+        healings: dict[Healing, None] = {}
         for study in self.studies:
             for task, removed in self._plans(study):
                 path = truth_path(task.cell, removed, study.schedule, self.folder)
                 if not path.exists():
-                    healings[_Healing(task.cell, removed, study.schedule, self.folder)] = None
-        run_all(_heal, list(healings), self.jobs, "finetuning")
+                    healings[Healing(task.cell, removed, study.schedule, self.folder)] = None
+        run_all(heal_plan, list(healings), self.jobs, "finetuning")
         for study in self.studies:
             wanted = [(study.source, task.runtime, removed) for task, removed in self._plans(study)]
             time_plans(wanted, self.folder)
@@ -112,7 +119,7 @@ class Comparison:
             "",
             f"Shifts {', '.join(study.shifts)}; seeds {', '.join(map(str, study.seeds))}; "
             f"{study.schedule.iterations} steps of finetuning at a first rate of {study.schedule.learning_rate:g}. "
-            "Accuracies are means over cells; differences are paired, cells drawn anew for the interval.",
+            "Accuracies are means over cells; differences are paired by cell, their 95 % intervals after Student.",
             "",
         ]
         first = self.choosers[0]
@@ -159,29 +166,3 @@ class _Found:
     ratio: np.ndarray
     blocks: np.ndarray
     score_s: np.ndarray
-
-
-@dataclass(frozen=True)
-class _Healing:
-    cell: Cell
-    removed: tuple[str, ...]
-    schedule: Schedule
-    folder: Path
-
-
-def _heal(task: _Healing) -> None:
-    truth(task.cell, task.removed, task.schedule, task.folder)
-
-
-def words_of(description: str | None, scales: Sequence[str]) -> argparse.Namespace:
-    """The command line that these experiments share."""
-    parser = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--weights", type=Path, required=True)
-    parser.add_argument("--cifar", required=True)
-    parser.add_argument("--imagenet", required=True)
-    parser.add_argument("--scale", choices=scales, default="short")
-    parser.add_argument("--out", type=Path, default=Path("lathe-out"))
-    parser.add_argument("--jobs", type=int, default=2, help="processes of one thread each")
-    return parser.parse_args()

@@ -10,7 +10,8 @@ docs/results/latency_term.md. Scale short: at most 90 minutes on 2 cores; full: 
 from __future__ import annotations
 
 from cells import sources
-from comparison import Comparison, Study, words_of
+from command_line import parser
+from comparison import Comparison, Study
 
 from pruning.recovery.finetune import Schedule
 
@@ -21,7 +22,7 @@ READING = ""
 
 def main() -> None:
     """Finds what is not known yet and writes the page."""
-    words = words_of(__doc__, tuple(SEEDS))
+    words = parser(__doc__, scales=SEEDS, jobs=True).parse_args()
     known = sources(words.weights, words.cifar, words.imagenet)
     seeds = SEEDS[words.scale]
     runtimes = ("onnxruntime", "eager")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import t
 
 
 def paired(first: NDArray[np.float64], second: NDArray[np.float64], cells: int) -> tuple[float, float, float]:
@@ -12,13 +13,14 @@ def paired(first: NDArray[np.float64], second: NDArray[np.float64], cells: int) 
     Args:
         first: accuracies, 0 to 1, shape (cells * items,), those of one cell together.
         second: of the same items.
-        cells: how many; they are resampled whole, since the items of a cell share their images.
+        cells: how many; the items of a cell share their images, so each counts as one observation.
 
     Returns:
-        Mean of first - second, and the ends of its bootstrap interval; with one cell the interval has no width
-        and says nothing.
+        Mean of first - second, and the ends of its interval after Student; with one cell they are infinitely far.
     """
     difference = (first - second).reshape(cells, -1).mean(1)
-    draws = difference[np.random.default_rng(0).integers(0, cells, (4000, cells))].mean(1)
-    low, high = np.quantile(draws, [0.025, 0.975])
-    return float(difference.mean()), float(low), float(high)
+    mean = float(difference.mean())
+    if cells == 1:
+        return mean, -np.inf, np.inf
+    reach = float(t.ppf(0.975, cells - 1) * difference.std(ddof=1) / np.sqrt(cells))
+    return mean, mean - reach, mean + reach

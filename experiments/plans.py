@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from cells import Cell, Ground, Practised, Source, open_cell, processor_time, read
+from cells import Cell, Ground, Practised, Source, open_cell, processor_time, read, truth
 from scipy.optimize import Bounds, LinearConstraint, milp
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -26,8 +26,9 @@ from latency_tables.context import Coefficients, coefficients
 from latency_tables.errors import UserError
 from latency_tables.files import write_json
 from pruning.criteria.criterion import Additive, Remembering
-from pruning.criteria.variables import Workpiece
+from pruning.criteria.variables import VARIABLES, Workpiece
 from pruning.methods import JOINT, get_method
+from pruning.recovery.finetune import Schedule
 from pruning.search import greedy
 from pruning.surgery import bypassed
 
@@ -40,6 +41,16 @@ def by_method(name: str) -> Chooser:
     def choose(_: Ground, piece: Workpiece, fit: Coefficients, budget_s: float) -> Iterable[str]:
         method = get_method(name)
         return method.select(method.scorer(piece), piece.candidates, fit, budget_s).removed
+
+    return choose
+
+
+def by_variable(name: str) -> Chooser:
+    """As `ttmpd` chooses, by another criterion."""
+
+    def choose(_: Ground, piece: Workpiece, fit: Coefficients, budget_s: float) -> Iterable[str]:
+        criterion = Remembering(VARIABLES[name].make(piece))
+        return greedy(piece.candidates, criterion, fit, budget_s, per_saving=True).removed
 
     return choose
 
@@ -116,7 +127,7 @@ class Choosing:
 
     Attributes:
         cell: where.
-        name: ``practise-N``, a key of `CHOOSERS`, or a method of the product.
+        name: ``practise-N``, a key of `CHOOSERS`, a joint score, or a method of the product.
         runtime: whose table it goes by.
         budgets: shares of the unpruned latency.
         folder: of the experiment.
@@ -147,9 +158,12 @@ def find_plans(task: Choosing) -> None:
     whole_s = fit.latency_s(frozenset())
     steps = int(task.name.rpartition("-")[2]) if task.name.startswith("practise-") else None
     experiments = task.folder.parent
-    chooser = CHOOSERS.get(task.name) or (
-        by_practise(steps, experiments) if steps is not None else by_method(task.name)
-    )
+    if steps is not None:
+        chooser = by_practise(steps, experiments)
+    elif "*" in task.name:
+        chooser = by_variable(task.name)
+    else:
+        chooser = CHOOSERS.get(task.name) or by_method(task.name)
     plans = {}
     for budget in task.budgets:
         with processor_time() as spent:
@@ -163,6 +177,28 @@ def find_plans(task: Choosing) -> None:
             "score_s": seconds,
         }
     write_json(task.path, {"plans": plans, "cost_s": ground.cost_s})
+
+
+@dataclass(frozen=True)
+class Healing:
+    """A plan to heal in a cell.
+
+    Attributes:
+        cell: where.
+        removed: the blocks.
+        schedule: of finetuning.
+        folder: of the experiment.
+    """
+
+    cell: Cell
+    removed: tuple[str, ...]
+    schedule: Schedule
+    folder: Path
+
+
+def heal_plan(task: Healing) -> None:
+    """Finds the truth of a plan."""
+    truth(task.cell, task.removed, task.schedule, task.folder)
 
 
 def table_fit(subject: Subject, runtime: str, workspace: Path) -> Coefficients:

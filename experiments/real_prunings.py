@@ -9,10 +9,11 @@ Both resume.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from command_line import parser
 
 from bench.sweep import run_sweep
 from bench.sweep_config import make_config
@@ -142,15 +143,7 @@ def without_paths(command: str) -> str:
 
 def main() -> None:
     """Runs the cases and writes the page."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--weights", type=Path, required=True)
-    parser.add_argument("--cifar", required=True)
-    parser.add_argument("--imagenet", required=True)
-    parser.add_argument("--scale", choices=SCALES, default="short")
-    parser.add_argument("--out", type=Path, default=Path("lathe-out"))
-    words = parser.parse_args()
+    words = parser(__doc__, scales=SCALES).parse_args()
     if words.scale == "full":
         print("expected: about 12 hours on 2 cores")
     sections: list[str] = []

@@ -9,12 +9,11 @@ passes, in turns. Also checks that both give the same outputs. Writes docs/resul
 
 from __future__ import annotations
 
-import argparse
 import statistics
-from pathlib import Path
 
 import torch
 from cells import RESULTS, Cell, open_cell, origin, processor_time, sources
+from command_line import parser
 
 from latency_tables.files import write_atomically
 from pruning.passes import Passes
@@ -35,13 +34,7 @@ def round_s(passes: Passes, gone: tuple[str, ...], candidates: tuple[str, ...]) 
 
 def main() -> None:
     """Measures and writes the page."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--weights", type=Path, required=True)
-    parser.add_argument("--cifar", required=True)
-    parser.add_argument("--imagenet", required=True)
-    words = parser.parse_args()
+    words = parser(__doc__).parse_args()
     torch.set_num_threads(1)
     lines = [
         "# Scoring passes that begin behind the last unchanged block",

@@ -36,6 +36,7 @@ from cells import (
     truth,
     truth_path,
 )
+from command_line import parser
 from torch import nn
 from ttmpd_signal_page import write_page
 
@@ -318,22 +319,14 @@ the truths after 2000 steps has not been checked yet. So this is a first half of
 
 def main() -> None:
     """Finds what is not known yet and writes the page."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--weights", type=Path, required=True)
-    parser.add_argument("--cifar", required=True)
-    parser.add_argument("--imagenet", required=True)
-    parser.add_argument("--scale", choices=SCALES, default="short")
-    parser.add_argument("--out", type=Path, default=Path("lathe-out"))
-    parser.add_argument("--jobs", type=int, default=2, help="processes of one thread each")
-    parser.add_argument(
+    options = parser(__doc__, scales=SCALES, jobs=True)
+    options.add_argument(
         "--minutes",
         type=float,
         default=math.inf,
         help="begin nothing new after so many; the page says what it has",
     )
-    words = parser.parse_args()
+    words = options.parse_args()
     deadline_s = time.monotonic() + 60 * words.minutes
     if words.scale == "full":
         print("expected: about 40 hours on 2 cores")

@@ -7,58 +7,45 @@ one run, with one map from the stream before them to the stream behind them.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 
 from pruning.criteria.damage import Measure
-from pruning.criteria.streams import Streams
+from pruning.criteria.streams import Run, Streams
 from pruning.passes import Outputs, Passes
 
 RIDGE_AT_END = 1e-2
 """Ridge of the map at the end, as a share of the mean variance of the features' channels."""
 
 
-class UnexplainedCriterion:
-    """Share of each removed run's output that no 1x1 linear map of its input explains, summed over runs.
+class RunsCriterion:
+    """What is known of each removed run from the streams alone, summed over runs.
 
     Args:
+        name: the word for it in records and messages.
         streams: of the unpruned network.
+        measure: a run's number, at least 0; see `unexplained` and `Streams.change`.
     """
 
-    name = "unexplained"
     needs_images = True
 
-    def __init__(self, streams: Streams) -> None:
+    def __init__(self, name: str, streams: Streams, measure: Callable[[Streams, Run], float]) -> None:
+        self.name = name
         self._streams = streams
+        self._measure = measure
 
     def expect(self, removed: frozenset[str]) -> None:
         """Nothing: all moments are known."""
 
     def hurt(self, removed: frozenset[str]) -> float:
-        """At least 0 but for rounding; at most the number of runs."""
-        runs = self._streams.runs(removed)
-        return math.fsum(max(self._streams.best_map(run).unexplained, 0.0) for run in runs)
+        """At least 0; not finite where a stream is not."""
+        return math.fsum(self._measure(self._streams, run) for run in self._streams.runs(removed))
 
 
-class ChangeCriterion:
-    """Relative change that each removed run makes to its input, summed over runs.
-
-    Args:
-        streams: of the unpruned network.
-    """
-
-    name = "change"
-    needs_images = True
-
-    def __init__(self, streams: Streams) -> None:
-        self._streams = streams
-
-    def expect(self, removed: frozenset[str]) -> None:
-        """Nothing: all moments are known."""
-
-    def hurt(self, removed: frozenset[str]) -> float:
-        """At least 0."""
-        return math.fsum(self._streams.change(run) for run in self._streams.runs(removed))
+def unexplained(streams: Streams, run: Run) -> float:
+    """Share of a run's output that no 1x1 linear map of its input explains, 0 to 1."""
+    return max(streams.best_map(run).unexplained, 0.0)
 
 
 class MappedCriterion:

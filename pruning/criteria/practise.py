@@ -20,7 +20,7 @@ from pruning.adaptation import BATCH_SIZE, batches
 from pruning.criteria.adaptors import adaptors_in_place, find_places
 from pruning.criteria.prefix import Prefix, last_unchanged, played_back, remember
 from pruning.features import forward_with_features
-from pruning.recovery.finetune import Schedule, _order
+from pruning.recovery.finetune import Schedule, shuffled_batches
 from pruning.surgery import bypassed
 from pruning.targets import Targets, device_of
 
@@ -138,7 +138,9 @@ class PractiseCriterion:
             weight_decay=schedule.weight_decay,
         )
         count = len(self._images)
-        order = _order(count, min(schedule.batch_size, count), torch.Generator().manual_seed(self._seed))
+        order = shuffled_batches(
+            count, min(schedule.batch_size, count), torch.Generator().manual_seed(self._seed)
+        )
         for iteration in range(schedule.iterations):
             for group in optimiser.param_groups:
                 group["lr"] = schedule.rate(iteration)

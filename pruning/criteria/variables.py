@@ -23,14 +23,14 @@ from pruning.criteria.damage import (
 )
 from pruning.criteria.gradient import GradientCriterion
 from pruning.criteria.linear import (
-    ChangeCriterion,
     MappedCriterion,
-    UnexplainedCriterion,
+    RunsCriterion,
+    unexplained,
     unexplained_features,
 )
 from pruning.criteria.order import OrderCriterion, last_first, random_order
 from pruning.criteria.practise import PractiseCriterion
-from pruning.criteria.streams import Streams
+from pruning.criteria.streams import Run, Streams
 from pruning.criteria.structure import CapacityCriterion
 from pruning.passes import Passes
 from pruning.targets import Targets
@@ -118,6 +118,10 @@ def _mapped(name: str, summary: str, measure: Measure) -> Variable:
     return Variable(name, summary, lambda piece: MappedCriterion(name, piece.passes, piece.streams, measure))
 
 
+def _streams(name: str, summary: str, measure: Callable[[Streams, Run], float]) -> Variable:
+    return Variable(name, summary, lambda piece: RunsCriterion(name, piece.streams, measure))
+
+
 def _joint(*names: str) -> Variable:
     """The geometric mean of single variables."""
     name = "*".join(names)
@@ -141,12 +145,8 @@ _SINGLE = {
         _mapped("mapped-kl", "KL with the best 1x1 map in the blocks' place", kl),
         _mapped("mapped-calibrated-kl", "the same, scale and class offsets made good", kl_after_calibration),
         _mapped("mapped-features", "feature damage with the best 1x1 map in the place", feature_damage),
-        Variable(
-            "unexplained",
-            "share of the blocks' output that no 1x1 map of their input explains",
-            lambda piece: UnexplainedCriterion(piece.streams),
-        ),
-        Variable("change", "relative change to their input", lambda piece: ChangeCriterion(piece.streams)),
+        _streams("unexplained", "share of the output that no 1x1 map of the input explains", unexplained),
+        _streams("change", "relative change to the input", Streams.change),
         Variable(
             "gradient",
             "loss over its squared gradient",

@@ -108,7 +108,7 @@ def finetune(
         weight_decay=schedule.weight_decay,
     )
     losses: list[float] = []
-    order = _order(len(images), min(schedule.batch_size, len(images)), generator)
+    order = shuffled_batches(len(images), min(schedule.batch_size, len(images)), generator)
     for iteration in range(schedule.iterations):
         for group in optimiser.param_groups:
             group["lr"] = schedule.rate(iteration)
@@ -131,8 +131,17 @@ def finetune(
     return Finetuned(tuple(losses))
 
 
-def _order(count: int, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:
-    """Full batches for ever, from one permutation after the other."""
+def shuffled_batches(count: int, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:
+    """Indices of full batches for ever, from one permutation after the other.
+
+    Args:
+        count: how many items there are.
+        batch_size: at most `count`.
+        generator: draws the permutations, on the CPU.
+
+    Yields:
+        int64, shape (batch_size,), on the CPU.
+    """
     rest = torch.empty(0, dtype=torch.int64)
     while True:
         if len(rest) < batch_size:

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from pruning.criteria.damage import feature_damage, kl
 from pruning.criteria.linear import (
     RIDGE_AT_END,
-    ChangeCriterion,
     MappedCriterion,
-    UnexplainedCriterion,
+    RunsCriterion,
+    unexplained,
     unexplained_features,
 )
 from pruning.criteria.streams import Streams
@@ -40,7 +40,9 @@ def test_change_by_hand() -> None:
     """Blocks that make 2, 3 and 5 times of what they get: changes of 1, 4 and 16; two and three as one, 5 to the
     power of two; of neighbours one map, 14 squared."""
     model = Pooled(ScaleMaps(2.0), ScaleMaps(3.0), ScaleMaps(5.0))
-    criterion = ChangeCriterion(Streams(model, IMAGES, ("blocks.0", "blocks.1", "blocks.2")))
+    criterion = RunsCriterion(
+        "change", Streams(model, IMAGES, ("blocks.0", "blocks.1", "blocks.2")), Streams.change
+    )
 
     def hurt(*places: int) -> float:
         return criterion.hurt(frozenset(f"blocks.{place}" for place in places))
@@ -55,13 +57,15 @@ def test_change_by_hand() -> None:
 
 def test_what_is_unexplained_adds_up_over_runs_and_is_never_below_zero() -> None:
     streams = Streams(TinyResNet(), IMAGES, BLOCKS)
-    criterion = UnexplainedCriterion(streams)
+    criterion = RunsCriterion("unexplained", streams, unexplained)
     runs = streams.runs(frozenset({"layer.0", "layer.2", "layer.3"}))
     shares = [streams.best_map(run).unexplained for run in runs]
     assert criterion.hurt(frozenset({"layer.0", "layer.2", "layer.3"})) == pytest.approx(sum(shares))
     assert len(shares) == 2 and all(0 < share < 1 for share in shares)
     assert criterion.hurt(frozenset()) == 0.0
-    linear = UnexplainedCriterion(Streams(Pooled(nn.Conv2d(3, 3, 1)), IMAGES, ("blocks.0",)))
+    linear = RunsCriterion(
+        "unexplained", Streams(Pooled(nn.Conv2d(3, 3, 1)), IMAGES, ("blocks.0",)), unexplained
+    )
     assert 0.0 <= linear.hurt(frozenset({"blocks.0"})) < 1e-5
 
 
