@@ -85,7 +85,7 @@ def profile(
         try:
             cell = session.measure(part.graph, rule=PART_RULE)
         except MeasurementFailed as error:
-            cell = Failure(str(error), _now())
+            cell = Failure(str(error), now())
         store.put(session.setting, part, cell)
         done += 1
     for removed, role in networks:
@@ -180,5 +180,6 @@ def _draw(blocks: Sequence[str], share: float, rng: random.Random) -> tuple[str,
     return tuple(sorted(rng.sample(list(blocks), count)))
 
 
-def _now() -> str:
+def now() -> str:
+    """The date and time, ISO 8601, UTC."""
     return datetime.now(UTC).isoformat(timespec="seconds")

@@ -5,8 +5,9 @@ so a plain sum is wrong by the context. The form used here is linear in what a s
 
     T = a + b * sum of c[u] over the units u that stay
 
-A unit is a block, or a layer outside all blocks; c is its latency timed alone. A block's cell counts, not the
-sum of its layers: the layers' latencies are scaled by one factor per block (kappa) so that both grains agree.
+A unit is a block, or a layer outside all blocks; c is its latency timed alone, at its widths. A block's cell
+counts, not the sum of its layers: the layers' latencies are scaled by one factor per block (kappa) so that both
+grains agree.
 a and b are fitted on whole networks measured in the same setting, as ratios to the unpruned network that was
 timed in the same interleaved pass, with the line held at 1 for the unpruned network itself:
 
@@ -18,13 +19,15 @@ Networks of one width only do not tell a context factor per kind of layer from b
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from statistics import median
 
 import numpy as np
 from scipy import stats
 
+from latency_tables.costs import Costs
 from latency_tables.errors import LatheError, UserError
 from latency_tables.estimate import Estimate
 from latency_tables.skeleton import Skeleton
@@ -42,9 +45,7 @@ class Coefficients:
 
     Attributes:
         unpruned_s: latency of the unpruned network as measured; its interval covers the passes' spread.
-        saving_s: by removable block, the latency that its removal frees.
-        layer_s: for each layer of the skeleton, its share; with the constant they add up to ``unpruned_s``.
-        constant_s: the part of the latency that belongs to no layer (a of the formula).
+        costs: the parts timed alone.
         slope: how much of a removed part's summed latency the network really loses.
         residual: root mean square of the fit's residuals, as a fraction of the unpruned latency.
         scatter: their standard deviation, allowing for the fitted slope.
@@ -53,29 +54,46 @@ class Coefficients:
     """
 
     unpruned_s: Estimate
-    saving_s: dict[str, float]
-    layer_s: tuple[float, ...]
-    constant_s: float
+    costs: Costs = field(compare=False)
     slope: float
     residual: float
     scatter: float
     weight: float
     freedom: int
 
-    def latency_s(self, removed: Collection[str]) -> float:
-        """The predicted latency with some blocks taken out, seconds."""
-        return self.unpruned_s.value - math.fsum(self.saving_s[name] for name in set(removed))
+    @property
+    def saving_s(self) -> dict[str, float]:
+        """By block, the latency that its removal frees at full width."""
+        return {name: self._scale * latency for name, latency in self.costs.blocks_s.items()}
 
-    def interval(self, removed: Collection[str]) -> Estimate:
+    @property
+    def layer_s(self) -> tuple[float, ...]:
+        """For each layer of the skeleton, its share; with the constant they add up to ``unpruned_s``."""
+        return tuple(self._scale * latency for latency in self.costs.layers_s)
+
+    @property
+    def constant_s(self) -> float:
+        """The part of the latency that belongs to no layer (a of the formula)."""
+        return (1.0 - self.slope) * self.unpruned_s.value
+
+    def latency_s(self, removed: Collection[str], widths: Mapping[str, int] | None = None) -> float:
+        """The predicted latency with some blocks and channels taken out, seconds.
+
+        Raises:
+            UserError: a width at which the table knows nothing.
+        """
+        return self.constant_s + self._scale * self.costs.total_s(removed, widths)
+
+    def interval(self, removed: Collection[str], widths: Mapping[str, int] | None = None) -> Estimate:
         """The predicted latency with its 95 % interval.
 
         The half-width joins the unpruned network's own uncertainty with the scatter of the fitted networks
         around the line (Student's t for a new observation). With fewer than two fitted networks the ends are
         infinite: nothing is known about the error.
         """
-        value = self.latency_s(removed)
+        value = self.latency_s(removed, widths)
         whole = self.unpruned_s
-        if not removed:
+        if not removed and not widths:
             return whole
         if self.freedom < 1:
             return Estimate(value, -math.inf, math.inf)
@@ -86,6 +104,11 @@ class Coefficients:
         low = math.hypot(reach, share * (whole.value - whole.low))
         high = math.hypot(reach, share * (whole.high - whole.value))
         return Estimate(value, value - low, value + high)
+
+    @cached_property
+    def _scale(self) -> float:
+        """Seconds in context for a second timed alone."""
+        return self.slope * self.unpruned_s.value / self.costs.whole_s
 
 
 def coefficients(
@@ -109,17 +132,7 @@ def coefficients(
         UserError: a part has no cell, or the unpruned network was never timed.
         LatheError: a part was tried and failed, or removing blocks was measured to make the network slower.
     """
-    blocks = {block.name: table.latency_s(block.part).value for block in skeleton.blocks}
-    alone = [table.latency_s(layer.part).value for layer in skeleton.layers]
-    within = dict.fromkeys(blocks, 0.0)
-    for layer, latency in zip(skeleton.layers, alone, strict=True):
-        if layer.block is not None:
-            within[layer.block] += latency
-    units = [
-        latency if layer.block is None else latency * blocks[layer.block] / within[layer.block]
-        for layer, latency in zip(skeleton.layers, alone, strict=True)
-    ]
-    total = math.fsum(units)
+    costs = Costs(skeleton, table)
     fitted = table.measured_networks(skeleton, "fit")
     if not fitted:
         raise UserError(
@@ -128,12 +141,14 @@ def coefficients(
         )
 
     def lost(networks: Sequence[NetworkMeasurement]) -> np.ndarray:
-        return np.array([math.fsum(blocks[name] for name in n.removed) / total for n in networks])
+        return np.array([1.0 - costs.total_s(n.removed, dict(n.widths)) / costs.whole_s for n in networks])
 
     def freed(networks: Sequence[NetworkMeasurement]) -> np.ndarray:
         return np.array([1.0 - n.ratio.value for n in networks])
 
-    pruned = _distinct([n for n in fitted if n.removed and set(n.removed) != set(blind_to)])
+    pruned = _distinct(
+        [n for n in fitted if (n.removed or n.widths) and (set(n.removed) != set(blind_to) or n.widths)]
+    )
     line = [through] if through is not None else pruned
     slope = _slope(lost(line), freed(line))
     if through is not None:
@@ -146,12 +161,9 @@ def coefficients(
         )
     errors = freed(pruned) - slope * lost(pruned)
     whole = _pooled(fitted)
-    scale = slope * whole.value / total
     return Coefficients(
         unpruned_s=whole,
-        saving_s={name: scale * blocks[name] for name in skeleton.removable},
-        layer_s=tuple(scale * unit for unit in units),
-        constant_s=(1.0 - slope) * whole.value,
+        costs=costs,
         slope=slope,
         residual=float(np.sqrt(np.mean(errors**2))) if pruned else 0.0,
         scatter=math.sqrt(float(errors @ errors) / (len(pruned) - 1)) if len(pruned) > 1 else 0.0,
@@ -162,9 +174,9 @@ def coefficients(
 
 def _distinct(networks: Sequence[NetworkMeasurement]) -> list[NetworkMeasurement]:
     """One observation for each distinct network: the median of its ratios, however often it was timed."""
-    groups: dict[tuple[str, ...], list[NetworkMeasurement]] = {}
+    groups: dict[object, list[NetworkMeasurement]] = {}
     for network in networks:
-        groups.setdefault(network.removed, []).append(network)
+        groups.setdefault((network.removed, network.widths), []).append(network)
     chosen = []
     for group in groups.values():
         ratio = median(network.ratio.value for network in group)

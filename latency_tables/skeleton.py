@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -12,6 +12,7 @@ from latency_tables.errors import UserError, unknown
 from latency_tables.estimate import Estimate
 from latency_tables.graph import Graph
 from latency_tables.part import Part
+from latency_tables.widths import ChannelGroup, Size, full_widths, resized
 
 # 1: depth only: a plan is the set of blocks that go.
 PLAN_FORMAT = 1
@@ -64,12 +65,16 @@ class Skeleton:
         graph: the whole computation, batch norm folded.
         layers: in the order of execution.
         blocks: in the order of execution; none inside another.
+        groups: channels that must go together, in the order of the network's modules.
+        sizes: which integers of the graph follow the widths of which groups.
     """
 
     name: str
     graph: Graph
     layers: tuple[Layer, ...]
     blocks: tuple[Block, ...]
+    groups: tuple[ChannelGroup, ...] = ()
+    sizes: tuple[Size, ...] = ()
 
     @property
     def digest(self) -> str:
@@ -102,6 +107,38 @@ class Skeleton:
                     )
                 raise unknown(f"block of {self.name}", name, self.removable)
         return frozenset(removed)
+
+    def narrowed(self, widths: Mapping[str, int]) -> Skeleton:
+        """The skeleton of the network with fewer channels.
+
+        Args:
+            widths: for some groups, by name, how many channels stay.
+
+        Returns:
+            A skeleton with the same layers, blocks and groups, whose parts are the narrower ones. Its groups and
+            sizes are those of the whole network, so widths are always given in full.
+
+        Raises:
+            UserError: a name that is no group, a frozen group that would change, or a width out of range.
+        """
+        every = full_widths(self.groups, widths)
+        if all(every[group.name] == group.channels for group in self.groups):
+            return self
+        graph = resized(self.graph, self.sizes, every)
+
+        def cut(part: Part, positions: Collection[int]) -> Part:
+            return replace(part, graph=graph.select(positions)[0])
+
+        inside: dict[str, list[int]] = {}
+        for layer in self.layers:
+            if layer.block is not None:
+                inside.setdefault(layer.block, []).extend(layer.operators)
+        return replace(
+            self,
+            graph=graph,
+            layers=tuple(replace(layer, part=cut(layer.part, layer.operators)) for layer in self.layers),
+            blocks=tuple(replace(block, part=cut(block.part, inside[block.name])) for block in self.blocks),
+        )
 
     def without(self, removed: Collection[str]) -> tuple[Graph, tuple[int, ...]]:
         """The network's graph with some blocks taken out.

@@ -29,7 +29,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class NetworkMeasurement:
-    """A whole network, some blocks taken out, timed beside the unpruned one in the same interleaved pass.
+    """A whole network, blocks and channels taken out, timed beside the unpruned one in the same interleaved pass.
 
     Attributes:
         skeleton: digest of the unpruned network's skeleton.
@@ -41,6 +41,7 @@ class NetworkMeasurement:
         created: when, ISO 8601 with zone.
         disturbance: what else the machine did meanwhile, where that was seen in every attempt; None: nothing.
         trace: the samples of both networks in the order taken; None where they were not kept.
+        widths: (group, channels that stay) of the groups that are narrower, sorted.
     """
 
     skeleton: str
@@ -52,6 +53,7 @@ class NetworkMeasurement:
     created: str
     disturbance: str | None = None
     trace: Trace | None = None
+    widths: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True)

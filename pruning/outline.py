@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,14 +40,26 @@ class Outline:
     skeleton: Skeleton
     weights: tuple[np.ndarray, ...]
 
-    def without(self, removed: Iterable[str]) -> tuple[Graph, tuple[np.ndarray, ...]]:
-        """Graph and weights of the network with some blocks taken out.
+    def without(
+        self, removed: Iterable[str], widths: Mapping[str, int] | None = None
+    ) -> tuple[Graph, tuple[np.ndarray, ...]]:
+        """Graph and weights of the network with some blocks and channels taken out.
+
+        Args:
+            removed: blocks that go.
+            widths: for some channel groups, by name, how many channels stay; of the weights the first ones are
+                taken, which serves timing and nothing else.
 
         Raises:
-            UserError: a block may not go.
+            UserError: a block or a channel may not go.
         """
-        graph, kept = self.skeleton.without(tuple(removed))
-        return graph, tuple(self.weights[index] for index in kept)
+        skeleton = self.skeleton.narrowed(widths or {})
+        graph, kept = skeleton.without(tuple(removed))
+        weights = tuple(
+            self.weights[index][tuple(slice(0, size) for size in type_.shape)]
+            for index, type_ in zip(kept, graph.weights, strict=True)
+        )
+        return graph, weights
 
 
 def outline(name: str, model: nn.Module, input_shape: tuple[int, int, int], batch: int) -> Outline:

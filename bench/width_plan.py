@@ -1,0 +1,172 @@
+"""Which widths of which parts to measure, the most valuable first.
+
+Nothing here measures. Points are asked for in the order in which they are worth most, so that whoever runs out of
+time has the best table for it:
+
+1. sweeps in steps of four channels, from which the staircase's step is read, one for each kind of part and axis;
+2. anchors of every family: the narrowest width, the middle and the full width of each axis, in all combinations;
+3. probes halfway between anchors; where a probe disagrees with the interpolation, it becomes an anchor, and the
+   halves are probed in turn.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from latency_tables.costs import kind_of, kind_steps
+from latency_tables.family import Family
+from latency_tables.interpolation import Surface
+
+NARROWEST = 0.25
+"""Share of the full width below which nothing is measured, and no search may go."""
+
+SWEEP = 13
+"""Widths of a sweep."""
+
+SWEEP_STRIDE = 4
+
+TOLERANCE = 0.03
+"""A probe that is further than this from the interpolated latency, relative, becomes an anchor."""
+
+Point = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Kin:
+    """Layers of a network whose parts differ in widths only, and so share their cells.
+
+    Attributes:
+        family: of the most expensive of them.
+        full: where each of them lies at full width, distinct.
+        worth_s: what all of them cost in the network, seconds.
+    """
+
+    family: Family
+    full: tuple[Point, ...]
+    worth_s: float
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A point to measure.
+
+    Attributes:
+        family: of the part.
+        values: of its axes.
+        why: "sweep", "anchor" or "probe".
+    """
+
+    family: Family
+    values: Point
+    why: str
+
+
+class WidthPlan:
+    """Says what to measure next, given what is known.
+
+    Args:
+        kin: everything that varies.
+        known: seconds by family pattern and point; the caller adds what it measures.
+    """
+
+    def __init__(self, kin: Sequence[Kin], known: dict[str, dict[Point, float]]) -> None:
+        self._kin = sorted(kin, key=lambda entry: -entry.worth_s)
+        self._known = known
+        self._lines: dict[str, list[list[int]]] = {}
+
+    def points(self) -> Iterator[Wanted]:
+        """Everything worth measuring, in order; the next depends on what the last one turned out to be."""
+        for wanted in itertools.chain(self._sweeps(), self._anchors(), self._probes()):
+            if wanted.values not in self._known[wanted.family.pattern]:
+                yield wanted
+
+    def steps(self, family: Family) -> tuple[int, ...]:
+        """The step of each axis, as far as it is known."""
+        kind = kind_of(family)
+        alike = [self._known[kin.family.pattern] for kin in self._kin if kind_of(kin.family) == kind]
+        return kind_steps(alike, len(family.axes))
+
+    def _sweeps(self) -> Iterator[Wanted]:
+        done = set()
+        for kin in self._kin:
+            for axis, full in enumerate(kin.family.full):
+                kind = (kind_of(kin.family), axis)
+                if kind in done or full < SWEEP_STRIDE * SWEEP or len(kin.family.axes) > 2:
+                    continue
+                done.add(kind)
+                for place in range(SWEEP):
+                    values = list(kin.family.full)
+                    values[axis] = full - SWEEP_STRIDE * place
+                    yield Wanted(kin.family, tuple(values), "sweep")
+
+    def _anchors(self) -> Iterator[Wanted]:
+        for kin in self._kin:
+            steps = self.steps(kin.family)
+            self._lines[kin.family.pattern] = [
+                _line([full[axis] for full in kin.full], step) for axis, step in enumerate(steps)
+            ]
+            for values in self._grid(kin.family):
+                yield Wanted(kin.family, values, "anchor")
+
+    def _grid(self, family: Family) -> list[Point]:
+        lines = self._lines[family.pattern]
+        if len(lines) > 2:  # only their sum counts
+            return [tuple(line[place] for line in lines) for place in range(min(map(len, lines)))]
+        return list(itertools.product(*lines))
+
+    def _probes(self) -> Iterator[Wanted]:
+        for kin in self._kin:
+            family = kin.family
+            if len(family.axes) > 2:
+                continue
+            steps = self.steps(family)
+            for axis, step in enumerate(steps):
+                spans = list(itertools.pairwise(self._lines[family.pattern][axis]))
+                while spans:
+                    left, right = spans.pop(0)
+                    middle = _halfway(left, right, step)
+                    if middle is None:
+                        continue
+                    values = tuple(middle if i == axis else full for i, full in enumerate(family.full))
+                    yield Wanted(family, values, "probe")
+                    if not self._disagrees(family, values, steps):
+                        continue
+                    line = self._lines[family.pattern][axis]
+                    self._lines[family.pattern][axis] = sorted({*line, middle})
+                    for place in self._grid(family):
+                        yield Wanted(family, place, "anchor")
+                    spans += [(left, middle), (middle, right)]
+            if len(family.axes) == 2:  # between the anchors of both axes at once
+                inner = [
+                    _halfway(line[0], line[1], step) if len(line) > 1 else None
+                    for line, step in zip(self._lines[family.pattern], steps, strict=True)
+                ]
+                if None not in inner:
+                    yield Wanted(family, tuple(value for value in inner if value is not None), "probe")
+
+    def _disagrees(self, family: Family, values: Point, steps: Sequence[int]) -> bool:
+        known = self._known[family.pattern]
+        if values not in known:  # it failed
+            return False
+        anchors = {place: known[place] for place in self._grid(family) if place in known}
+        if not anchors:
+            return False
+        expected = float(Surface(anchors, steps).at(np.array([values]))[0])
+        return not abs(expected / known[values] - 1.0) <= TOLERANCE
+
+
+def _line(full: Sequence[int], step: int) -> list[int]:
+    """The first anchors of an axis, ascending: every full width, the narrowest, and the middle."""
+    most, least = max(full), NARROWEST * min(full)
+    between = (least, (least + most) / 2)
+    return sorted({*full, *(min(most, max(1, -(-round(width) // step) * step)) for width in between)})
+
+
+def _halfway(left: int, right: int, step: int) -> int | None:
+    """The end of the step in the middle of a span; None where there is none inside."""
+    middle = -(-((left + right) // 2) // step) * step
+    return middle if left < middle < right else None

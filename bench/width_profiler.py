@@ -1,0 +1,122 @@
+"""Extends a table to the widths that a search may ask for."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from bench.profiler import PART_RULE, now
+from bench.session import MeasurementFailed, Session
+from bench.width_plan import Kin, Point, Wanted, WidthPlan
+from latency_tables.costs import Costs, known_points
+from latency_tables.family import Family, families
+from latency_tables.measurement import Measurement
+from latency_tables.skeleton import Skeleton
+from latency_tables.store import Store
+from latency_tables.table import Failure, LatencyTable
+from pruning.search import Progress
+
+
+@dataclass(frozen=True, slots=True)
+class WidthsProfiled:
+    """What was done.
+
+    Attributes:
+        families: kinds of layers whose widths vary.
+        measured: cells timed now, by why they were asked for.
+        failed: cells that could not be timed.
+        complete: whether nothing is left to ask for.
+    """
+
+    families: int
+    measured: dict[str, int]
+    failed: int
+    complete: bool
+
+
+def profile_widths(
+    skeleton: Skeleton,
+    session: Session,
+    store: Store,
+    *,
+    time_budget_s: float = math.inf,
+    now_s: Callable[[], float] = time.monotonic,
+    progress: Progress | None = None,
+) -> WidthsProfiled:
+    """Measures parts at other widths, the most valuable first; what the store holds is not measured again.
+
+    Args:
+        skeleton: with channel groups; its parts at full width were measured before.
+        session: in the setting to measure in.
+        store: where measurements go.
+        time_budget_s: nothing is begun after so many seconds.
+        now_s: a monotonic clock.
+        progress: told before each measurement, with an estimate of how many there are.
+
+    Returns:
+        What was done. A part that fails costs its cell, with the reason, and not the job.
+
+    Raises:
+        UserError: a part at full width has no cell.
+    """
+    table = store.table(session.setting)
+    kin = find_kin(skeleton, table)
+    known = known_points([one.family for one in kin], table)
+    plan = WidthPlan(kin, known)
+    started_s = now_s()
+    measured: dict[str, int] = {}
+    failed = 0
+    tried: set[tuple[str, Point]] = set()
+    for wanted in plan.points():
+        if (wanted.family.pattern, wanted.values) in tried:
+            continue
+        tried.add((wanted.family.pattern, wanted.values))
+        if now_s() - started_s >= time_budget_s:
+            return WidthsProfiled(len(kin), measured, failed, complete=False)
+        if progress is not None:
+            done = sum(measured.values())
+            progress(done, max(done + 1, _expected(kin, known)), _words(wanted))
+        part = wanted.family.at(wanted.values)
+        cell: Measurement | Failure
+        try:
+            cell = session.measure(part.graph, rule=PART_RULE)
+        except MeasurementFailed as error:
+            cell = Failure(str(error), now())
+            failed += 1
+        else:
+            known[wanted.family.pattern][wanted.values] = cell.latency_s.value
+            measured[wanted.why] = measured.get(wanted.why, 0) + 1
+        store.put(session.setting, part, cell)
+    return WidthsProfiled(len(kin), measured, failed, complete=True)
+
+
+def find_kin(skeleton: Skeleton, table: LatencyTable) -> list[Kin]:
+    """Layers with varying widths, those that share their cells together.
+
+    Raises:
+        UserError: a part at full width has no cell.
+    """
+    costs = Costs(skeleton, table)
+    layers: dict[str, list[tuple[float, Family]]] = {}
+    for family, latency_s in zip(families(skeleton), costs.layers_s, strict=True):
+        if family.axes:
+            layers.setdefault(family.pattern, []).append((latency_s, family))
+    return [
+        Kin(
+            family=max(members, key=lambda member: member[0])[1],
+            full=tuple(dict.fromkeys(family.full for _, family in members)),
+            worth_s=math.fsum(latency_s for latency_s, _ in members),
+        )
+        for members in layers.values()
+    ]
+
+
+def _expected(kin: Sequence[Kin], known: Mapping[str, Mapping[Point, float]]) -> int:
+    """About how many cells there will be; probes are a guess."""
+    return sum(max(len(known[one.family.pattern]), 4 ** min(len(one.family.axes), 2)) for one in kin)
+
+
+def _words(wanted: Wanted) -> str:
+    return f"timing {wanted.family.part.kind} at {'x'.join(map(str, wanted.values))} ({wanted.why})"

@@ -1,0 +1,186 @@
+"""What every plan's parts cost, timed alone: the sum that predictions rest on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from latency_tables.errors import UserError
+from latency_tables.family import Family, families, form
+from latency_tables.interpolation import Surface, find_step
+from latency_tables.measurement import Measurement
+from latency_tables.skeleton import Skeleton
+from latency_tables.table import LatencyTable
+from latency_tables.widths import full_widths
+
+
+class Costs:
+    """Sums of parts timed alone, for any plan of one network in one setting.
+
+    A block's own cell counts, not the sum of its layers: the layers are scaled by one factor for each block, the
+    same at all widths. A layer at a width that was not measured is interpolated between cells of its family.
+
+    Args:
+        skeleton: the unpruned network.
+        table: measured in the setting of interest.
+
+    Attributes:
+        blocks_s: each block's latency at full width.
+        layers_s: each layer's at full width, scaled to its block.
+        whole_s: their sum.
+
+    Raises:
+        UserError: a part has no cell.
+        LatheError: a part was tried and failed.
+    """
+
+    def __init__(self, skeleton: Skeleton, table: LatencyTable) -> None:
+        self._skeleton = skeleton
+        alone = [table.latency_s(layer.part).value for layer in skeleton.layers]
+        within: dict[str, float] = {}
+        for layer, latency_s in zip(skeleton.layers, alone, strict=True):
+            if layer.block is not None:
+                within[layer.block] = within.get(layer.block, 0.0) + latency_s
+        self.blocks_s = {block.name: table.latency_s(block.part).value for block in skeleton.blocks}
+        self._scale = [
+            1.0 if layer.block is None else self.blocks_s[layer.block] / within[layer.block]
+            for layer in skeleton.layers
+        ]
+        self.layers_s = tuple(latency * scale for latency, scale in zip(alone, self._scale, strict=True))
+        self.whole_s = math.fsum(self.layers_s)
+        self._block_of = [layer.block for layer in skeleton.layers]
+        self._places = {group.name: place for place, group in enumerate(skeleton.groups)}
+        self._full = np.array([[group.channels for group in skeleton.groups]], dtype=np.int64)
+        self._families = families(skeleton) if skeleton.sizes else ()
+        self._surfaces = surfaces(self._families, table)
+
+    def total_s(self, removed: Collection[str] = (), widths: Mapping[str, int] | None = None) -> float:
+        """The sum over the parts that stay.
+
+        Args:
+            removed: blocks that go.
+            widths: of the groups that are narrower.
+
+        Raises:
+            UserError: no width of the network, or one at which a part was neither measured nor can be interpolated.
+        """
+        gone = set(removed)
+        if not widths:
+            return math.fsum(
+                latency
+                for latency, block in zip(self.layers_s, self._block_of, strict=True)
+                if block not in gone
+            )
+        every = full_widths(self._skeleton.groups, widths)
+        row = np.array([list(every.values())], dtype=np.int64)
+        total = float(self.totals_s([gone], row)[0])
+        if math.isnan(total):
+            raise UserError(self._unknown(gone, row))
+        return total
+
+    def totals_s(
+        self, removed: list[set[str]] | list[frozenset[str]], widths: NDArray[np.int64]
+    ) -> NDArray[np.float64]:
+        """The sum over the parts that stay, for many plans at once.
+
+        Args:
+            removed: the blocks that go, for each plan.
+            widths: of every group in the skeleton's order, shape (plans, groups).
+
+        Returns:
+            Seconds, shape (plans,); NaN where a part that stays is not known at its width.
+        """
+        count = len(removed)
+        stays = {
+            block.name: np.array([block.name not in gone for gone in removed], dtype=np.bool_)
+            for block in self._skeleton.blocks
+        }
+        total = np.zeros(count)
+        for place, block in enumerate(self._block_of):
+            latency = self._latencies_s(place, widths)
+            total += latency if block is None else np.where(stays[block], latency, 0.0)
+        return total
+
+    def layers_at_s(self, widths: Mapping[str, int]) -> tuple[float, ...]:
+        """Each layer's latency at some widths, scaled to its block; NaN where it is not known."""
+        every = full_widths(self._skeleton.groups, widths)
+        row = np.array([list(every.values())], dtype=np.int64)
+        return tuple(float(self._latencies_s(place, row)[0]) for place in range(len(self._block_of)))
+
+    def _latencies_s(self, place: int, widths: NDArray[np.int64]) -> NDArray[np.float64]:
+        full = self.layers_s[place]
+        if not self._families or not self._families[place].axes:
+            return np.full(len(widths), full)
+        family = self._families[place]
+        values = np.stack([self._axis(family, axis, widths) for axis in range(len(family.axes))], axis=1)
+        latency = self._surfaces[family.pattern].at(values) * self._scale[place]
+        # At full width the cell itself counts, whatever else lies on its step.
+        return np.where((values == np.array(family.full)).all(axis=1), full, latency)
+
+    def _axis(self, family: Family, axis: int, widths: NDArray[np.int64]) -> NDArray[np.int64]:
+        value = np.full(len(widths), family.axes[axis].constant, dtype=np.int64)
+        for group, coefficient in family.axes[axis].terms:
+            value += coefficient * widths[:, self._places[group]]
+        return value
+
+    def _unknown(self, gone: set[str], row: NDArray[np.int64]) -> str:
+        names = [
+            layer.name
+            for place, layer in enumerate(self._skeleton.layers)
+            if layer.block not in gone and np.isnan(self._latencies_s(place, row)[0])
+        ]
+        return (
+            f"{len(names)} layers of {self._skeleton.name} were not measured near these widths "
+            f"({', '.join(names[:5])}{', ...' if len(names) > 5 else ''}), and a table does not guess beyond what "
+            "was measured. Run `lathe profile --widths` for it in this setting, or `lathe predict --fill`."
+        )
+
+
+def surfaces(every: Collection[Family], table: LatencyTable) -> dict[str, Surface]:
+    """The surface of each family with axes, by its pattern, from all cells of the table that belong to it."""
+    points = known_points(every, table)
+    kinds = {family.pattern: kind_of(family) for family in every}
+    steps = {
+        kind: kind_steps([known for pattern, known in points.items() if kinds[pattern] == kind], kind[1])
+        for kind in dict.fromkeys(kinds[pattern] for pattern in points)
+    }
+    return {pattern: Surface(known, steps[kinds[pattern]]) for pattern, known in points.items() if known}
+
+
+def known_points(every: Collection[Family], table: LatencyTable) -> dict[str, dict[tuple[int, ...], float]]:
+    """What a table knows of families with axes: seconds by pattern and values of the axes."""
+    by_form: dict[str, list[str]] = {}
+    for key, cell in table.cells.items():
+        if isinstance(cell, Measurement):
+            by_form.setdefault(form(key), []).append(key)
+    points: dict[str, dict[tuple[int, ...], float]] = {}
+    for family in every:
+        if family.axes and family.pattern not in points:
+            places = family.points(by_form.get(form(family.part.key), ()))
+            points[family.pattern] = {place: table.latency_s(family.at(place)).value for place in places}
+    return points
+
+
+def kind_of(family: Family) -> tuple[str, int]:
+    """What families share their steps: the operator that works, and how many axes there are."""
+    return family.part.kind.split("+")[0], len(family.axes)
+
+
+def kind_steps(points: Sequence[Mapping[tuple[int, ...], float]], axes: int) -> tuple[int, ...]:
+    """The step along each axis, from the longest line of points that differ in that axis alone.
+
+    Args:
+        points: of each family of a kind: seconds by the values of its axes.
+        axes: how many.
+    """
+    steps = []
+    for axis in range(axes):
+        lines: dict[object, dict[int, float]] = {}
+        for number, known in enumerate(points):
+            for place, latency_s in known.items():
+                lines.setdefault((number, place[:axis] + place[axis + 1 :]), {})[place[axis]] = latency_s
+        steps.append(find_step(max(lines.values(), key=len, default={})))
+    return tuple(steps)

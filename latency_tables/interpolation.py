@@ -1,0 +1,173 @@
+"""Latency of a part between the widths at which it was measured.
+
+Latency over channels is a staircase: runtimes compute channels in groups, so that all widths of one step cost the
+same. Between the steps it is near to linear in each axis, with jumps here and there. So a width is first rounded up
+to its step, then interpolated between the measured anchors around it, linearly in each axis. Outside of what was
+measured nothing is said.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+STEPS = (64, 32, 16, 8, 4)
+"""Steps that are looked for, the widest first."""
+
+FLAT = 0.02
+"""Latencies on one step differ by less than this, relative, once noise is taken off."""
+
+
+def find_step(latencies: Mapping[int, float], noise: float = 0.0) -> int:
+    """The step of a staircase.
+
+    Args:
+        latencies: seconds by width, measured along one axis, everything else equal.
+        noise: relative error of one latency.
+
+    Returns:
+        The widest of `STEPS` such that latencies on one step are equal while the first and the last differ; 1 where
+        there is no such step, or too few widths to tell: it takes three steps with two widths or more on each.
+    """
+    widths = sorted(latencies)
+    if len(widths) < 6:
+        return 1
+    tolerance = FLAT + 2.0 * noise
+    if abs(latencies[widths[-1]] / latencies[widths[0]] - 1.0) <= 3.0 * tolerance:
+        return 1
+    for step in STEPS:
+        treads: dict[int, list[float]] = {}
+        for width in widths:
+            treads.setdefault(math.ceil(width / step), []).append(latencies[width])
+        spreads = [max(tread) / min(tread) - 1.0 for tread in treads.values() if len(tread) > 1]
+        if len(spreads) >= 3 and sum(spread <= tolerance for spread in spreads) >= 0.8 * len(spreads):
+            return step
+    return 1
+
+
+class Surface:
+    """Latency of a family of parts over its axes.
+
+    With three axes or more (concatenations) all are added up to one, since such parts move data and do no more.
+
+    Args:
+        points: seconds by the values of the axes, at least one point; all of the same number of axes.
+        steps: the step of each axis.
+
+    Attributes:
+        anchors: for each axis, the widths that interpolation rests on, rounded up to steps, ascending.
+        checks: interpolated over measured latency, less 1, at the points that interpolation does not rest on.
+    """
+
+    def __init__(self, points: Mapping[tuple[int, ...], float], steps: Sequence[int]) -> None:
+        self._summed = len(steps) > 2
+        self._steps = (1,) if self._summed else tuple(steps)
+        places = self._coordinates(np.array(list(points), dtype=np.int64))
+        gathered: dict[tuple[int, ...], list[float]] = {}
+        for place, latency_s in zip(map(tuple, places.tolist()), points.values(), strict=True):
+            gathered.setdefault(place, []).append(latency_s)
+        known = {place: float(np.median(latencies)) for place, latencies in sorted(gathered.items())}
+        self._places = np.array(list(known), dtype=np.int64)
+        self._latencies = np.array(list(known.values()))
+        self._codes = self._code(self._places)
+        self.anchors = _grid(set(known))
+        grid = _product(self.anchors)
+        shape = tuple(len(line) for line in self.anchors)
+        self._grid = np.array([known[place] for place in grid]).reshape(shape)
+        on_grid = set(grid)
+        others = [place for place in known if place not in on_grid]
+        between = self._interpolate(np.array(others, dtype=np.int64).reshape(-1, len(self._steps)))
+        errors = between / np.array([known[place] for place in others]) - 1.0
+        self.checks = tuple(errors[np.isfinite(errors)].tolist())
+
+    def at(self, values: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Latencies, seconds.
+
+        Args:
+            values: of the axes, shape (n, axes).
+
+        Returns:
+            Shape (n,); as measured where these widths, or ones on the same steps, were; NaN outside of all anchors.
+        """
+        places = self._coordinates(values)
+        found = self._interpolate(places)
+        rank, measured = self._rank(places)
+        return np.where(measured, self._latencies[rank], found)
+
+    def measured(self, values: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which of some widths, shape (n, axes), were measured, or lie on the step of ones that were."""
+        return self._rank(self._coordinates(values))[1]
+
+    def _coordinates(self, values: NDArray[np.int64]) -> NDArray[np.int64]:
+        if self._summed:
+            total: NDArray[np.int64] = values.sum(axis=1, keepdims=True)
+            return total
+        steps = np.array(self._steps, dtype=np.int64)
+        rounded: NDArray[np.int64] = -(-values // steps) * steps
+        return rounded
+
+    def _code(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
+        """One number for each place, in the order of the places."""
+        code = places[:, 0].copy()
+        for axis in range(1, places.shape[1]):
+            code = code * _MOST + places[:, axis]
+        return code
+
+    def _rank(self, places: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Where each place stands, or would, among the measured ones, and whether it is one of them."""
+        codes = self._code(places)
+        rank = np.minimum(np.searchsorted(self._codes, codes), len(self._codes) - 1)
+        return rank, self._codes[rank] == codes
+
+    def _interpolate(self, places: NDArray[np.int64]) -> NDArray[np.float64]:
+        found = np.zeros(len(places))
+        inside = np.ones(len(places), dtype=np.bool_)
+        rights, shares = [], []
+        for axis, anchors in enumerate(self.anchors):
+            line, value = np.array(anchors), places[:, axis]
+            inside &= (line[0] <= value) & (value <= line[-1])
+            right = np.clip(np.searchsorted(line, value), 1 if len(line) > 1 else 0, len(line) - 1)
+            left = np.maximum(right - 1, 0)
+            gap = np.maximum(line[right] - line[left], 1)
+            rights.append((left, right))
+            shares.append((value - line[left]) / gap if len(line) > 1 else np.ones(len(value)))
+        for corner in itertools.product((0, 1), repeat=len(self.anchors)):
+            weight = np.ones(len(places))
+            for side, share in zip(corner, shares, strict=True):
+                weight = weight * (share if side else 1.0 - share)
+            found += weight * self._grid[tuple(pair[side] for side, pair in zip(corner, rights, strict=True))]
+        return np.where(inside, found, np.nan)
+
+
+_MOST = 1 << 24  # no network is that wide
+
+
+def _grid(places: set[tuple[int, ...]]) -> tuple[tuple[int, ...], ...]:
+    """The lines of a complete grid among some points: the line with the most gaps is left out until none has."""
+    axes = len(next(iter(places)))
+    lines = [sorted({place[axis] for place in places}) for axis in range(axes)]
+    while True:
+        gaps = [(place in places, place) for place in _product(lines)]
+        missing = [place for present, place in gaps if not present]
+        if not missing:
+            return tuple(tuple(line) for line in lines)
+        shares = []
+        for axis, line in enumerate(lines):
+            across = math.prod(len(other) for number, other in enumerate(lines) if number != axis)
+            for value in line:
+                share = sum(place[axis] == value for place in missing) / across
+                # Ends last: without them widths fall outside of what was measured.
+                shares.append((share, value not in (line[0], line[-1]), axis, value))
+        _, _, axis, value = max(shares)
+        lines[axis].remove(value)
+
+
+def _product(lines: Sequence[Sequence[int]]) -> list[tuple[int, ...]]:
+    places: list[tuple[int, ...]] = [()]
+    for line in lines:
+        places = [(*place, value) for place in places for value in line]
+    return places

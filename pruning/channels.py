@@ -1,0 +1,205 @@
+"""Channel groups of a network, and surgery on them: what may get narrower, and the narrower network.
+
+Which channels hang together, through additions, depthwise convolutions, concatenations and gates, is found by
+Torch-Pruning's dependency graph (Fang et al., "DepGraph: Towards Any Structural Pruning", CVPR 2023).
+"""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from latency_tables.errors import LatheError
+from latency_tables.widths import ChannelGroup
+
+Keep = Mapping[str, Sequence[int]]
+"""By group, the channels that stay, ascending."""
+
+TOLERANCE = 1e-5
+"""Largest difference between a narrower and a masked network, as a share of the outputs' largest value."""
+
+LEAST = 4
+"""Groups of fewer channels are left alone."""
+
+_MAKERS = (nn.Conv1d, nn.Conv2d, nn.Linear)
+_MIXES = (nn.LayerNorm, nn.GroupNorm)
+
+
+def find_groups(model: nn.Module, example: Tensor) -> tuple[ChannelGroup, ...]:
+    """The channel groups of a network.
+
+    A group may change its width when the network without some of its channels computes what it computes with these
+    channels masked, which is tried: a random half of each is taken out.
+
+    Args:
+        model: in evaluation mode; left as it is.
+        example: what the network is run on, shape (n, channels, height, width).
+
+    Returns:
+        One group for each set of channels that must go together, in the order of the network's modules; those that
+        must stay as they are carry the reason.
+    """
+    found = _Network(model, example).groups()
+    drawn = torch.Generator().manual_seed(0)
+    halves = {group.name: _half(group.channels, drawn) for group in found if group.frozen is None}
+    reasons = {group.name: group.frozen for group in found}
+    if halves and _difference(model, example, halves) is not None:
+        # One of them spoils it: each is tried alone, and those that pass once more together.
+        reasons |= {name: _difference(model, example, {name: half}) for name, half in halves.items()}
+        passed = {name: half for name, half in halves.items() if reasons[name] is None}
+        together = _difference(model, example, passed) if passed else None
+        if together is not None:
+            reasons |= dict.fromkeys(passed, f"together with others, {together}")
+    return tuple(replace(group, frozen=reasons[group.name]) for group in found)
+
+
+def narrow(model: nn.Module, example: Tensor, keep: Keep) -> nn.Module:
+    """A physically narrower copy of a network.
+
+    Args:
+        model: the network; left as it is.
+        example: shape (n, channels, height, width).
+        keep: for some groups, by name, the channels that stay.
+
+    Raises:
+        LatheError: there is no such group, or nothing would be left of one.
+    """
+    smaller = copy.deepcopy(model)
+    network = _Network(smaller, example)
+    for name, gone in _gone(model, keep).items():
+        network.group(name, gone).prune()
+    return smaller.train(model.training)
+
+
+@contextmanager
+def masked(model: nn.Module, example: Tensor, keep: Keep) -> Iterator[None]:
+    """Hides channels from everything that reads them while the context is open: the same sums as without them.
+
+    Args:
+        model: the network, changed in place until the context closes.
+        example: shape (n, channels, height, width).
+        keep: for some groups, by name, the channels that stay.
+
+    Raises:
+        LatheError: there is no such group.
+    """
+    network = _Network(model, example)
+    before: dict[nn.Parameter, Tensor] = {}
+    try:
+        for name, gone in _gone(model, keep).items():
+            for dependency, places in network.group(name, gone):
+                reader = dependency.target.module
+                if _reads(dependency):
+                    before.setdefault(reader.weight, reader.weight.detach().clone())
+                    reader.weight.data[:, places] = 0.0
+        yield
+    finally:
+        for weight, value in before.items():
+            weight.data.copy_(value)
+
+
+class _Network:
+    """A network with its dependencies traced."""
+
+    def __init__(self, model: nn.Module, example: Tensor) -> None:
+        import torch_pruning
+
+        self._model = model
+        fixed = [parameter for parameter in model.parameters() if not parameter.requires_grad]
+        with warnings.catch_warnings(), torch.enable_grad():
+            warnings.simplefilter("ignore")  # about parameters outside of modules; what they lead to is tried
+            for parameter in fixed:
+                parameter.requires_grad_(True)  # the trace follows gradients
+            try:
+                self._graph = torch_pruning.DependencyGraph().build_dependency(model, example_inputs=example)
+            finally:
+                for parameter in fixed:
+                    parameter.requires_grad_(False)
+
+    def group(self, name: str, channels: Sequence[int]) -> Any:
+        """Torch-Pruning's group for some channels of the module of that name."""
+        module = self._model.get_submodule(name)
+        prune = self._graph.get_pruner_of_module(module).prune_out_channels
+        return self._graph.get_pruning_group(module, prune, idxs=list(channels))
+
+    def groups(self) -> list[ChannelGroup]:
+        """All groups, in the order of the modules that name them; frozen where that can be seen at once."""
+        names = {module: name for name, module in self._model.named_modules()}
+        order = {module: place for place, module in enumerate(names)}
+        found: dict[nn.Module, ChannelGroup] = {}
+        for group in self._graph.get_all_groups(root_module_types=list(_MAKERS)):
+            modules = [dependency.target.module for dependency, _ in group]
+            first = min(
+                (dependency.target.module for dependency, _ in group if _makes(dependency)),
+                key=lambda module: order[module],
+            )
+            frozen = None
+            if not any(_reads(dependency) for dependency, _ in group):
+                frozen = "nothing inside the network reads these channels"
+            elif _channels(first) < LEAST:
+                frozen = f"it has fewer than {LEAST} channels"
+            elif any(isinstance(module, _MIXES) for module in modules):
+                frozen = "a norm over channels mixes them"
+            found[first] = ChannelGroup(names[first], _channels(first), frozen)
+        return [found[module] for module in sorted(found, key=lambda module: order[module])]
+
+
+def _channels(module: nn.Module) -> int:
+    return int(module.out_features if isinstance(module, nn.Linear) else module.out_channels)  # type: ignore[arg-type]
+
+
+def _gone(model: nn.Module, keep: Keep) -> dict[str, list[int]]:
+    """By group, the channels that go; groups that lose none are left out."""
+    modules = dict(model.named_modules())
+    gone: dict[str, list[int]] = {}
+    for name, kept in keep.items():
+        if not isinstance(modules.get(name), _MAKERS):
+            raise LatheError(f"there is no channel group {name!r} in {type(model).__name__}")
+        lost = sorted(set(range(_channels(modules[name]))) - set(kept))
+        if lost and not set(kept) - set(lost):
+            raise LatheError(f"nothing would be left of channel group {name!r}; keep at least one channel")
+        if lost:
+            gone[name] = lost
+    return gone
+
+
+def _makes(dependency: Any) -> bool:
+    return str(dependency.handler.__name__) == "prune_out_channels" and isinstance(
+        dependency.target.module, _MAKERS
+    )
+
+
+def _reads(dependency: Any) -> bool:
+    return str(dependency.handler.__name__) == "prune_in_channels" and isinstance(
+        dependency.target.module, _MAKERS
+    )
+
+
+def _half(channels: int, drawn: torch.Generator) -> list[int]:
+    """Half of the channels, at least one."""
+    return sorted(torch.randperm(channels, generator=drawn)[: max(1, channels // 2)].tolist())
+
+
+def _difference(model: nn.Module, example: Tensor, keep: Keep) -> str | None:
+    """What speaks against these widths: None where the narrower network computes what the masked one does."""
+    try:
+        smaller = narrow(model, example, keep)
+        with torch.no_grad():
+            got = smaller(example)
+            with masked(model, example, keep):
+                wanted = model(example)
+    except Exception as error:  # noqa: BLE001  whatever a network does with sizes that it does not expect
+        return f"the network does not run without some of them ({type(error).__name__}: {str(error)[:200]})"
+    if got.shape != wanted.shape:
+        return f"the output would be {tuple(got.shape)} instead of {tuple(wanted.shape)}"
+    distance = float((got - wanted).abs().max() / wanted.abs().max().clamp_min(1e-12))
+    if not distance <= TOLERANCE:
+        return f"the network without some of them is another one than with them masked (by {distance:.1g})"
+    return None
