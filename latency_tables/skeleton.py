@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -15,7 +15,8 @@ from latency_tables.part import Part
 from latency_tables.widths import ChannelGroup, Size, full_widths, resized
 
 # 1: depth only: a plan is the set of blocks that go.
-PLAN_FORMAT = 1
+# 2: the channels that stay, by group, and the input that groups are traced with.
+PLAN_FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -165,6 +166,8 @@ class Plan:
         removed: blocks that go, in the order in which they were chosen.
         predicted_s: the latency foreseen when the plan was made, or None.
         hurt: the criterion's number for the whole set, or None.
+        channels: for each group that gets narrower, the channels that stay, ascending.
+        input_shape: channels, height, width of one image; needed where channels go, to trace what hangs together.
     """
 
     network: str
@@ -172,6 +175,17 @@ class Plan:
     removed: tuple[str, ...]
     predicted_s: Estimate | None = None
     hurt: float | None = None
+    channels: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    input_shape: tuple[int, int, int] | None = None
+
+    def __post_init__(self) -> None:
+        if self.channels and self.input_shape is None:
+            raise ValueError("a plan that takes channels out needs the shape of the network's input")
+
+    @property
+    def widths(self) -> dict[str, int]:
+        """How many channels stay of each group that gets narrower."""
+        return {group: len(channels) for group, channels in self.channels.items()}
 
     def to_json(self) -> dict[str, Any]:
         """Plain dictionaries and lists."""
@@ -182,6 +196,8 @@ class Plan:
             "removed": list(self.removed),
             "predicted_s": None if self.predicted_s is None else self.predicted_s.to_json(),
             "hurt": self.hurt,
+            "channels": {group: list(channels) for group, channels in self.channels.items()},
+            "input_shape": None if self.input_shape is None else list(self.input_shape),
         }
 
     @classmethod
@@ -191,16 +207,24 @@ class Plan:
         Raises:
             UserError: it is not a plan, or one of another format.
         """
-        if data.get("format") != PLAN_FORMAT:
-            raise UserError(f"a plan of format {PLAN_FORMAT} was expected, got {data.get('format')!r}")
+        if data.get("format") not in (1, PLAN_FORMAT):
+            raise UserError(f"a plan of format 1 or {PLAN_FORMAT} was expected, got {data.get('format')!r}")
         try:
             predicted = data["predicted_s"]
+            shape = data.get("input_shape")
+            if shape is not None:
+                channels, height, width = map(int, shape)
+                shape = (channels, height, width)
             return cls(
                 network=data["network"],
                 digest=data["digest"],
                 removed=tuple(data["removed"]),
                 predicted_s=None if predicted is None else Estimate.from_json(predicted),
                 hurt=data["hurt"],
+                channels={
+                    str(group): tuple(map(int, kept)) for group, kept in data.get("channels", {}).items()
+                },
+                input_shape=shape,
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise UserError(f"the plan is damaged: {error!r}") from error

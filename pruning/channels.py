@@ -131,24 +131,26 @@ class _Network:
 
     def groups(self) -> list[ChannelGroup]:
         """All groups, in the order of the modules that name them; frozen where that can be seen at once."""
-        names = {module: name for name, module in self._model.named_modules()}
-        order = {module: place for place, module in enumerate(names)}
-        found: dict[nn.Module, ChannelGroup] = {}
-        for group in self._graph.get_all_groups(root_module_types=list(_MAKERS)):
-            modules = [dependency.target.module for dependency, _ in group]
-            first = min(
-                (dependency.target.module for dependency, _ in group if _makes(dependency)),
-                key=lambda module: order[module],
-            )
+        found: list[ChannelGroup] = []
+        covered: set[nn.Module] = set()
+        for name, module in self._model.named_modules():
+            if not isinstance(module, _MAKERS) or module in covered:
+                continue
+            channels = _channels(module)
+            group = [(one, places) for one, places in self.group(name, range(channels))]
+            makers = [one.target.module for one, _ in group if _makes(one)]
+            if any(_channels(maker) < channels for maker in makers):
+                continue  # its channels are those of several others, side by side, which are groups of their own
+            covered |= {maker for maker in makers if _channels(maker) == channels}
             frozen = None
-            if not any(_reads(dependency) for dependency, _ in group):
+            if not any(_reads(one) for one, _ in group):
                 frozen = "nothing inside the network reads these channels"
-            elif _channels(first) < LEAST:
+            elif channels < LEAST:
                 frozen = f"it has fewer than {LEAST} channels"
-            elif any(isinstance(module, _MIXES) for module in modules):
+            elif any(isinstance(one.target.module, _MIXES) for one, _ in group):
                 frozen = "a norm over channels mixes them"
-            found[first] = ChannelGroup(names[first], _channels(first), frozen)
-        return [found[module] for module in sorted(found, key=lambda module: order[module])]
+            found.append(ChannelGroup(name, channels, frozen))
+        return found
 
 
 def _channels(module: nn.Module) -> int:

@@ -6,12 +6,14 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
-from latency_tables.errors import UserError
+from latency_tables.errors import LatheError, UserError
 from latency_tables.skeleton import Plan
+from pruning.channels import narrow
 from pruning.surgery import remove_blocks
 
 
@@ -31,7 +33,13 @@ def load(factory: Callable[[], nn.Module], plan: Plan | Path, weights: Path) -> 
     """
     if isinstance(plan, Path):
         plan = read_plan(plan)
-    model = remove_blocks(factory(), plan.removed)
+    model = factory()
+    if plan.input_shape is not None and plan.channels:
+        try:
+            model = narrow(model.eval(), torch.zeros(1, *plan.input_shape), plan.channels)
+        except LatheError as error:
+            raise UserError(f"the plan for {plan.network} does not fit this network: {error}") from error
+    model = remove_blocks(model, plan.removed)
     try:
         state = load_file(weights)
     except (OSError, SafetensorError) as error:
@@ -40,7 +48,7 @@ def load(factory: Callable[[], nn.Module], plan: Plan | Path, weights: Path) -> 
         model.load_state_dict(state)
     except RuntimeError as error:
         raise UserError(
-            f"{weights} does not fit {plan.network} less {list(plan.removed)}: {error}"
+            f"{weights} does not fit {plan.network} less {[*plan.removed, *plan.channels]}: {error}"
         ) from error
     return model.eval()
 
