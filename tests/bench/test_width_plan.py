@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from bench.width_plan import NARROWEST, TOLERANCE, Kin, Wanted, WidthPlan
+from latency_tables.costs import kind_steps
+from latency_tables.family import Axis, Family, Slot
+from latency_tables.graph import Graph, Operator, TensorType, Value
+from latency_tables.interpolation import Surface
+from latency_tables.part import Grain, Part
+
+
+def convolution(c_in: int, c_out: int) -> Family:
+    """A 1x1 convolution with two free widths."""
+    graph = Graph(
+        inputs=(TensorType("float32", (1, c_in, 7, 7)),),
+        weights=(TensorType("float32", (c_out, c_in, 1, 1)),),
+        operators=(
+            Operator(
+                "aten.conv2d.default",
+                (("input", Value(0)), ("weight", Value(1))),
+                (TensorType("float32", (1, c_out, 7, 7)),),
+            ),
+        ),
+        outputs=(2,),
+    )
+    return Family(
+        part=Part("conv2d", Grain.LAYER, graph),
+        axes=(Axis(0, (("in", 1),)), Axis(0, (("out", 1),))),
+        full=(c_in, c_out),
+        slots=(Slot(1, ((0, 1),), 0), Slot(5, ((0, 1),), 0), Slot(4, ((1, 1),), 0), Slot(9, ((1, 1),), 0)),
+    )
+
+
+Latency = Callable[[int, int], float]
+
+
+Known = dict[str, dict[tuple[int, ...], float]]
+
+
+def run(kin: list[Kin], latency: Latency) -> tuple[list[Wanted], Known]:
+    known = {one.family.pattern: {one.family.full: latency(*one.family.full)} for one in kin}
+    asked = []
+    for wanted in WidthPlan(kin, known).points():
+        asked.append(wanted)
+        known[wanted.family.pattern][wanted.values] = latency(*wanted.values)
+    return asked, known
+
+
+def stairs(c_in: int, c_out: int) -> float:
+    return 1e-5 + 1e-8 * math.ceil(c_in / 16) * 16 * math.ceil(c_out / 16) * 16
+
+
+def cliff(c_in: int, c_out: int) -> float:
+    return stairs(c_in, c_out) * (1.85 if c_in <= 104 else 1.0)
+
+
+def error(known: dict[tuple[int, ...], float], latency: Latency, family: Family, grid: int = 1) -> float:
+    """The largest relative error at random widths that are multiples of ``grid``."""
+    surface = Surface(known, kind_steps([known], 2))
+    drawn = np.random.default_rng(0)
+    low = [math.ceil(NARROWEST * full) for full in family.full]
+    values = -(-drawn.integers(low, np.array(family.full) + 1, (300, 2)) // grid) * grid
+    found = surface.at(values)
+    assert np.isfinite(found).all()
+    return float(np.max(np.abs(found / [latency(*row) for row in values.tolist()] - 1.0)))
+
+
+def test_a_staircase_is_met_with_few_points() -> None:
+    family = convolution(256, 512)
+    asked, known = run([Kin(family, (family.full,), 1.0)], stairs)
+    assert error(known[family.pattern], stairs, family) < 0.01
+    sweeps = [wanted.values for wanted in asked if wanted.why == "sweep"]
+    others = [wanted.values for wanted in asked if wanted.why != "sweep"]
+    assert len(sweeps) == 24  # thirteen each way, the full width known
+    exhaustive = len(range(64, 257, 16)) * len(range(128, 513, 16))
+    assert len(others) < exhaustive / 10
+    assert all(value % 16 == 0 for values in others for value in values)
+
+
+def test_a_cliff_gets_anchors_on_both_sides() -> None:
+    family = convolution(256, 256)
+    _, known = run([Kin(family, (family.full,), 1.0)], cliff)
+    surface = Surface(known[family.pattern], (16, 16))
+    assert {96, 112} <= set(surface.anchors[0])
+    # Between 96 and 112 the cliff lies inside a step, which a table on steps cannot show.
+    assert error(known[family.pattern], cliff, family, grid=16) < 2 * TOLERANCE
+
+
+def test_the_most_expensive_comes_first_within_each_stage() -> None:
+    cheap, dear = convolution(64, 64), convolution(128, 128)
+    # Another kernel is another pattern; the name of the kind stays.
+    graph = Graph(
+        cheap.part.graph.inputs,
+        (TensorType("float32", (64, 64, 3, 3)),),
+        cheap.part.graph.operators,
+        cheap.part.graph.outputs,
+    )
+    cheap = Family(Part("conv2d", Grain.LAYER, graph), cheap.axes, cheap.full, cheap.slots)
+    asked, _ = run([Kin(cheap, (cheap.full,), 1.0), Kin(dear, (dear.full,), 5.0)], stairs)
+    anchors = [wanted.family is dear for wanted in asked if wanted.why == "anchor"]
+    assert anchors == sorted(anchors, reverse=True)
+    assert 0 < sum(anchors) < len(anchors)
+
+
+def test_layers_that_share_cells_share_anchors() -> None:
+    narrow, wide = convolution(64, 64), convolution(128, 96)
+    kin = Kin(wide, (wide.full, narrow.full), 1.0)
+    _, known = run([kin], stairs)
+    surface = Surface(known[wide.pattern], (16, 16))
+    assert {64, 128} <= set(surface.anchors[0])
+    assert surface.anchors[0][0] == 16 and surface.anchors[1][0] == 16
+    assert narrow.pattern == wide.pattern
+
+
+def test_nothing_is_asked_for_twice_and_failures_end_a_refinement() -> None:
+    family = convolution(256, 256)
+    known = {family.pattern: {family.full: stairs(*family.full)}}
+    asked = []
+    for wanted in WidthPlan([Kin(family, (family.full,), 1.0)], known).points():
+        assert wanted.values not in known[family.pattern]
+        asked.append(wanted.values)
+        if wanted.why == "probe":
+            continue  # it failed
+        known[family.pattern][wanted.values] = stairs(*wanted.values)
+    assert len(asked) < 100
+    resumed = [wanted.why for wanted in WidthPlan([Kin(family, (family.full,), 1.0)], known).points()]
+    assert set(resumed) <= {"probe"}
+
+
+@pytest.mark.parametrize("full", [4, 8, 16, 24])
+def test_narrow_parts_have_anchors_too(full: int) -> None:
+    family = convolution(full, full)
+    _, known = run([Kin(family, (family.full,), 1.0)], stairs)
+    lowest = math.ceil(NARROWEST * full)
+    surface = Surface(known[family.pattern], kind_steps([known[family.pattern]], 2))
+    assert np.isfinite(surface.at(np.array([[lowest, lowest], [full, lowest], [full, full]]))).all()

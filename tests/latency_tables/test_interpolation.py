@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from latency_tables.interpolation import Surface, find_step
+
+
+def staircase(step: int, widths: range) -> dict[int, float]:
+    return {width: 1e-5 + 1e-6 * math.ceil(width / step) for width in widths}
+
+
+@pytest.mark.parametrize("step", [4, 8, 16, 32])
+def test_the_step_of_a_staircase_is_found(step: int) -> None:
+    assert find_step(staircase(step, range(step // 4, 8 * step + 1, max(1, step // 4)))) == step
+
+
+def test_no_step_where_latency_is_smooth_flat_or_seldom_measured() -> None:
+    assert find_step({width: 1e-6 * width for width in range(16, 129, 4)}) == 1
+    assert find_step({width: 1e-5 * (1 + 0.001 * (width % 3)) for width in range(16, 129, 4)}) == 1
+    assert find_step(staircase(16, range(16, 129, 16))) == 1
+    assert find_step({}) == 1
+
+
+def test_noise_hides_no_step_and_makes_none() -> None:
+    drawn = np.random.default_rng(0)
+    found = []
+    for _ in range(50):
+        noisy = {
+            w: t * (1 + drawn.uniform(-0.008, 0.008)) for w, t in staircase(16, range(4, 129, 4)).items()
+        }
+        found.append(find_step(noisy, noise=0.008))
+    assert found == [16] * 50
+    for _ in range(50):
+        smooth = {w: 1e-6 * w * (1 + drawn.uniform(-0.008, 0.008)) for w in range(16, 129, 4)}
+        assert find_step(smooth, noise=0.008) < 16
+
+
+def plane(x: int, y: int) -> float:
+    return 1e-5 + 2e-7 * x + 3e-7 * y + 4e-8 * x * y
+
+
+def at(surface: Surface, *values: int) -> float:
+    return float(surface.at(np.array([values]))[0])
+
+
+@given(st.integers(8, 64), st.integers(16, 128))
+def test_a_bilinear_latency_is_met_everywhere(x: int, y: int) -> None:
+    surface = Surface({(a, b): plane(a, b) for a in (8, 24, 64) for b in (16, 128)}, (1, 1))
+    assert at(surface, x, y) == pytest.approx(plane(x, y))
+
+
+@given(st.integers(1, 200), st.integers(1, 200))
+def test_nothing_is_said_outside_of_what_was_measured(x: int, y: int) -> None:
+    surface = Surface({(a, b): plane(a, b) for a in (8, 64) for b in (16, 128)}, (1, 1))
+    assert math.isnan(at(surface, x, y)) == (not (8 <= x <= 64 and 16 <= y <= 128))
+
+
+@given(st.lists(st.floats(1e-6, 1e-3), min_size=4, max_size=4), st.integers(8, 64))
+def test_between_two_anchors_lies_between_their_latencies(latencies: list[float], x: int) -> None:
+    surface = Surface(dict(zip(((8,), (20,), (40,), (64,)), latencies, strict=True)), (1,))
+    left = max(a for a in (8, 20, 40, 64) if a <= x)
+    right = min(a for a in (8, 20, 40, 64) if a >= x)
+    ends = [at(surface, left), at(surface, right)]
+    assert min(ends) * (1 - 1e-9) <= at(surface, x) <= max(ends) * (1 + 1e-9)
+
+
+def test_widths_on_one_step_cost_the_same() -> None:
+    surface = Surface({(16,): 1.0, (32,): 2.0, (64,): 4.0}, (16,))
+    assert [at(surface, w) for w in (1, 16, 17, 32, 33, 48, 49, 64)] == [1, 1, 2, 2, 3, 3, 4, 4]
+    assert math.isnan(at(surface, 65))
+    assert surface.measured(np.array([[9], [31], [40]])).tolist() == [True, True, False]
+
+
+def test_a_full_width_off_the_step_stands_for_its_step() -> None:
+    surface = Surface({(16,): 1.0, (24,): 2.0}, (16,))
+    assert [at(surface, w) for w in (16, 20, 24)] == [1.0, 2.0, 2.0]
+
+
+def test_points_off_the_grid_are_answers_and_checks() -> None:
+    points = {(a, b): plane(a, b) for a in (8, 64) for b in (16, 128)}
+    probe = {(32, 128): 1.1 * plane(32, 128)}
+    surface = Surface(points | probe, (1, 1))
+    assert surface.anchors == ((8, 64), (16, 128))
+    assert at(surface, 32, 128) == probe[32, 128]
+    assert at(surface, 33, 128) == pytest.approx(plane(33, 128))
+    assert surface.checks == pytest.approx((1 / 1.1 - 1,))
+
+
+def test_an_unfinished_line_is_no_line_but_the_ends_stay() -> None:
+    lines = (8, 24, 64), (16, 64, 128)
+    points = {place: plane(*place) for place in itertools.product(*lines)}
+    del points[24, 64]
+    surface = Surface(points, (1, 1))
+    assert surface.anchors in {((8, 64), (16, 64, 128)), ((8, 24, 64), (16, 128))}
+    assert at(surface, 24, 128) == pytest.approx(plane(24, 128))
+
+
+def test_many_at_once_are_the_same_as_one_by_one() -> None:
+    points = {(a, b): plane(a, b) for a in (8, 24, 64) for b in (16, 128)} | {(40, 70): 1.0}
+    surface = Surface(points, (8, 1))
+    values = np.random.default_rng(0).integers(1, 140, (200, 2))
+    many = surface.at(values)
+    ones = [at(surface, *row) for row in values.tolist()]
+    np.testing.assert_array_equal(many, ones)
+
+
+def test_more_than_two_axes_are_one_sum() -> None:
+    surface = Surface({(8, 8, 8): 1.0, (16, 16, 16): 2.0}, (1, 1, 1))
+    assert at(surface, 4, 12, 8) == 1.0
+    assert at(surface, 20, 8, 8) == pytest.approx(1.5)
