@@ -20,9 +20,7 @@ import numpy as np
 from latency_tables.costs import kind_of, kind_steps
 from latency_tables.family import Family
 from latency_tables.interpolation import Surface
-
-NARROWEST = 0.25
-"""Share of the full width below which nothing is measured, and no search may go."""
+from latency_tables.random_plans import NARROWEST
 
 SWEEP = 13
 """Widths of a sweep."""

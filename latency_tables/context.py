@@ -64,12 +64,12 @@ class Coefficients:
     @property
     def saving_s(self) -> dict[str, float]:
         """By block, the latency that its removal frees at full width."""
-        return {name: self._scale * latency for name, latency in self.costs.blocks_s.items()}
+        return {name: self.scale * latency for name, latency in self.costs.blocks_s.items()}
 
     @property
     def layer_s(self) -> tuple[float, ...]:
         """For each layer of the skeleton, its share; with the constant they add up to ``unpruned_s``."""
-        return tuple(self._scale * latency for latency in self.costs.layers_s)
+        return tuple(self.scale * latency for latency in self.costs.layers_s)
 
     @property
     def constant_s(self) -> float:
@@ -82,13 +82,14 @@ class Coefficients:
         Raises:
             UserError: a width at which the table knows nothing.
         """
-        return self.constant_s + self._scale * self.costs.total_s(removed, widths)
+        return self.constant_s + self.scale * self.costs.total_s(removed, widths)
 
     def interval(self, removed: Collection[str], widths: Mapping[str, int] | None = None) -> Estimate:
         """The predicted latency with its 95 % interval.
 
         The half-width joins the unpruned network's own uncertainty with the scatter of the fitted networks
-        around the line (Student's t for a new observation). With fewer than two fitted networks the ends are
+        around the line (Student's t for a new observation) and, at widths between those measured, with what
+        interpolation leaves uncertain. With fewer than two fitted networks the ends are
         infinite: nothing is known about the error.
         """
         value = self.latency_s(removed, widths)
@@ -100,13 +101,15 @@ class Coefficients:
         lost = (whole.value - value) / (self.slope * whole.value)
         scatter = self.scatter * whole.value * math.sqrt(1.0 + lost**2 / self.weight)
         reach = float(stats.t.ppf(0.975, self.freedom)) * scatter
+        if widths:
+            reach = math.hypot(reach, 1.96 * self.scale * self.costs.interpolation_spread_s(removed, widths))
         share = value / whole.value
         low = math.hypot(reach, share * (whole.value - whole.low))
         high = math.hypot(reach, share * (whole.high - whole.value))
         return Estimate(value, value - low, value + high)
 
     @cached_property
-    def _scale(self) -> float:
+    def scale(self) -> float:
         """Seconds in context for a second timed alone."""
         return self.slope * self.unpruned_s.value / self.costs.whole_s
 
@@ -133,7 +136,7 @@ def coefficients(
         LatheError: a part was tried and failed, or removing blocks was measured to make the network slower.
     """
     costs = Costs(skeleton, table)
-    fitted = table.measured_networks(skeleton, "fit")
+    fitted = [n for n in table.measured_networks(skeleton, "fit") if skeleton.groups or not n.widths]
     if not fitted:
         raise UserError(
             f"the table for {table.setting.label} holds no measurement of the whole network {skeleton.name}; "

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import enum
 import math
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +18,33 @@ from latency_tables.measurement import Measurement
 from latency_tables.skeleton import Skeleton
 from latency_tables.table import LatencyTable
 from latency_tables.widths import full_widths
+
+
+class Origin(enum.Enum):
+    """Where a layer's latency comes from."""
+
+    MEASURED = "measured"  #: at these widths, or at ones on the same step
+    INTERPOLATED = "interpolated"  #: between cells of its family
+    MISSING = "missing"  #: outside of what was measured; nothing is said
+
+
+@dataclass(frozen=True, slots=True)
+class LayerCost:
+    """What a layer costs.
+
+    Attributes:
+        name: dotted path of its module.
+        alone_s: timed alone; NaN where it is missing.
+        scaled_s: the same, scaled so that the layers of a block add up to the block.
+        origin: where it comes from.
+        error: standard deviation of its interpolation, relative; 0 where nothing is interpolated.
+    """
+
+    name: str
+    alone_s: float
+    scaled_s: float
+    origin: Origin
+    error: float
 
 
 class Costs:
@@ -104,11 +134,55 @@ class Costs:
             total += latency if block is None else np.where(stays[block], latency, 0.0)
         return total
 
-    def layers_at_s(self, widths: Mapping[str, int]) -> tuple[float, ...]:
-        """Each layer's latency at some widths, scaled to its block; NaN where it is not known."""
-        every = full_widths(self._skeleton.groups, widths)
+    def layers_at(self, widths: Mapping[str, int] | None = None) -> tuple[LayerCost, ...]:
+        """What each layer costs at some widths, in the skeleton's order.
+
+        Raises:
+            UserError: no width of the network.
+        """
+        every = full_widths(self._skeleton.groups, widths or {})
         row = np.array([list(every.values())], dtype=np.int64)
-        return tuple(float(self._latencies_s(place, row)[0]) for place in range(len(self._block_of)))
+        found = []
+        for place, layer in enumerate(self._skeleton.layers):
+            latency_s = float(self._latencies_s(place, row)[0])
+            error = 0.0
+            origin = Origin.MEASURED
+            if math.isnan(latency_s):
+                origin = Origin.MISSING
+            elif self._families and self._families[place].axes:
+                family = self._families[place]
+                values = np.array([family.values(every)])
+                if not self._surfaces[family.pattern].measured(values)[0]:
+                    origin, error = Origin.INTERPOLATED, self.interpolation_error[kind_of(family)[0]]
+            found.append(LayerCost(layer.name, latency_s / self._scale[place], latency_s, origin, error))
+        return tuple(found)
+
+    @cached_property
+    def interpolation_error(self) -> dict[str, float]:
+        """By kind of part, the root mean square of the relative error of interpolation, where probes were measured.
+
+        Infinite for a kind that is interpolated and has no probe.
+        """
+        checks: dict[str, dict[str, tuple[float, ...]]] = {}
+        for family in self._families:
+            if family.axes and family.pattern in self._surfaces:
+                seen = self._surfaces[family.pattern].checks
+                checks.setdefault(kind_of(family)[0], {})[family.pattern] = seen
+        pooled = {kind: [e for errors in seen.values() for e in errors] for kind, seen in checks.items()}
+        return {
+            kind: math.sqrt(math.fsum(e * e for e in errors) / len(errors)) if errors else math.inf
+            for kind, errors in pooled.items()
+        }
+
+    def interpolation_spread_s(self, removed: Collection[str], widths: Mapping[str, int]) -> float:
+        """What interpolation leaves uncertain of `total_s`: a standard deviation, errors of layers independent."""
+        gone = set(removed)
+        errors = [
+            cost.scaled_s * cost.error
+            for cost, block in zip(self.layers_at(widths), self._block_of, strict=True)
+            if block not in gone and cost.error > 0.0
+        ]
+        return math.sqrt(math.fsum(error * error for error in errors))
 
     def _latencies_s(self, place: int, widths: NDArray[np.int64]) -> NDArray[np.float64]:
         full = self.layers_s[place]

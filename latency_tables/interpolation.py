@@ -60,7 +60,8 @@ class Surface:
 
     Attributes:
         anchors: for each axis, the widths that interpolation rests on, rounded up to steps, ascending.
-        checks: interpolated over measured latency, less 1, at the points that interpolation does not rest on.
+        checks: interpolated over measured latency, less 1, at the points that interpolation does not rest on; on a
+            single axis, where it rests on every point, at each inner one as if it were not there.
     """
 
     def __init__(self, points: Mapping[tuple[int, ...], float], steps: Sequence[int]) -> None:
@@ -82,7 +83,7 @@ class Surface:
         others = [place for place in known if place not in on_grid]
         between = self._interpolate(np.array(others, dtype=np.int64).reshape(-1, len(self._steps)))
         errors = between / np.array([known[place] for place in others]) - 1.0
-        self.checks = tuple(errors[np.isfinite(errors)].tolist())
+        self.checks = (*errors[np.isfinite(errors)].tolist(), *self._left_out())
 
     def at(self, values: NDArray[np.int64]) -> NDArray[np.float64]:
         """Latencies, seconds.
@@ -101,6 +102,16 @@ class Surface:
     def measured(self, values: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Which of some widths, shape (n, axes), were measured, or lie on the step of ones that were."""
         return self._rank(self._coordinates(values))[1]
+
+    def _left_out(self) -> list[float]:
+        """Errors at the inner anchors of a single axis, each interpolated from its neighbours."""
+        if len(self.anchors) > 1:
+            return []
+        line, known = np.array(self.anchors[0], dtype=np.float64), self._grid
+        share = (line[1:-1] - line[:-2]) / (line[2:] - line[:-2])
+        between = (1.0 - share) * known[:-2] + share * known[2:]
+        errors: list[float] = (between / known[1:-1] - 1.0).tolist()
+        return errors
 
     def _coordinates(self, values: NDArray[np.int64]) -> NDArray[np.int64]:
         if self._summed:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from latency_tables.context import Coefficients, coefficients
+from latency_tables.costs import LayerCost, Origin
 from latency_tables.estimate import Estimate
 from latency_tables.skeleton import Skeleton
 from latency_tables.table import LatencyTable
@@ -19,9 +20,11 @@ class Share:
         name: dotted path of its module.
         kind: what people call it, as in "conv2d+relu".
         block: the block it belongs to, or None.
-        alone_s: its latency timed alone, as measured.
+        alone_s: its latency timed alone, as measured; interpolated, with the interval of the interpolation, where
+            ``origin`` says so.
         context_s: its share of the network's latency; these and the constant add up to the prediction.
         kept: False when its block is taken out.
+        origin: whether its cell was measured or interpolated.
     """
 
     name: str
@@ -30,6 +33,7 @@ class Share:
     alone_s: Estimate
     context_s: float
     kept: bool
+    origin: Origin = Origin.MEASURED
 
 
 @dataclass(frozen=True)
@@ -51,38 +55,50 @@ class Prediction:
     fit: Coefficients
 
 
-def predict(skeleton: Skeleton, table: LatencyTable, removed: Collection[str] = ()) -> Prediction:
-    """Predicts the latency of a network with some blocks taken out.
+def predict(
+    skeleton: Skeleton,
+    table: LatencyTable,
+    removed: Collection[str] = (),
+    widths: Mapping[str, int] | None = None,
+) -> Prediction:
+    """Predicts the latency of a network with some blocks and channels taken out.
 
     Args:
-        skeleton: the unpruned network.
+        skeleton: the unpruned network; with channel groups where widths are given.
         table: measured in the setting of interest.
         removed: names of blocks that go.
+        widths: for some channel groups, by name, how many channels stay.
 
     Returns:
         The prediction, from the very coefficients that the search uses.
 
     Raises:
-        UserError: a block may not go, a part has no cell, or the network was never timed as a whole.
+        UserError: a block or a channel may not go, a part has no cell, a width lies outside of what was
+            measured, or the network was never timed as a whole.
         LatheError: a part was tried and failed.
     """
     gone = skeleton.check(removed)
     fit = coefficients(skeleton, table)
-    shares = tuple(
-        Share(
-            name=layer.name,
-            kind=layer.part.kind,
-            block=layer.block,
-            alone_s=table.latency_s(layer.part),
-            context_s=context_s,
-            kept=layer.block not in gone,
-        )
-        for layer, context_s in zip(skeleton.layers, fit.layer_s, strict=True)
-    )
+    latency_s = fit.interval(gone, widths)
+    narrowed = skeleton.narrowed(widths or {})
+    shares = []
+    for place, cost in enumerate(fit.costs.layers_at(widths)):
+        kept = skeleton.layers[place].block not in gone
+        # A layer that goes is shown at its full width; at the plan's it may never have been measured.
+        layer = (narrowed if kept else skeleton).layers[place]
+        alone_s = _alone(cost) if layer.part.key not in table.cells else table.latency_s(layer.part)
+        context_s = fit.scale * (cost.scaled_s if kept else fit.costs.layers_s[place])
+        origin = cost.origin if kept else Origin.MEASURED
+        shares.append(Share(layer.name, layer.part.kind, layer.block, alone_s, context_s, kept, origin))
     return Prediction(
-        latency_s=fit.interval(gone),
-        shares=shares,
+        latency_s=latency_s,
+        shares=tuple(shares),
         constant_s=fit.constant_s,
         raw_s=sum(share.alone_s.value for share in shares if share.kept),
         fit=fit,
     )
+
+
+def _alone(cost: LayerCost) -> Estimate:
+    reach = 1.96 * cost.error * cost.alone_s
+    return Estimate(cost.alone_s, cost.alone_s - reach, cost.alone_s + reach)

@@ -6,12 +6,13 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from bench.width_plan import NARROWEST, TOLERANCE, Kin, Wanted, WidthPlan
+from bench.width_plan import TOLERANCE, Kin, Wanted, WidthPlan
 from latency_tables.costs import kind_steps
 from latency_tables.family import Axis, Family, Slot
 from latency_tables.graph import Graph, Operator, TensorType, Value
 from latency_tables.interpolation import Surface
 from latency_tables.part import Grain, Part
+from latency_tables.random_plans import NARROWEST
 
 
 def convolution(c_in: int, c_out: int) -> Family:

@@ -11,6 +11,7 @@ from latency_tables.part import Grain, Part
 from latency_tables.setting import Device, Setting
 from latency_tables.skeleton import Block, Layer, Skeleton
 from latency_tables.table import LatencyTable, NetworkMeasurement
+from latency_tables.widths import ChannelGroup, Size, shape_slots
 
 DEVICE = Device("cpu", "Testing CPU", 2, 2**34, features=("avx2",))
 
@@ -27,8 +28,11 @@ def setting(**changes: object) -> Setting:
     return Setting(**{**fields, **changes})  # type: ignore[arg-type]
 
 
-def chain(widths: Sequence[int]) -> Skeleton:
-    """x -> for each width w: x + linear(x) with its own hidden width -> linear head."""
+def chain(widths: Sequence[int], *, grouped: bool = False) -> Skeleton:
+    """x -> for each width w: x + linear(x) with its own hidden width -> linear head.
+
+    With ``grouped`` the hidden widths may vary: group block0 and so on.
+    """
     x = TensorType("float32", (1, 8))
     weights: list[TensorType] = []
     for width in widths:
@@ -53,6 +57,12 @@ def chain(widths: Sequence[int]) -> Skeleton:
     operators.append(_op("aten.linear.default", head, input=Value(value), weight=Value(len(weights))))
     layers.append(("head", (len(operators) - 1,), None))
     graph = Graph((x,), tuple(weights), tuple(operators), (first + len(operators) - 1,))
+    slots = shape_slots(graph)
+    sizes = [
+        Size(slot, 0, ((f"block{index}", 1),))
+        for index in range(len(widths))
+        for slot in (slots[1 + 2 * index][0], slots[2 + 2 * index][1], slots[first + 3 * index][1])
+    ]
     return Skeleton(
         name="chain",
         graph=graph,
@@ -64,6 +74,10 @@ def chain(widths: Sequence[int]) -> Skeleton:
             Block(name, Part("block", Grain.BLOCK, graph.select(at)[0]), entry, exit_, True)
             for name, entry, exit_, at in blocks
         ),
+        groups=tuple(ChannelGroup(f"block{index}", width) for index, width in enumerate(widths))
+        if grouped
+        else (),
+        sizes=tuple(sorted(sizes, key=lambda size: size.slot)) if grouped else (),
     )
 
 

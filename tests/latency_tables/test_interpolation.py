@@ -114,3 +114,8 @@ def test_more_than_two_axes_are_one_sum() -> None:
     surface = Surface({(8, 8, 8): 1.0, (16, 16, 16): 2.0}, (1, 1, 1))
     assert at(surface, 4, 12, 8) == 1.0
     assert at(surface, 20, 8, 8) == pytest.approx(1.5)
+
+
+def test_on_one_axis_each_inner_anchor_is_a_check() -> None:
+    assert Surface({(8,): 1.0, (16,): 3.0, (24,): 3.0}, (1,)).checks == pytest.approx((2 / 3 - 1,))
+    assert Surface({(8,): 1.0, (24,): 3.0}, (1,)).checks == ()

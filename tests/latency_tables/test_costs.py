@@ -1,0 +1,124 @@
+"""A made-up network whose layers cost what a formula says: sums, interpolation and predictions over widths."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import made_up
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from latency_tables.context import coefficients
+from latency_tables.costs import Costs, Origin
+from latency_tables.errors import UserError
+from latency_tables.prediction import predict
+from latency_tables.table import LatencyTable, NetworkMeasurement
+
+SKELETON = made_up.chain([64, 64, 128], grouped=True)
+ANCHORS = (16, 48, 64, 96, 128)
+HEAD = 3
+FULL = {"block0": 64, "block1": 64, "block2": 128}
+
+
+def layer_s(width: int) -> float:
+    """One linear layer with a hidden width."""
+    return 1e-5 + 1e-7 * width
+
+
+def table(networks: tuple[NetworkMeasurement, ...] = (), anchors: tuple[int, ...] = ANCHORS) -> LatencyTable:
+    """Cells of the three layers of a block at each anchor; blocks cost 1.5 times their layers."""
+    latencies: dict[str, float] = {}
+    for width in anchors:
+        widths = {name: min(full, width) for name, full in FULL.items()}
+        for layer in SKELETON.narrowed(widths).layers:
+            hidden = 0 if layer.block is None else widths[layer.block]
+            # The head is a linear layer of the same family as the first of each block.
+            latencies[layer.part.key] = 2e-5 if layer.name.endswith("c") else layer_s(hidden or HEAD)
+    for block in SKELETON.blocks:
+        latencies[block.part.key] = 1.5 * (2e-5 + 2 * layer_s(FULL[block.name]))
+    cells = {key: made_up.cell(latency_s) for key, latency_s in latencies.items()}
+    return LatencyTable(made_up.setting(), cells, networks)
+
+
+def sum_s(removed: set[str], widths: dict[str, int]) -> float:
+    """By hand."""
+    every = FULL | widths
+    return layer_s(HEAD) + sum(
+        1.5 * (2e-5 + 2 * layer_s(width)) for name, width in every.items() if name not in removed
+    )
+
+
+plans = st.tuples(
+    st.sets(st.sampled_from(sorted(FULL))),
+    st.fixed_dictionaries({}, optional={n: st.integers(16, full) for n, full in FULL.items()}),
+)
+
+
+@given(plans)
+def test_sums_are_those_made_by_hand(plan: tuple[set[str], dict[str, int]]) -> None:
+    assert Costs(SKELETON, table()).total_s(*plan) == pytest.approx(sum_s(*plan))
+
+
+@given(st.lists(plans, min_size=1, max_size=5))
+def test_many_plans_at_once_are_the_same(several: list[tuple[set[str], dict[str, int]]]) -> None:
+    costs = Costs(SKELETON, table())
+    widths = np.array([list((FULL | chosen).values()) for _, chosen in several])
+    many = costs.totals_s([removed for removed, _ in several], widths)
+    np.testing.assert_allclose(many, [costs.total_s(*plan) for plan in several], rtol=1e-12)
+
+
+def test_what_was_not_measured_is_refused_by_name() -> None:
+    costs = Costs(SKELETON, table())
+    with pytest.raises(UserError, match=r"1 layers of chain .*\(block1.b\).*lathe profile --widths"):
+        costs.total_s((), {"block1": 15})
+    assert costs.total_s({"block1"}, {"block1": 15}) == pytest.approx(sum_s({"block1"}, {}))
+    with pytest.raises(UserError, match="channel group"):
+        costs.total_s((), {"block9": 4})
+    origins = {cost.name: cost.origin for cost in costs.layers_at({"block0": 30, "block1": 15, "block2": 96})}
+    assert origins["block0.a"] is Origin.INTERPOLATED
+    assert origins["block1.b"] is Origin.MISSING
+    assert origins["block2.a"] is origins["head"] is Origin.MEASURED
+
+
+def measured(removed: set[str], widths: dict[str, int], slope: float) -> NetworkMeasurement:
+    """In a world where the network loses ``slope`` of what its parts lose."""
+    ratio = 1 - slope * (1 - sum_s(removed, widths) / sum_s(set(), {}))
+    known = made_up.network(SKELETON, sorted(removed), ratio * 1e-3, 1e-3)
+    return replace(known, widths=tuple(sorted(widths.items())))
+
+
+WORLD = [({"block0"}, {}), (set(), {"block2": 40}), ({"block1"}, {"block0": 16, "block2": 100})]
+
+
+@given(plans, st.floats(0.4, 1.3))
+def test_a_world_that_is_a_line_is_predicted_over_widths(
+    plan: tuple[set[str], dict[str, int]], slope: float
+) -> None:
+    known = (measured(set(), {}, slope), *(measured(*some, slope) for some in WORLD))
+    prediction = predict(SKELETON, table(known), *plan)
+    expected = measured(*plan, slope)
+    assert prediction.latency_s.value == pytest.approx(expected.latency_s.value, rel=1e-9)
+    kept = math.fsum(share.context_s for share in prediction.shares if share.kept)
+    assert kept + prediction.constant_s == pytest.approx(prediction.latency_s.value, rel=1e-9)
+    assert prediction.fit.latency_s(*plan) == pytest.approx(prediction.latency_s.value, rel=1e-12)
+
+
+def test_interpolation_is_charged_to_the_interval() -> None:
+    known = (measured(set(), {}, 1.0), *(measured(*some, 1.0) for some in WORLD))
+    with_probes = table(known, (16, 64, 128))
+    wrong = SKELETON.narrowed({"block2": 30}).layers[6].part
+    cells = {**with_probes.cells, wrong.key: made_up.cell(layer_s(30) * 1.2)}
+    fit = coefficients(SKELETON, replace(with_probes, cells=cells))
+    # Left out in turn: of the first layers 16, 30 and 64 between their neighbours, of the second ones 64 alone.
+    assert 0.01 < fit.costs.interpolation_error["linear"] < 1 - 1 / 1.2
+    narrow, wide = fit.interval((), {"block2": 128}), fit.interval((), {"block2": 90})
+    assert wide.high - wide.low > narrow.high - narrow.low
+
+
+def test_measured_widths_mean_nothing_to_a_skeleton_without_groups() -> None:
+    known = (measured(set(), {}, 1.0), *(measured(*some, 1.0) for some in WORLD))
+    plain = made_up.chain([64, 64, 128])
+    assert coefficients(plain, table(known)).freedom == 0
