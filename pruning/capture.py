@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import re
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -14,6 +15,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from latency_tables.errors import UserError
 from latency_tables.graph import Argument, Graph, Operator, TensorType, Value
+from pruning.program import export
 
 # In evaluation they hand their input on unchanged.
 _NO_OPERATION = {
@@ -27,6 +29,7 @@ _NO_OPERATION = {
 }
 _CONVOLUTIONS = {"aten.conv1d.default", "aten.conv2d.default", "aten.conv3d.default"}
 _BATCH_NORM = "aten.batch_norm.default"
+_REPEAT = re.compile(r"@\d+$")
 _FOREIGN_ARGUMENTS = {"device", "pin_memory"}  # where it runs is the setting's business
 
 
@@ -58,19 +61,9 @@ def capture(model: nn.Module, example: torch.Tensor) -> Capture:
         batch norm become one convolution.
 
     Raises:
-        UserError: the exporter cannot follow the network, or it has no single tensor in and out.
+        UserError: the network cannot be exported (`pruning.program.export`), or it has no single tensor in and out.
     """
-    try:
-        with torch.no_grad():
-            program = torch.export.export(model, (example,))
-    except Exception as error:  # the exporter runs the user's code: anything may come out
-        reason = str(error).strip().splitlines()
-        raise UserError(
-            f"the network cannot be captured by torch.export: {type(error).__name__}: "
-            f"{reason[0] if reason else 'no reason given'}. Its forward must take one image tensor and have no "
-            "branch that depends on the values in it."
-        ) from error
-    return _Writer(program).write()
+    return _Writer(export(model, example)).write()
 
 
 class _Writer:
@@ -97,7 +90,8 @@ class _Writer:
                 output = self._resolve(values[0])
             elif node.op != "placeholder":
                 raise UserError(
-                    f"the network has a {node.op} node ({node.target}); its control flow is not fixed"
+                    f"the network has a {node.op} node ({node.target}); its control flow is not fixed. Choose one "
+                    "of its branches, or write it with torch.where."
                 )
         assert output is not None  # noqa: S101  every exported program has an output node
         return self._number(output)
@@ -130,7 +124,7 @@ class _Writer:
         reads = [self._resolve(argument) for argument in node.all_input_nodes]
         if "_assert" in name or name.startswith("aten.sym_"):
             return
-        if name in _NO_OPERATION and reads:
+        if reads and (name in _NO_OPERATION or _keeps_type(node, reads[0])):
             self._alias[node] = reads[0]
             return
         if all(argument in self._constants for argument in reads):
@@ -250,6 +244,13 @@ def _tensors(value: Any) -> list[torch.Tensor]:
     return [tensor for item in value for tensor in _tensors(item)] if isinstance(value, list | tuple) else []
 
 
+def _keeps_type(node: torch.fx.Node, read: torch.fx.Node) -> bool:
+    """Whether it converts to the type that there is already, and so hands its input on."""
+    if not _name(node).startswith("aten.to.") or _named_arguments(node).get("copy", False):
+        return False
+    return _types(node) == _types(read)
+
+
 def _name(node: torch.fx.Node) -> str:
     return "getitem" if node.target is operator.getitem else str(node.target)
 
@@ -261,14 +262,21 @@ def _pure_name(node: torch.fx.Node) -> str:
     be run twice on the same input.
     """
     name = _name(node)
-    parts = name.split(".")
-    if len(parts) != 3 or not parts[1].endswith("_") or parts[1].startswith("__"):
+    if node.target is operator.getitem or not cast(Any, node.target)._schema.is_mutable:
         return name
-    pure = f"{parts[0]}.{parts[1][:-1]}.{parts[2]}"
-    packet = getattr(torch.ops.aten, parts[1][:-1], None)
-    if parts[0] != "aten" or packet is None or parts[2] not in packet.overloads():
-        raise UserError(f"the network changes a tensor in place with {name}, which has no pure form")
-    return pure
+    namespace, called, overload = name.split(".")
+    packet = getattr(torch.ops.aten, called.removesuffix("_"), None)
+    if (
+        namespace != "aten"
+        or not called.endswith("_")
+        or packet is None
+        or overload not in packet.overloads()
+    ):
+        raise UserError(
+            f"the network changes a tensor in place with {name}, which has no pure form. Write it so that it "
+            "returns a new tensor."
+        )
+    return f"{namespace}.{called.removesuffix('_')}.{overload}"
 
 
 def _schema_names(node: torch.fx.Node) -> list[str]:
@@ -318,4 +326,9 @@ def _types(node: torch.fx.Node) -> tuple[TensorType, ...]:
 
 def _modules(node: torch.fx.Node) -> tuple[str, ...]:
     stack = node.meta.get("nn_module_stack") or {}
-    return tuple(path for path, _ in stack.values() if path)
+    # The exporter numbers a module's further calls in the key alone.
+    return tuple(
+        f"{path}{repeat.group() if (repeat := _REPEAT.search(key)) else ''}"
+        for key, (path, _) in stack.items()
+        if path
+    )

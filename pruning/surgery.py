@@ -8,10 +8,19 @@ from __future__ import annotations
 import copy
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from latency_tables.errors import UserError
+
+
+class Passage(nn.Identity):
+    """Hands its first argument on, whatever else a block is called with (positions, sizes)."""
+
+    def forward(self, input: Tensor, *_args: Any, **_kwargs: Any) -> Tensor:  # noqa: A002  the name of the base class
+        """The input itself."""
+        return input
 
 
 def remove_blocks(model: nn.Module, names: Collection[str]) -> nn.Module:
@@ -22,15 +31,15 @@ def remove_blocks(model: nn.Module, names: Collection[str]) -> nn.Module:
         names: dotted module paths of the blocks that go, as in ``"layer1.0"``; may be empty.
 
     Returns:
-        A deep copy in which each named module is an ``nn.Identity``; the other modules keep their names, so
-        their weights can be loaded from the unpruned network's.
+        A deep copy in which each named module is a `Passage`, an ``nn.Identity``; the other modules keep their
+        names, so their weights can be loaded from the unpruned network's.
 
     Raises:
         UserError: the network has no module of that name.
     """
     pruned = copy.deepcopy(model)
     for parent, leaf, _ in _places(pruned, names):
-        setattr(parent, leaf, nn.Identity())
+        setattr(parent, leaf, Passage())
     return pruned
 
 
@@ -51,7 +60,7 @@ def bypassed(
     places = _places(model, names)
     stand_ins = instead or {}
     for name, (parent, leaf, _) in zip(names, places, strict=True):
-        setattr(parent, leaf, stand_ins[name] if name in stand_ins else nn.Identity())
+        setattr(parent, leaf, stand_ins[name] if name in stand_ins else Passage())
     try:
         yield
     finally:
