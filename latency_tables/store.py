@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -255,11 +255,15 @@ def _part_ids(connection: Connection, cells: Sequence[ArchivedCell]) -> dict[str
 
 
 def _new_cells(
-    connection: Connection, setting_id: int, part_ids: dict[str, int], cells: Iterable[ArchivedCell]
+    connection: Connection, setting_id: int, part_ids: dict[str, int], cells: Sequence[ArchivedCell]
 ) -> list[dict[str, Any]]:
     """Rows of those that are not in the store; one that the archive holds twice is twice in the store."""
-    dates = {cell.cell.created for cell in cells}
-    query = select(_measurements.c.part_id, *_CELL).where(_measurements.c.setting_id == setting_id)
+    dates = {entry.cell.created for entry in cells}
+    # Only those of the same time can be the same.
+    query = select(_measurements.c.part_id, *_CELL).where(
+        _measurements.c.setting_id == setting_id,
+        _measurements.c.created.between(min(dates, default=""), max(dates, default="")),
+    )
     present = Counter(
         (part_id, _identity(StoredCell(*values).decoded()))
         for part_id, *values in connection.execute(query)
@@ -280,7 +284,7 @@ def _new_cells(
 
 
 def _new_networks(
-    connection: Connection, setting_id: int, networks: Iterable[ArchivedNetwork]
+    connection: Connection, setting_id: int, networks: Sequence[ArchivedNetwork]
 ) -> list[dict[str, Any]]:
     present = Counter(
         (entry.name, network_text(entry.network)) for entry in _read_networks(connection, setting_id)
