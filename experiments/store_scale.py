@@ -5,7 +5,7 @@
 Fills a store in a temporary folder: 20 settings, in each the same 10,000 convolutions, each measured again and again.
 Samples look like those of a profile (a floor, a tail, rare outliers, whole nanoseconds), and there are more of them than
 profiles keep so far: 29 on average over the 130 cells of a first profile, here about 100, at most 500. Then opens the store
-afresh, loads tables and looks for single cells. Writes docs/results/store_scale.md in about 5 minutes; the store is deleted.
+afresh, loads tables and looks for single cells. Writes docs/results/store_scale.md in about 20 minutes; the store is deleted.
 """
 
 from __future__ import annotations
