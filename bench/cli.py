@@ -4,17 +4,32 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import json
 import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from bench.ours import require_own_packages
+from bench.table_cli import table_app
 from bench.terminal import Terminal
+from bench.words import (
+    DEFAULT_OUT,
+    AsJson,
+    Batch,
+    DeviceKind,
+    Input,
+    NetworkName,
+    Precision,
+    RuntimeName,
+    Threads,
+    Weights,
+    Workspace,
+)
+from bench.words import print_json as _print_json
+from bench.words import stoppable as _stoppable
 from latency_tables.errors import LatheError, UserError
 
 app = typer.Typer(
@@ -23,30 +38,11 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-table_app = typer.Typer(help="Look at the latency tables of a workspace.", no_args_is_help=True)
 app.add_typer(table_app, name="table")
 
-NetworkName = Annotated[
-    str,
-    typer.Argument(
-        metavar="NETWORK",
-        help="cifar/resnet{20,32,44,56,110}, cifar/resnet8-mlperf, imagenet/mobilenet_v2, timm/<name>, "
-        "file.py:factory or package.module:factory.",
-    ),
-]
-Weights = Annotated[Path | None, typer.Option(help="Trained weights: .safetensors, .pt or .pth.")]
-Input = Annotated[str | None, typer.Option("--input", help="Input of one image, as in 3x224x224.")]
-RuntimeName = Annotated[str, typer.Option("--runtime", help="See `lathe devices`.")]
-DeviceKind = Annotated[str, typer.Option("--device", help="cpu or cuda.")]
-Threads = Annotated[int, typer.Option(help="Threads inside an operator.")]
-Batch = Annotated[int, typer.Option(help="Images in one forward pass when timed.")]
-Precision = Annotated[str, typer.Option(help="Number format, as in fp32.")]
-Workspace = Annotated[Path, typer.Option("--out", help="Folder for tables and runs.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
 ImageSource = Annotated[str, typer.Option("--images", help="digits, folder:PATH, npz:PATH or cifar10:PATH.")]
 ShiftName = Annotated[str | None, typer.Option("--shift", help="Corruption, as in gaussian_noise:3.")]
 Calibration = Annotated[int, typer.Option(help="Unlabelled images to prune and heal on; the rest judge.")]
-DEFAULT_OUT = Path("lathe-out")
 
 
 def main() -> None:
@@ -75,20 +71,6 @@ def _guarded() -> Iterator[None]:
 
 def _complain(error: Exception) -> None:
     Terminal().console.print(f"lathe: {error}", style="bold red", markup=False)
-
-
-@contextlib.contextmanager
-def _stoppable(what: str) -> Iterator[None]:
-    """Turns Ctrl-C into a sentence: what was measured is stored, and the same command goes on."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        Terminal().console.print(f"\nstopped. {what}")
-        raise typer.Exit(130) from None
-
-
-def _print_json(value: Any) -> None:
-    print(json.dumps(value, indent=1, allow_nan=False))  # noqa: T201  this is what --json is for
 
 
 @app.command()
@@ -199,51 +181,6 @@ def predict(
         _print_json(result)
     else:
         views.show_prediction(terminal, skeleton, setting, prediction, measured)
-
-
-@table_app.command("list")
-def table_list(out: Workspace = DEFAULT_OUT, as_json: AsJson = False) -> None:
-    """Every setting in which something was measured."""
-    from bench.tables import existing_store
-
-    store = existing_store(out)
-    rows = []
-    for setting in store.settings():
-        table = store.table(setting)
-        names = sorted(set(store.network_names(setting).values()))
-        rows.append((setting, len(table.cells), len(table.networks), names))
-    if as_json:
-        _print_json(
-            [
-                {"setting": s.digest, "label": s.label, "cells": cells, "networks": nets, "names": names}
-                for s, cells, nets, names in rows
-            ]
-        )
-        return
-    lines = [[s.digest, s.label, str(cells), str(nets), ", ".join(names)] for s, cells, nets, names in rows]
-    Terminal().show(f"Tables in {out}", ["id", "setting", "cells", "whole networks", "of"], lines)
-
-
-@table_app.command("show")
-def table_show(
-    setting_id: Annotated[str, typer.Argument(metavar="ID", help="From `lathe table list`.")],
-    out: Workspace = DEFAULT_OUT,
-    as_json: AsJson = False,
-) -> None:
-    """Every cell of one table."""
-    from bench import views
-    from bench.tables import existing_store
-    from latency_tables.errors import unknown
-
-    store = existing_store(out)
-    settings = {setting.digest: setting for setting in store.settings()}
-    if setting_id not in settings:
-        raise unknown("table", setting_id, settings)
-    table, kinds = store.table(settings[setting_id]), store.kinds(settings[setting_id])
-    if as_json:
-        _print_json(views.table_json(table, kinds))
-    else:
-        views.show_table(Terminal(), table, kinds)
 
 
 @app.command()

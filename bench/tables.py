@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from latency_tables.errors import UserError
+from latency_tables.errors import UserError, unknown
+from latency_tables.exchange import read_archive
 from latency_tables.setting import Setting
 from latency_tables.store import Store
 from latency_tables.table import LatencyTable
@@ -48,3 +49,43 @@ def require_table(store: Store, setting: Setting) -> LatencyTable:
 def _distance(one: Setting, other: Setting) -> int:
     mine, theirs = one.to_json(), other.to_json()
     return sum(mine[field] != theirs[field] for field in mine)
+
+
+def named_setting(store: Store, name: str) -> Setting:
+    """The setting that a user means.
+
+    Args:
+        store: where it was measured.
+        name: its digest, or the beginning of its label.
+
+    Raises:
+        UserError: no setting, or more than one, is called so.
+    """
+    settings = store.settings()
+    exact = [setting for setting in settings if setting.digest == name]
+    found = exact or [setting for setting in settings if name and setting.label.startswith(name)]
+    if not found:
+        raise unknown("table", name, [text for s in settings for text in (s.digest, s.label)])
+    if len(found) > 1:
+        meant = "; ".join(f"{setting.digest} ({setting.label})" for setting in found)
+        raise UserError(f"{name!r} could be any of {len(found)} tables: {meant}. Name one by its id.")
+    return found[0]
+
+
+def named_table(name: str, workspace: Path) -> tuple[LatencyTable, dict[str, tuple[str, str]]]:
+    """The table that a user means, with kind and grain of its parts by key.
+
+    Args:
+        name: an exported file, or as for `named_setting`.
+        workspace: where the store is, for names that are no files.
+
+    Raises:
+        UserError: there is no such file or table, or the file is no table.
+    """
+    path = Path(name)
+    if path.suffix in (".parquet", ".csv"):
+        archive = read_archive(path)
+        return archive.table(), archive.kinds()
+    store = existing_store(workspace)
+    setting = named_setting(store, name)
+    return store.table(setting), store.kinds(setting)

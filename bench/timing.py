@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import enum
 import itertools
 import math
 import time
@@ -14,6 +13,7 @@ from typing import Protocol
 
 from latency_tables.estimate import Estimate
 from latency_tables.measurement import Measurement, Stop, median_interval
+from latency_tables.verdict import Verdict as Verdict
 
 #: Why a block's first run is not a sample: the other candidates have just used the caches.
 FIRST_OF_BLOCK = "first of its block"
@@ -102,15 +102,6 @@ class Rule:
         for field in fields(self):
             if not getattr(self, field.name) > 0:
                 raise ValueError(f"{field.name} must be positive, got {getattr(self, field.name)}")
-
-
-class Verdict(enum.Enum):
-    """What a comparison may answer."""
-
-    FASTER = "faster"  #: the interval of the ratio lies below 1
-    SLOWER = "slower"  #: the interval of the ratio lies above 1
-    SAME = "same"  #: the interval lies so near to 1 that any difference is too small to matter
-    CANNOT_TELL = "cannot tell"  #: none of these
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,9 @@ from latency_tables.errors import UserError
 # 1: first format.
 SETTING_FORMAT = 1
 
+# A message names so many fields; a table of another machine differs in many.
+_NAMED = 4
+
 
 @dataclass(frozen=True, slots=True)
 class Device:
@@ -107,16 +110,37 @@ class Setting:
             what: what carries this setting, for the message, as in "the table in lathe-out".
 
         Raises:
-            UserError: they differ; the message names the first field and both values.
+            UserError: they differ; the message names the fields and both values, the weightiest first.
         """
-        mine, theirs = _flat(self.to_json()), _flat(other.to_json())
-        for field in sorted(mine.keys() | theirs.keys()):
-            if mine.get(field) != theirs.get(field):
-                raise UserError(
-                    f"{what} was measured in another setting: {field} is {mine.get(field)!r} there and "
-                    f"{theirs.get(field)!r} here. Latencies of two settings are never mixed; run "
-                    "`lathe profile` in this setting, or choose that one."
-                )
+        found = self.differences(other)
+        if found:
+            named = ", ".join(
+                f"{field} is {mine!r} there and {theirs!r} here" for field, mine, theirs in found[:_NAMED]
+            )
+            more = f", and {len(found) - _NAMED} more differ" if len(found) > _NAMED else ""
+            raise UserError(
+                f"{what} was measured in another setting: {named}{more}. Latencies of two settings are never "
+                "mixed; run `lathe profile` in this setting, or choose that one."
+            )
+
+    def differences(self, other: Setting) -> tuple[tuple[str, object, object], ...]:
+        """The fields in which two settings differ, device first, then as the attributes above.
+
+        Args:
+            other: any.
+
+        Returns:
+            For each field its name (as in "device.cores", "versions.torch"), this one's value and the other's; None
+            where one of them does not have the field.
+        """
+        mine, theirs = _flat(asdict(self)), _flat(asdict(other))
+        order = list(asdict(self))
+        fields = sorted(mine.keys() | theirs.keys(), key=lambda name: (order.index(name.split(".")[0]), name))
+        return tuple(
+            (field, mine.get(field), theirs.get(field))
+            for field in fields
+            if mine.get(field) != theirs.get(field)
+        )
 
 
 def _pairs(data: Any) -> tuple[tuple[str, str], ...]:

@@ -62,7 +62,7 @@ class LatencyTable:
 
     Attributes:
         setting: what the numbers are valid for.
-        cells: measurement or failure by the part's key.
+        cells: the newest measurement or failure by the part's key.
         networks: whole networks, oldest first.
     """
 
@@ -77,6 +77,12 @@ class LatencyTable:
             UserError: the part was never measured in this setting.
             LatheError: it was tried and failed; the message gives the reason.
         """
+        # Here, since stored cells are made of what stands above.
+        from latency_tables.cells import StoredCells
+
+        stored = self.cells
+        if isinstance(stored, StoredCells) and part.key in stored and stored.failure(part.key) is None:
+            return stored.estimate(part.key)
         cell = self.cells.get(part.key)
         if cell is None:
             raise UserError(

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import re
+from dataclasses import fields, replace
+
+import made_up
 import pytest
 from made_up import setting
 
 from latency_tables.errors import UserError, unknown
-from latency_tables.setting import Setting
+from latency_tables.setting import Device, Setting
 
 
 def test_json_round_trip_and_digest() -> None:
@@ -25,6 +29,53 @@ def test_json_round_trip_and_digest() -> None:
 def test_a_mismatch_names_the_field_and_both_values(changes: dict[str, object], message: str) -> None:
     with pytest.raises(UserError, match=message):
         setting(**changes).require_equal(setting(), "the table")
+
+
+DEVICE = made_up.DEVICE
+EVERY_FIELD = {
+    "device.kind": ({"device": replace(DEVICE, kind="cuda")}, "cuda", "cpu"),
+    "device.name": ({"device": replace(DEVICE, name="Other CPU")}, "Other CPU", "Testing CPU"),
+    "device.cores": ({"device": replace(DEVICE, cores=4)}, 4, 2),
+    "device.memory_bytes": ({"device": replace(DEVICE, memory_bytes=2**35)}, 2**35, 2**34),
+    "device.driver": ({"device": replace(DEVICE, driver="550")}, "550", ""),
+    "device.features": ({"device": replace(DEVICE, features=())}, (), ("avx2",)),
+    "runtime": ({"runtime": "onnxruntime"}, "onnxruntime", "eager"),
+    "versions.torch": ({"versions": (("torch", "2.11.0"),)}, "2.11.0", "2.13.0"),
+    "precision": ({"precision": "fp16"}, "fp16", "fp32"),
+    "batch": ({"batch": 8}, 8, 1),
+    "threads": ({"threads": 2}, 2, 1),
+    "layout": ({"layout": "nhwc"}, "nhwc", "nchw"),
+    "options.spinning": ({"options": (("spinning", "off"),)}, "off", None),
+}
+
+
+def test_every_field_is_among_those_tried() -> None:
+    named = {name.partition(".")[0] for name in EVERY_FIELD}
+    assert named == {field.name for field in fields(Setting)}
+    of_device = {name.partition(".")[2] for name in EVERY_FIELD if name.startswith("device.")}
+    assert of_device == {field.name for field in fields(Device)}
+
+
+@pytest.mark.parametrize("field", EVERY_FIELD)
+def test_each_field_is_refused_by_name_with_both_values(field: str) -> None:
+    changes, there, here = EVERY_FIELD[field]
+    other = setting(**changes)
+    assert other.differences(setting()) == ((field, there, here),)
+    message = re.escape(
+        f"the table was measured in another setting: {field} is {there!r} there and {here!r} here."
+    )
+    with pytest.raises(UserError, match=message):
+        other.require_equal(setting(), "the table")
+
+
+def test_many_differences_are_named_from_the_weightiest_on() -> None:
+    other = setting(
+        device=replace(DEVICE, name="Other CPU", cores=4), threads=2, batch=8, runtime="onnxruntime"
+    )
+    with pytest.raises(
+        UserError, match=r"setting: device.cores is .*device.name is .*runtime is .*, and 1 more"
+    ):
+        other.require_equal(setting(), "the table")
 
 
 def test_equal_settings_pass() -> None:

@@ -55,12 +55,81 @@ def test_networks_keep_their_trace_and_older_rows_have_none(tmp_path: Path) -> N
     assert store.table(setting).networks == (plain, traced)
 
 
-def test_a_second_measurement_takes_the_place_of_the_first(tmp_path: Path) -> None:
+def test_the_newest_measurement_is_the_table_s_and_all_are_kept(tmp_path: Path) -> None:
+    store, setting = Store(tmp_path / "lathe.db"), made_up.setting()
+    part, other = SKELETON.parts[:2]
+    failure = Failure("out of memory", "2026-01-02T00:00:00+00:00")
+    # The second success has an older date: a clock that was put back does not hide what was just measured.
+    for cell in (made_up.cell(1e-3), failure, made_up.cell(2e-3)):
+        store.put(setting, part, cell)
+        assert store.table(setting).cells == {part.key: cell}
+        assert store.cell(setting, part) == cell
+    store.put(setting, other, made_up.cell(3e-3))
+    store.put(setting, other, failure)
+    table = store.table(setting)
+    assert table.cells == {part.key: made_up.cell(2e-3), other.key: failure}
+    assert table.latency_s(part).value == 2e-3
+    with pytest.raises(LatheError, match="out of memory"):
+        table.latency_s(other)
+    assert store.history(setting, part) == (made_up.cell(1e-3), failure, made_up.cell(2e-3))
+    assert store.history(made_up.setting(threads=2), part) == ()
+    assert store.cell(made_up.setting(threads=2), part) is None
+
+
+def test_the_stored_median_is_that_of_the_samples(tmp_path: Path) -> None:
+    store, setting, part = Store(tmp_path / "lathe.db"), made_up.setting(), SKELETON.parts[0]
+    few, many = (
+        replace(made_up.cell(1.0), samples_s=(3.0, 1.0)),
+        replace(made_up.cell(1.0), samples_s=tuple(float(i) for i in range(1, 40))),
+    )
+    for cell in (few, many):
+        store.put(setting, part, cell)
+        assert store.table(setting).latency_s(part) == cell.latency_s
+
+
+def test_a_cell_of_another_setting_never_shows(tmp_path: Path) -> None:
+    store, part = Store(tmp_path / "lathe.db"), SKELETON.parts[0]
+    store.put(made_up.setting(), part, made_up.cell(1e-3))
+    for changes in ({"threads": 2}, {"batch": 8}, {"versions": (("torch", "2.14.0"),)}, {"layout": "nhwc"}):
+        assert not store.table(made_up.setting(**changes)).cells
+
+
+def test_several_processes_write_at_once(tmp_path: Path) -> None:
+    """New settings and new parts too, which all of them want to make."""
+    script = f"""
+import sys, time
+sys.path[:0] = {[str(Path(__file__).parent)]!r}
+from pathlib import Path
+from latency_tables.store import Store
+import made_up as n
+parts = n.chain(range(1, 11)).parts
+time.sleep(max(0.0, float(sys.argv[2]) - time.time()))
+store = Store(Path(sys.argv[1]))
+for i in range(4):
+    for part in parts:
+        store.put(n.setting(threads=1 + i), part, n.cell(1e-3 * (1 + int(sys.argv[3]))))
+    store.put_network(n.setting(threads=1 + i), "chain", n.network(n.chain([4]), [], 1.0, 1.0))
+"""
+    start = str(time.time() + 1.5)
+    writers = [
+        subprocess.Popen(
+            [sys.executable, "-c", script, str(tmp_path / "lathe.db"), start, str(i)],
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for i in range(4)
+    ]
+    for writer in writers:
+        _, error = writer.communicate()
+        assert writer.returncode == 0, error
     store = Store(tmp_path / "lathe.db")
-    part = SKELETON.parts[0]
-    store.put(made_up.setting(), part, Failure("out of memory", ""))
-    store.put(made_up.setting(), part, made_up.cell(2e-3))
-    assert store.table(made_up.setting()).cells == {part.key: made_up.cell(2e-3)}
+    parts = made_up.chain(range(1, 11)).parts
+    assert len(store.settings()) == 4
+    for setting in store.settings():
+        assert len(store.table(setting).networks) == 4
+        for part in parts:
+            medians = sorted(cell.latency_s.value for cell in store.history(setting, part))  # type: ignore[union-attr]
+            assert medians == [1e-3, 2e-3, 3e-3, 4e-3]
 
 
 def test_kill_dash_nine_loses_nothing_that_was_stored(tmp_path: Path) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import shutil
 import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import made_up
@@ -17,9 +19,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from latency_tables import store as store_module
+from latency_tables import database
 from latency_tables.errors import LatheError, UserError
-from latency_tables.store import STORE_FORMAT, Store
+from latency_tables.samples import encode
+from latency_tables.schema import STORE_FORMAT
+from latency_tables.store import Store
 from latency_tables.table import LatencyTable
 
 SKELETON = made_up.chain([4, 5])
@@ -30,7 +34,8 @@ def read(path: Path) -> LatencyTable:
     store = Store(path)
     try:
         assert store.settings() == [SETTING]
-        return store.table(SETTING)
+        table = store.table(SETTING)
+        return replace(table, cells=dict(table.cells))  # each of them unpacked
     finally:
         store.close()
 
@@ -142,7 +147,7 @@ def test_an_overwritten_store_never_breaks_with_anything_but_a_sentence(
     try:
         store = Store(path)
         store.settings()
-        store.table(SETTING)
+        list(store.table(SETTING).cells.values())
         store.kinds(SETTING)
         store.network_names(SETTING)
         store.close()
@@ -153,17 +158,16 @@ def test_an_overwritten_store_never_breaks_with_anything_but_a_sentence(
 @pytest.mark.parametrize(
     "statement",
     [
-        "UPDATE cells SET samples_s = x'0011'",
-        "UPDATE cells SET samples_s = x'000000000000F8FF'",  # not a number
-        "UPDATE cells SET samples_s = x'00000000000000C0'",  # -2 s
-        "UPDATE cells SET samples_s = NULL",
-        "UPDATE cells SET details = '{'",
-        "UPDATE cells SET details = '[]'",
-        """UPDATE cells SET details = replace(details, '"precision"', '"luck"')""",
+        "UPDATE measurements SET samples = x'0011'",
+        "UPDATE measurements SET samples = x''",
+        "UPDATE measurements SET samples = NULL",
+        "UPDATE measurements SET details = '{'",
+        "UPDATE measurements SET details = '[]'",
+        """UPDATE measurements SET details = replace(details, '"precision"', '"luck"')""",
         "UPDATE networks SET details = '{}'",
         "UPDATE networks SET details = '3'",
-        "UPDATE networks SET removed = '3'",
-        """UPDATE networks SET details = replace(details, '"ratio": [0.5', '"ratio": [7')""",
+        """UPDATE networks SET details = replace(details, '"removed":[]', '"removed":"3"')""",
+        """UPDATE networks SET details = replace(details, '"ratio":[0.5', '"ratio":[7')""",
     ],
 )
 def test_an_edited_row_is_refused(path: Path, statement: str) -> None:
@@ -173,6 +177,29 @@ def test_an_edited_row_is_refused(path: Path, statement: str) -> None:
     ) as e:
         read(path)
     assert str(path) in str(e.value)
+
+
+@pytest.mark.parametrize("samples", [encode([math.nan], 1), encode([-2.0], 1), encode([1e-3], 1)[:-1]])
+def test_impossible_samples_are_refused(path: Path, samples: bytes) -> None:
+    change(path, "UPDATE measurements SET samples = ?", samples)
+    with pytest.raises(LatheError, match="holds a row that lathe did not write"):
+        read(path)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE measurements SET latency_s = 'soon'",
+        "UPDATE measurements SET low_s = NULL",
+        "UPDATE measurements SET high_s = 1e-9",
+    ],
+)
+def test_an_edited_median_is_refused(path: Path, statement: str) -> None:
+    change(path, statement)
+    store = Store(path)
+    with pytest.raises(LatheError, match="holds a row that lathe did not write"):
+        store.table(SETTING).latency_s(SKELETON.parts[0])
+    store.close()
 
 
 def test_an_edited_setting_is_refused(path: Path) -> None:
@@ -203,7 +230,7 @@ sys.stdin.read()
 
 
 def test_a_store_that_another_process_keeps_locked(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store_module, "_PATIENCE_S", 0.2)
+    monkeypatch.setattr(database, "_PATIENCE_S", 0.2)
     store = Store(path)
     busy = r"database is locked\. Nothing in it was changed\. Another process is writing to it\. Wait"
     with writing(path):

@@ -1,0 +1,229 @@
+"""Does a table still hold on this machine today? Parts and whole networks timed again, and what that says."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from bench.profiler import PART_RULE, time_network
+from bench.session import MeasurementFailed, Session
+from latency_tables.closure import Closure, HeldOut, draw_plans
+from latency_tables.context import coefficients
+from latency_tables.errors import UserError
+from latency_tables.estimate import Estimate
+from latency_tables.measurement import Measurement
+from latency_tables.part import Part
+from latency_tables.skeleton import Plan, Skeleton
+from latency_tables.store import Store
+from latency_tables.table import Failure, LatencyTable
+from latency_tables.verdict import Verdict, judge, ratio
+from pruning.outline import Outline
+from pruning.search import Progress
+
+#: A part still takes what the table says when it surely takes no more than this share more or less: processes
+#: differ among each other by a few percent.
+TOLERANCE = 0.05
+#: A table holds with at most this share of its parts surely changed.
+MOST_CHANGED = 0.1
+#: And with at least this share surely unchanged; what is between cannot be told.
+LEAST_SAME = 0.5
+#: The anchor is timed again after so many parts.
+ANCHOR_EVERY = 5
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedCell:
+    """A part timed again.
+
+    Attributes:
+        part: which.
+        stored_s: what the table says.
+        now_s: today's; None where it failed today.
+        ratio: now over stored; None as above.
+        verdict: of today against the table.
+        to_anchor: the same verdict when the table's latency is scaled by what the anchor takes today.
+        remark: why it failed, or what disturbed it; "" for neither.
+    """
+
+    part: Part
+    stored_s: Estimate
+    now_s: Estimate | None
+    ratio: Estimate | None
+    verdict: Verdict
+    to_anchor: Verdict
+    remark: str
+
+    @property
+    def failed(self) -> bool:
+        """Whether it could not be timed today."""
+        return self.now_s is None
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A sample of a table's parts timed again.
+
+    Attributes:
+        cells: one for each part drawn.
+        anchor: the part that was timed before, between and after the others.
+        anchor_ratio: what it takes today over what the table says.
+        moved: whether the anchor's own latency changed while the parts were timed.
+    """
+
+    cells: tuple[CheckedCell, ...]
+    anchor: Part
+    anchor_ratio: float
+    moved: bool
+
+    @property
+    def holds(self) -> bool | None:
+        """Whether the table's seconds still hold; None where that cannot be told."""
+        return None if self.moved else self._judge([cell.verdict for cell in self.cells])
+
+    @property
+    def proportions_hold(self) -> bool | None:
+        """Whether its parts still take the same shares, whatever the machine's speed today; None as above."""
+        return None if self.moved else self._judge([cell.to_anchor for cell in self.cells])
+
+    def _judge(self, verdicts: Sequence[Verdict]) -> bool | None:
+        failed = [cell.failed for cell in self.cells]
+        changed = sum(
+            broke or verdict in (Verdict.FASTER, Verdict.SLOWER)
+            for broke, verdict in zip(failed, verdicts, strict=True)
+        )
+        if changed > MOST_CHANGED * len(verdicts):
+            return False
+        return True if verdicts.count(Verdict.SAME) >= LEAST_SAME * len(verdicts) else None
+
+
+def check_cells(
+    skeleton: Skeleton,
+    table: LatencyTable,
+    session: Session,
+    count: int,
+    seed: int,
+    progress: Progress | None = None,
+) -> Checked:
+    """Times a random sample of a network's parts again, with an anchor between them.
+
+    The anchor is the network's most expensive part. It tells a machine that is slower as a whole today from a table
+    whose parts no longer stand in proportion, and whether the machine changed while it was looked at. The table is
+    not changed.
+
+    Args:
+        skeleton: the network.
+        table: of the session's setting.
+        session: where to measure.
+        count: parts to draw, at least 1; all where there are no more.
+        seed: of the draw.
+        progress: told after each measurement.
+
+    Raises:
+        UserError: the table is of another setting, or holds none of the network's parts.
+        MeasurementFailed: the anchor cannot be timed.
+    """
+    table.setting.require_equal(session.setting, "the table")
+    stored = {
+        part: table.latency_s(part)
+        for part in skeleton.parts
+        if part.key in table.cells and not isinstance(table.cells[part.key], Failure)
+    }
+    if not stored:
+        raise UserError(
+            f"the table for {table.setting.label} holds no part of {skeleton.name}; run `lathe profile` for it "
+            "first"
+        )
+    anchor = max(stored, key=lambda part: stored[part].value)
+    others = [part for part in stored if part != anchor] or [anchor]
+    rng = random.Random(f"{skeleton.digest} {seed}")  # noqa: S311  which parts to measure is no secret
+    drawn = rng.sample(others, min(count, len(others)))
+    anchors: list[Estimate] = []
+    seen: list[tuple[Part, Measurement | str]] = []
+    for place, part in enumerate(drawn):
+        if place % ANCHOR_EVERY == 0:
+            anchors.append(session.measure(anchor.graph, rule=PART_RULE).latency_s)
+        if progress is not None:
+            progress(place, len(drawn), f"timing {part.grain.value} {part.kind} again")
+        try:
+            seen.append((part, session.measure(part.graph, rule=PART_RULE)))
+        except MeasurementFailed as error:
+            seen.append((part, str(error)))
+    anchors.append(session.measure(anchor.graph, rule=PART_RULE).latency_s)
+    factor = median(one.value for one in anchors) / stored[anchor].value
+    changes = {judge(anchors[0], one, TOLERANCE) for one in anchors[1:]}
+    return Checked(
+        tuple(_checked(part, stored[part], found, factor) for part, found in seen),
+        anchor,
+        factor,
+        bool(changes & {Verdict.FASTER, Verdict.SLOWER}),
+    )
+
+
+def _checked(part: Part, stored: Estimate, found: Measurement | str, factor: float) -> CheckedCell:
+    if isinstance(found, str):
+        return CheckedCell(part, stored, None, None, Verdict.CANNOT_TELL, Verdict.CANNOT_TELL, found)
+    now = found.latency_s
+    disturbance = found.host.get("disturbance")
+    if disturbance is None:
+        verdicts = judge(stored, now, TOLERANCE), judge(stored.scaled(factor), now, TOLERANCE)
+    else:
+        verdicts = Verdict.CANNOT_TELL, Verdict.CANNOT_TELL
+    remark = "" if disturbance is None else f"disturbed by {disturbance}"
+    return CheckedCell(part, stored, now, ratio(stored, now), *verdicts, remark)
+
+
+def check_networks(
+    outline: Outline,
+    store: Store,
+    open_session: Callable[[], Session],
+    table: LatencyTable,
+    count: int,
+    seed: int,
+    progress: Progress | None = None,
+) -> Closure:
+    """Prunes a network at random, predicts each pruned one, then times all of them in two processes.
+
+    Predictions are made before anything is timed, and blind to older measurements of the same pruned network. What
+    is timed goes to the store, as networks that judge the fit.
+
+    Args:
+        outline: the unpruned network.
+        store: where measurements go.
+        open_session: makes a session in the table's setting, with a worker of its own.
+        table: what to predict from.
+        count: how many, at least 1; fewer where the network has no more.
+        seed: of the draw.
+        progress: told after each measurement.
+
+    Raises:
+        UserError: nothing can be removed, a part has no cell, or the unpruned network was never timed.
+        LatheError: a part failed before, or a network cannot be timed.
+    """
+    skeleton = outline.skeleton
+    plans = draw_plans(skeleton, count, seed)
+    if not plans:
+        raise UserError(f"{skeleton.name} has no block that can be removed; check it without --held-out")
+    predicted = [_predicted(skeleton, table, plan) for plan in plans]
+    passes: list[list[Estimate]] = []
+    for turn in range(2):
+        ratios = []
+        with open_session() as session:
+            table.setting.require_equal(session.setting, "the table")
+            for place, plan in enumerate(plans):
+                if progress is not None:
+                    done = turn * len(plans) + place
+                    progress(done, 2 * len(plans), f"timing the network less {len(plan.removed)} blocks")
+                measured = time_network(outline, session, plan.removed, "closure")
+                store.put_network(table.setting, skeleton.name, measured)
+                ratios.append(measured.ratio)
+        passes.append(ratios)
+    rows = zip(plans, predicted, *passes, strict=True)
+    return Closure(tuple(HeldOut(plan, foreseen, one, again) for plan, foreseen, one, again in rows))
+
+
+def _predicted(skeleton: Skeleton, table: LatencyTable, plan: Plan) -> Estimate:
+    """The ratio to the unpruned network, from everything but measurements of this very network."""
+    fit = coefficients(skeleton, table, blind_to=plan.removed)
+    return fit.interval(plan.removed).scaled(1.0 / fit.unpruned_s.value)

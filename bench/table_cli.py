@@ -1,0 +1,194 @@
+"""`lathe table`: the tables of a workspace listed, shown, compared, checked, sent and received."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bench.terminal import Terminal
+from bench.words import (
+    DEFAULT_OUT,
+    AsJson,
+    Batch,
+    DeviceKind,
+    Input,
+    NetworkName,
+    Precision,
+    RuntimeName,
+    Threads,
+    Weights,
+    Workspace,
+    print_json,
+    stoppable,
+)
+
+table_app = typer.Typer(help="Look at, compare, check and exchange latency tables.", no_args_is_help=True)
+
+SettingId = Annotated[
+    str,
+    typer.Argument(
+        metavar="ID", help="From `lathe table list`, or the beginning of the setting's text there."
+    ),
+]
+TableName = "An exported file, or an id or the beginning of a setting's text from `lathe table list`."
+
+
+@table_app.command("list")
+def table_list(out: Workspace = DEFAULT_OUT, as_json: AsJson = False) -> None:
+    """Every setting in which something was measured."""
+    from bench.tables import existing_store
+
+    store = existing_store(out)
+    rows = []
+    for setting in store.settings():
+        table = store.table(setting)
+        names = sorted(set(store.network_names(setting).values()))
+        rows.append((setting, len(table.cells), len(table.networks), names))
+    if as_json:
+        print_json(
+            [
+                {"setting": s.digest, "label": s.label, "cells": cells, "networks": nets, "names": names}
+                for s, cells, nets, names in rows
+            ]
+        )
+        return
+    lines = [[s.digest, s.label, str(cells), str(nets), ", ".join(names)] for s, cells, nets, names in rows]
+    Terminal().show(f"Tables in {out}", ["id", "setting", "cells", "whole networks", "of"], lines)
+
+
+@table_app.command("show")
+def table_show(setting_id: SettingId, out: Workspace = DEFAULT_OUT, as_json: AsJson = False) -> None:
+    """Every cell of one table."""
+    from bench import views
+    from bench.tables import existing_store, named_setting
+
+    store = existing_store(out)
+    setting = named_setting(store, setting_id)
+    table, kinds = store.table(setting), store.kinds(setting)
+    if as_json:
+        print_json(views.table_json(table, kinds))
+    else:
+        views.show_table(Terminal(), table, kinds)
+
+
+@table_app.command("diff")
+def table_diff(
+    before: Annotated[str, typer.Argument(metavar="A", help=TableName)],
+    after: Annotated[str, typer.Argument(metavar="B", help=TableName)],
+    out: Workspace = DEFAULT_OUT,
+    as_json: AsJson = False,
+) -> None:
+    """Two tables part by part: is B faster, slower, the same, or can that not be told?"""
+    from bench import table_views
+    from bench.tables import named_table
+    from latency_tables.comparison import compare_tables
+
+    (one, kinds), (other, more) = named_table(before, out), named_table(after, out)
+    difference = compare_tables(one, other)
+    if as_json:
+        print_json(table_views.difference_json(one, other, difference, kinds | more))
+    else:
+        table_views.show_difference(Terminal(), one, other, difference, kinds | more)
+
+
+@table_app.command("export")
+def table_export(
+    setting_id: SettingId,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="To write: .parquet or .csv.")],
+    out: Workspace = DEFAULT_OUT,
+    as_json: AsJson = False,
+) -> None:
+    """Write one table, with its history and every sample, to a file of its own."""
+    from bench.tables import existing_store, named_setting
+    from latency_tables.exchange import write_archive
+
+    store = existing_store(out)
+    archive = store.archive(named_setting(store, setting_id))
+    write_archive(file, archive)
+    if as_json:
+        counts = {"cells": len(archive.cells), "networks": len(archive.networks)}
+        print_json({"file": str(file), "setting": archive.setting.digest, **counts})
+    else:
+        Terminal().results.print(
+            f"{file}: {len(archive.cells)} measurements of parts and {len(archive.networks)} of whole networks, "
+            f"{archive.setting.label}",
+            markup=False,
+        )
+
+
+@table_app.command("import")
+def table_import(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Written by `lathe table export`.")],
+    out: Workspace = DEFAULT_OUT,
+    as_json: AsJson = False,
+) -> None:
+    """Take a table's file into the workspace; what is there already is not taken twice."""
+    from bench.tables import open_store
+    from latency_tables.exchange import read_archive
+
+    archive = read_archive(file)
+    added = open_store(out).add(archive)
+    if as_json:
+        print_json({"setting": archive.setting.digest, "cells": added.cells, "networks": added.networks})
+    else:
+        Terminal().results.print(
+            f"{archive.setting.digest}: {added.cells} measurements of parts and {added.networks} of whole networks "
+            f"were new, {archive.setting.label}",
+            markup=False,
+        )
+
+
+@table_app.command("check")
+def table_check(
+    network: NetworkName,
+    weights: Weights = None,
+    input_shape: Input = None,
+    runtime: RuntimeName = "onnxruntime",
+    device: DeviceKind = "cpu",
+    threads: Threads = 1,
+    batch: Batch = 1,
+    precision: Precision = "fp32",
+    cells: Annotated[int, typer.Option(min=1, help="How many parts to time again, drawn at random.")] = 10,
+    held_out: Annotated[
+        int, typer.Option(min=0, help="Also prune the network at random so many times, and time those.")
+    ] = 0,
+    seed: Annotated[int, typer.Option(help="Of what is drawn.")] = 0,
+    out: Workspace = DEFAULT_OUT,
+    as_json: AsJson = False,
+) -> None:
+    """Does a table still hold on this machine today? Exit status 1 when it does not, or that cannot be told."""
+    from bench import table_views
+    from bench.checking import check_cells, check_networks
+    from bench.lock import locked
+    from bench.session import Session
+    from bench.tables import existing_store, require_table
+    from bench.workbench import NetworkChoice, SettingChoice, Subject
+    from bench.workloads import parse_input_shape
+
+    terminal = Terminal(quiet=as_json)
+    setting = SettingChoice(runtime, device, threads, batch, precision).make()
+    shape = None if input_shape is None else parse_input_shape(input_shape)
+    store = existing_store(out)
+    table = require_table(store, setting)
+    outline = Subject(NetworkChoice(network, weights, shape), batch).outline
+    closure = None
+    lock, bar = locked(out), terminal.progress("check")
+    with (
+        stoppable("Parts stay as the table had them; whole networks that were timed are stored."),
+        lock,
+        bar as progress,
+    ):
+        with Session(setting) as session:
+            checked = check_cells(outline.skeleton, table, session, cells, seed, progress)
+        if held_out:
+            closure = check_networks(
+                outline, store, lambda: Session(setting), table, held_out, seed, progress
+            )
+    if as_json:
+        print_json(table_views.check_json(setting, checked, closure))
+    else:
+        table_views.show_check(terminal, setting, checked, closure)
+    if checked.holds is not True:
+        raise typer.Exit(1)

@@ -1,0 +1,203 @@
+"""What `lathe table diff` and `lathe table check` print: tables for people, plain values for ``--json``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bench.checking import Checked
+from bench.terminal import Terminal, time_text
+from latency_tables.closure import Closure
+from latency_tables.comparison import PartDifference, TableDifference
+from latency_tables.estimate import Estimate
+from latency_tables.setting import Setting
+from latency_tables.table import LatencyTable
+
+_UNKNOWN = ("?", "?")
+
+
+def show_difference(
+    terminal: Terminal,
+    before: LatencyTable,
+    after: LatencyTable,
+    difference: TableDifference,
+    kinds: dict[str, tuple[str, str]],
+) -> None:
+    """Where the settings differ, every part, and the verdicts counted."""
+    out = terminal.results
+    out.print(f"A: {before.setting.label}\nB: {after.setting.label}", markup=False)
+    for field, one, other in difference.fields:
+        out.print(f"   {field}: {one!r} in A, {other!r} in B", markup=False)
+    if not difference.fields:
+        out.print("   the settings are equal")
+    rows = [_difference_line(part, *kinds.get(part.key, _UNKNOWN)) for part in difference.parts]
+    columns = ["kind", "grain", "A", "B", "B / A", "B is", "part"]
+    terminal.show("", columns, rows, shorten=["part"])
+    counts = ", ".join(f"{count} {name}" for name, count in difference.counts().items() if count)
+    typical = difference.typical_ratio()
+    mean = "" if typical is None else f"; B / A {typical:.3f} (geometric mean over parts)"
+    out.print(f"{len(difference.parts)} parts: {counts or 'none'}{mean}")
+    out.print("Each table was measured in processes of its own, which the intervals do not hold.")
+
+
+def _difference_line(part: PartDifference, kind: str, grain: str) -> list[str]:
+    times = ["" if one is None else time_text(one) for one in (part.before_s, part.after_s)]
+    verdict = f"not compared ({part.reason})" if part.verdict is None else part.verdict.value
+    return [kind, grain, *times, "" if part.ratio is None else f"{part.ratio.value:.3f}", verdict, part.key]
+
+
+def difference_json(
+    before: LatencyTable,
+    after: LatencyTable,
+    difference: TableDifference,
+    kinds: dict[str, tuple[str, str]],
+) -> dict[str, Any]:
+    """The same as plain values."""
+    return {
+        "before": before.setting.to_json(),
+        "after": after.setting.to_json(),
+        "fields": [
+            {"field": field, "before": one, "after": other} for field, one, other in difference.fields
+        ],
+        "counts": difference.counts(),
+        "typical_ratio": difference.typical_ratio(),
+        "parts": [
+            {
+                "key": part.key,
+                "kind": kinds.get(part.key, _UNKNOWN)[0],
+                "grain": kinds.get(part.key, _UNKNOWN)[1],
+                **_numbers("before_s", part.before_s),
+                **_numbers("after_s", part.after_s),
+                **_numbers("ratio", part.ratio),
+                "verdict": None if part.verdict is None else part.verdict.value,
+                "reason": part.reason,
+            }
+            for part in difference.parts
+        ],
+    }
+
+
+def show_check(terminal: Terminal, setting: Setting, checked: Checked, closure: Closure | None) -> None:
+    """Each part timed again, whether the table holds, and the closure."""
+    rows = [
+        [
+            cell.part.kind,
+            cell.part.grain.value,
+            time_text(cell.stored_s),
+            "failed" if cell.now_s is None else time_text(cell.now_s),
+            "" if cell.ratio is None else f"{cell.ratio.value:.3f}",
+            cell.verdict.value + (f" ({cell.remark})" if cell.remark else ""),
+        ]
+        for cell in checked.cells
+    ]
+    columns = ["kind", "grain", "in the table", "today", "today / table", "today it is"]
+    terminal.show(setting.label, columns, rows)
+    terminal.results.print(sentence(checked), markup=False)
+    if closure is None:
+        return
+    rows = [
+        [
+            str(len(network.plan.removed)),
+            f"{network.predicted.value:.3f}",
+            f"{network.measured.value:.3f}",
+            f"{network.again.value:.3f}",
+            f"{network.error:+.1%}",
+            f"{network.noise:+.1%}",
+        ]
+        for network in closure.networks
+    ]
+    columns = ["blocks out", "predicted / unpruned", "measured", "measured again", "error", "noise"]
+    terminal.show("\nClosure: networks that no prediction has seen", columns, rows)
+    coverage = closure.interval_coverage
+    inside = "unknown" if coverage is None else f"{coverage:.0%}"
+    terminal.results.print(
+        f"{len(closure.networks)} networks: mean absolute error {closure.mean_abs_error:.1%}, noise floor "
+        f"{closure.noise_floor:.1%}, within 5 %: {closure.within(0.05):.0%}, within 10 %: "
+        f"{closure.within(0.1):.0%}, in the predicted interval: {inside}"
+    )
+
+
+def sentence(checked: Checked) -> str:
+    """What a check says, in one sentence."""
+    verdicts = [cell.verdict.value for cell in checked.cells]
+    counts = ", ".join(f"{verdicts.count(name)} {name}" for name in dict.fromkeys(verdicts))
+    anchor = f"the anchor ({checked.anchor.kind}) takes {checked.anchor_ratio:.3f} of what the table says"
+    if checked.moved:
+        return (
+            f"Whether the table holds cannot be told: the machine changed while it was measured; {anchor}. Try "
+            "again on a quieter machine."
+        )
+    if checked.holds:
+        return f"The table holds today: of {len(verdicts)} parts {counts}; {anchor}."
+    if checked.holds is None:
+        return (
+            f"Whether the table holds cannot be told: of {len(verdicts)} parts {counts}; {anchor}. Try again on a "
+            "quieter machine, or with more --cells."
+        )
+    kept = (
+        "; with that taken into account the parts still stand in proportion, so ratios hold and seconds do not"
+        if checked.proportions_hold
+        else ""
+    )
+    return f"The table does not hold today: of {len(verdicts)} parts {counts}; {anchor}{kept}."
+
+
+def check_json(setting: Setting, checked: Checked, closure: Closure | None) -> dict[str, Any]:
+    """A check as plain values; the closure's numbers are fractions, null without --held-out."""
+    result: dict[str, Any] = {
+        "setting": setting.to_json(),
+        "holds": checked.holds,
+        "proportions_hold": checked.proportions_hold,
+        "moved": checked.moved,
+        "anchor_ratio": checked.anchor_ratio,
+        "sentence": sentence(checked),
+        "cells": [
+            {
+                "key": cell.part.key,
+                "kind": cell.part.kind,
+                "grain": cell.part.grain.value,
+                **_numbers("stored_s", cell.stored_s),
+                **_numbers("now_s", cell.now_s),
+                **_numbers("ratio", cell.ratio),
+                "verdict": cell.verdict.value,
+                "verdict_to_anchor": cell.to_anchor.value,
+                "remark": cell.remark,
+            }
+            for cell in checked.cells
+        ],
+        "networks": [],
+    }
+    names = (
+        "mean_abs_error",
+        "within_5pct",
+        "within_10pct",
+        "interval_coverage",
+        "noise_floor",
+        "excess_error",
+    )
+    if closure is None:
+        return result | dict.fromkeys(names)
+    result["networks"] = [
+        {
+            "removed": list(network.plan.removed),
+            **_numbers("predicted_ratio", network.predicted),
+            **_numbers("measured_ratio", network.measured),
+            **_numbers("measured_again_ratio", network.again),
+            "error": network.error,
+        }
+        for network in closure.networks
+    ]
+    return result | {
+        "mean_abs_error": closure.mean_abs_error,
+        "within_5pct": closure.within(0.05),
+        "within_10pct": closure.within(0.1),
+        "interval_coverage": closure.interval_coverage,
+        "noise_floor": closure.noise_floor,
+        "excess_error": closure.excess_error,
+    }
+
+
+def _numbers(name: str, estimate: Estimate | None) -> dict[str, Any]:
+    """One number and its interval; ends that bound nothing become null."""
+    if estimate is None:
+        return {name: None, f"{name}_interval": None}
+    return {name: estimate.value, f"{name}_interval": estimate.to_json()[1:]}

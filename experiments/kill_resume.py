@@ -1,0 +1,196 @@
+"""Does a profile that is killed at any moment lose more than the measurement in flight, or measure anything twice?
+
+    python experiments/kill_resume.py [--network cifar/resnet8-mlperf] [--kills 20]
+
+Times `lathe profile` once undisturbed, then starts it again and again in new workspaces and ends it with kill -9 after a
+random share of that time, until it was killed twenty times; each is resumed until it ends by itself. After each kill the store
+must hold, unchanged, all that it held just before, and in the end every part and every whole network exactly once; the worker
+must be gone. Writes docs/results/kill_resume.md in about 10 minutes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+from cells import RESULTS, origin
+
+from bench.tables import open_store
+from latency_tables.archive import Archive
+from latency_tables.files import write_atomically
+
+LATHE = (sys.executable, "-c", "from bench.cli import main; main()")
+SEED = 0
+WORKER_GRACE_S = 10.0
+
+
+@dataclass(frozen=True)
+class Kill:
+    """What a kill left behind.
+
+    Attributes:
+        after_s: seconds from the start of the process to the kill.
+        before: measurements of parts and of whole networks that the store held just before.
+        left: the same after it.
+        lost: how many of those before are not there any more, or not the same.
+        worker_s: seconds until the worker was gone, too.
+    """
+
+    after_s: float
+    before: tuple[int, int]
+    left: tuple[int, int]
+    lost: int
+    worker_s: float
+
+
+def start(network: str, workspace: Path) -> subprocess.Popen[bytes]:
+    """`lathe profile`, quietly."""
+    words = [*LATHE, "profile", network, "--out", str(workspace), "--json"]
+    return subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+
+
+def held(workspace: Path) -> Archive | None:
+    """All that is stored; None before the first measurement."""
+    if not (workspace / "lathe.db").exists():
+        return None
+    store = open_store(workspace)
+    try:
+        settings = store.settings()
+        return store.archive(settings[0]) if settings else None
+    finally:
+        store.close()
+
+
+def sizes(archive: Archive | None) -> tuple[int, int]:
+    """Measurements of parts, of whole networks."""
+    return (0, 0) if archive is None else (len(archive.cells), len(archive.networks))
+
+
+def lost(before: Archive | None, after: Archive | None) -> int:
+    """How many measurements of the first are not in the second as they were."""
+    if before is None:
+        return 0
+    kept_cells, kept_networks = ((), ()) if after is None else (after.cells, after.networks)
+    return sum(one not in kept_cells for one in before.cells) + sum(
+        one not in kept_networks for one in before.networks
+    )
+
+
+def finish(process: subprocess.Popen[bytes]) -> None:
+    """Waits for a profile that nobody kills.
+
+    Raises:
+        RuntimeError: it failed.
+    """
+    _, error = process.communicate()
+    if process.returncode:
+        raise RuntimeError(error.decode())
+
+
+def kill(process: subprocess.Popen[bytes], workspace: Path, after_s: float) -> Kill | None:
+    """Ends a profile at a moment; None where it ended by itself before."""
+    started = time.monotonic()
+    try:
+        process.wait(timeout=after_s)
+    except subprocess.TimeoutExpired:
+        before = held(workspace)
+        workers = psutil.Process(process.pid).children(recursive=True)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        killed = time.monotonic()
+        _, alive = psutil.wait_procs(workers, timeout=WORKER_GRACE_S)
+        if alive:
+            raise RuntimeError(f"workers outlive the profile: {[worker.pid for worker in alive]}") from None
+        gone_s = time.monotonic() - killed
+        after = held(workspace)
+        return Kill(killed - started, sizes(before), sizes(after), lost(before, after), gone_s)
+    finish(process)
+    return None
+
+
+def repeated(archive: Archive) -> int:
+    """Measurements beyond the first of each part and each whole network."""
+    parts = Counter(entry.key for entry in archive.cells)
+    networks = Counter((e.network.skeleton, e.network.removed, e.network.role) for e in archive.networks)
+    return sum(count - 1 for counter in (parts, networks) for count in counter.values())
+
+
+def main() -> None:
+    """Kills, resumes, counts and writes the page."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--network", default="cifar/resnet8-mlperf")
+    parser.add_argument("--kills", type=int, default=20)
+    words = parser.parse_args()
+    rng = random.Random(SEED)  # noqa: S311  when to kill is no secret
+    kills: list[Kill] = []
+    extra, missing, rounds = 0, 0, 0
+    with tempfile.TemporaryDirectory() as folder:
+        began = time.monotonic()
+        finish(start(words.network, Path(folder) / "whole"))
+        whole_s = time.monotonic() - began
+        whole = held(Path(folder) / "whole")
+        assert whole is not None  # noqa: S101  it ended without a failure
+        print(f"undisturbed: {whole_s:.0f} s, {sizes(whole)}", flush=True)
+        while len(kills) < words.kills:
+            rounds += 1
+            workspace = Path(folder) / str(rounds)
+            while len(kills) < words.kills:
+                one = kill(start(words.network, workspace), workspace, rng.uniform(0, whole_s))
+                if one is None:
+                    break
+                kills.append(one)
+                print(len(kills), one, flush=True)
+            else:
+                finish(start(words.network, workspace))
+            archive = held(workspace)
+            assert archive is not None  # noqa: S101
+            extra += repeated(archive)
+            missing += len({entry.key for entry in whole.cells} - {entry.key for entry in archive.cells})
+            missing += len(whole.networks) - len(
+                {(e.network.removed, e.network.role) for e in archive.networks}
+            )
+    between = sum(one.left != one.before for one in kills)
+    lines = [
+        "# A profile killed at any moment",
+        "",
+        origin("kill_resume", "short").replace(
+            "--scale short", f"--network {words.network} --kills {words.kills}"
+        ),
+        "",
+        f"`lathe profile {words.network}` takes {whole_s:.0f} s undisturbed and stores {sizes(whole)[0]} parts and {sizes(whole)[1]} whole "
+        f"networks. Seed {SEED}; {rounds} workspaces, process group untouched: only the command itself was killed.",
+        "",
+        "| quantity | wanted | counted |",
+        "| --- | --- | --- |",
+        f"| kills, each resumed | {words.kills} | {len(kills)} |",
+        f"| stored measurements that a kill lost or changed | 0 | {sum(one.lost for one in kills)} |",
+        f"| parts and networks measured twice | 0 | {extra} |",
+        f"| parts and networks missing in the end | 0 | {missing} |",
+        f"| longest life of a worker after its parent, s | | {max(one.worker_s for one in kills):.2f} |",
+        "",
+        f"In {between} of the kills one more measurement reached the store between the last look and the kill.",
+        "",
+        "| kill | after, s | parts stored | networks stored |",
+        "| --- | --- | --- | --- |",
+        *(
+            f"| {number} | {one.after_s:.1f} | {one.left[0]} | {one.left[1]} |"
+            for number, one in enumerate(kills, start=1)
+        ),
+    ]
+    write_atomically(RESULTS / "kill_resume.md", ("\n".join(lines) + "\n").encode())
+    print("\n".join(lines))
+
+
+if __name__ == "__main__":
+    main()

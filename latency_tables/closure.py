@@ -1,0 +1,113 @@
+"""How far predictions are from networks that were really timed, beside how far two timings are from each other."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from latency_tables.estimate import Estimate
+from latency_tables.skeleton import Plan, Skeleton
+
+# At most this share of the removable blocks goes: what is left with fewer is hardly that network any more.
+_MOST_REMOVED = 0.85
+# A small network has few distinct plans; so many draws for each one asked for find them all but surely.
+_DRAWS = 50
+
+
+def draw_plans(skeleton: Skeleton, count: int, seed: int) -> tuple[Plan, ...]:
+    """Random distinct prunings of a network: first how many blocks go, evenly, then which.
+
+    Args:
+        skeleton: the unpruned network.
+        count: how many, at least 1.
+        seed: the same one gives the same plans, in the same order; a larger count adds to them.
+
+    Returns:
+        The plans; fewer where the network has no more, none where nothing can be removed.
+    """
+    rng = random.Random(f"{skeleton.digest} {seed}")  # noqa: S311  which networks to measure is no secret
+    blocks = skeleton.removable
+    most = max(1, math.floor(_MOST_REMOVED * len(blocks)))
+    found: dict[tuple[str, ...], None] = {}
+    for _ in range(_DRAWS * count if blocks else 0):
+        found.setdefault(tuple(sorted(rng.sample(blocks, rng.randint(1, most)))))
+        if len(found) == count:
+            break
+    return tuple(Plan(skeleton.name, skeleton.digest, removed) for removed in found)
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOut:
+    """A network that was predicted without a look at its measurement, then measured twice.
+
+    Attributes:
+        plan: what was taken out.
+        predicted: latency over the unpruned network's, foreseen.
+        measured: the same as measured, in turns with the unpruned network.
+        again: the same measured once more, in another process.
+    """
+
+    plan: Plan
+    predicted: Estimate
+    measured: Estimate
+    again: Estimate
+
+    @property
+    def error(self) -> float:
+        """The prediction's relative error, as a fraction with its sign."""
+        return self.predicted.value / self.measured.value - 1.0
+
+    @property
+    def noise(self) -> float:
+        """The second measurement's relative difference to the first."""
+        return self.again.value / self.measured.value - 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Closure:
+    """What several held-out networks say together; all numbers are fractions.
+
+    Attributes:
+        networks: at least one.
+    """
+
+    networks: tuple[HeldOut, ...]
+
+    @property
+    def mean_abs_error(self) -> float:
+        """Mean absolute relative error of the predictions."""
+        return _mean([abs(network.error) for network in self.networks])
+
+    @property
+    def noise_floor(self) -> float:
+        """The same of the second measurement, taken for a prediction of the first."""
+        return _mean([abs(network.noise) for network in self.networks])
+
+    @property
+    def excess_error(self) -> float:
+        """Root mean square error of the predictions less that of the second measurement; 0 where that is larger.
+
+        The squares are subtracted, since the two errors are independent.
+        """
+        squares = [network.error**2 - network.noise**2 for network in self.networks]
+        return math.sqrt(max(0.0, _mean(squares)))
+
+    @property
+    def interval_coverage(self) -> float | None:
+        """Share of the networks whose measurement lies in the predicted interval; None where none is bounded."""
+        inside = [
+            network.predicted.low <= network.measured.value <= network.predicted.high
+            for network in self.networks
+            if math.isfinite(network.predicted.high - network.predicted.low)
+        ]
+        return _mean(inside) if inside else None
+
+    def within(self, share: float) -> float:
+        """Share of the networks whose prediction is off by at most this much, ends included."""
+        return _mean([abs(network.error) <= share for network in self.networks])
+
+
+def _mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values)

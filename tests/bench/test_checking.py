@@ -1,0 +1,245 @@
+"""Tables checked with a session that knows its latencies, and whose machine can change."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Self
+
+import made_up
+import numpy as np
+import pytest
+
+from bench import table_views
+from bench.checking import ANCHOR_EVERY, Checked, check_cells, check_networks
+from bench.profiler import profile
+from bench.session import Handle, MeasurementFailed
+from bench.timing import Comparison, Rule, Verdict
+from latency_tables.closure import draw_plans
+from latency_tables.context import coefficients
+from latency_tables.errors import UserError
+from latency_tables.graph import Graph
+from latency_tables.measurement import Measurement
+from latency_tables.skeleton import Skeleton
+from latency_tables.store import Store
+from pruning.outline import Outline
+
+WIDTHS = [4, 5, 6, 7, 8, 9, 10, 11]
+
+
+def outline_of(widths: Sequence[int]) -> Outline:
+    skeleton = made_up.chain(widths)
+    return Outline(skeleton, tuple(np.zeros(type_.shape, np.float32) for type_ in skeleton.graph.weights))
+
+
+def cost_s(graph: Graph) -> float:
+    return 1e-6 * sum(np.prod(operator.types[0].shape) for operator in graph.operators)
+
+
+class ChangingSession:
+    """Costs come from shapes; `slower` multiplies those of graphs by their text, `ratios` adds noise in order."""
+
+    opened = 0
+
+    def __init__(
+        self, slower: Any = lambda _graph, _turn: 1.0, setting: Any = None, noise: float = 0.0
+    ) -> None:
+        self.setting = setting or made_up.setting()
+        self.slower, self.noise = slower, noise
+        self.turn = 0
+        self.measured: list[str] = []
+        self.loaded: dict[int, Graph] = {}
+
+    def __enter__(self) -> Self:
+        ChangingSession.opened += 1
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def measure(self, graph: Graph, weights: Any = None, rule: Rule | None = None) -> Measurement:
+        factor = self.slower(graph, self.turn)
+        self.turn += 1
+        self.measured.append(graph.text)
+        if factor is None:
+            raise MeasurementFailed("crash", "the worker ended with signal SIGSEGV.")
+        return made_up.cell(cost_s(graph) * factor)
+
+    def load(self, graph: Graph, weights: Any = None, artefact: Path | None = None) -> Handle:
+        self.loaded[len(self.loaded)] = graph
+        return Handle(len(self.loaded) - 1, 1)
+
+    def unload(self, handle: Handle) -> None:
+        pass
+
+    def interleave(self, handles: Sequence[Handle], rule: Rule | None = None) -> Any:
+        first, second = (cost_s(self.loaded[handle.number]) for handle in handles)
+        second *= 1 + self.noise
+        ratio = made_up.exact(second / first)
+        return (made_up.cell(first), made_up.cell(second)), (Comparison(ratio, Verdict.CANNOT_TELL, 10),)
+
+
+@pytest.fixture
+def outline() -> Outline:
+    return outline_of(WIDTHS)
+
+
+@pytest.fixture
+def store(tmp_path: Path, outline: Outline) -> Store:
+    store = Store(tmp_path / "lathe.db")
+    profile(outline, ChangingSession(), store)  # type: ignore[arg-type]
+    return store
+
+
+def check(
+    skeleton: Skeleton, store: Store, session: ChangingSession, count: int = 12, seed: int = 0
+) -> Checked:
+    return check_cells(skeleton, store.table(made_up.setting()), session, count, seed)  # type: ignore[arg-type]
+
+
+def test_an_unchanged_machine_and_the_anchor_between(outline: Outline, store: Store) -> None:
+    session = ChangingSession()
+    checked = check(outline.skeleton, store, session)
+    assert (checked.holds, checked.proportions_hold, checked.moved) == (True, True, False)
+    assert checked.anchor_ratio == pytest.approx(1.0)
+    assert {cell.verdict for cell in checked.cells} == {Verdict.SAME}
+    anchor = checked.anchor.graph.text
+    assert [place for place, text in enumerate(session.measured) if text == anchor] == [
+        0,
+        ANCHOR_EVERY + 1,
+        2 * ANCHOR_EVERY + 2,
+        len(session.measured) - 1,
+    ]
+    assert cost_s(checked.anchor.graph) == max(cost_s(part.graph) for part in outline.skeleton.parts)
+    assert "The table holds today: of 12 parts 12 same" in table_views.sentence(checked)
+
+
+def test_the_sample_is_seeded_and_without_repeats(outline: Outline, store: Store) -> None:
+    def drawn(seed: int, count: int = 6) -> list[str]:
+        return [
+            cell.part.key for cell in check(outline.skeleton, store, ChangingSession(), count, seed).cells
+        ]
+
+    assert drawn(1) == drawn(1)
+    assert drawn(1) != drawn(2)
+    everything = drawn(3, 10_000)
+    assert len(everything) == len(set(everything)) == len(outline.skeleton.parts) - 1
+
+
+def test_a_machine_that_is_slower_as_a_whole(outline: Outline, store: Store) -> None:
+    checked = check(outline.skeleton, store, ChangingSession(lambda *_: 1.3))
+    assert (checked.holds, checked.proportions_hold) == (False, True)
+    assert {cell.verdict for cell in checked.cells} == {Verdict.SLOWER}
+    assert "ratios hold and seconds do not" in table_views.sentence(checked)
+
+
+def test_two_changed_parts_of_twelve_break_a_table_and_one_does_not(outline: Outline, store: Store) -> None:
+    drawn = [cell.part.graph.text for cell in check(outline.skeleton, store, ChangingSession()).cells]
+    for changed, holds in ((1, True), (2, False)):
+        texts = drawn[:changed]
+        session = ChangingSession(lambda graph, _, texts=texts: 0.5 if graph.text in texts else 1.0)
+        checked = check(outline.skeleton, store, session)
+        assert [cell.verdict for cell in checked.cells].count(Verdict.FASTER) == changed
+        assert checked.holds is holds
+
+
+def test_parts_that_fail_today_count_as_changed(outline: Outline, store: Store) -> None:
+    drawn = [cell.part.graph.text for cell in check(outline.skeleton, store, ChangingSession()).cells][:2]
+    checked = check(
+        outline.skeleton, store, ChangingSession(lambda graph, _: None if graph.text in drawn else 1.0)
+    )
+    assert checked.holds is False
+    assert [cell.remark for cell in checked.cells][:2] == ["the worker ended with signal SIGSEGV."] * 2
+
+
+def test_a_machine_that_changes_meanwhile_cannot_tell(outline: Outline, store: Store) -> None:
+    checked = check(outline.skeleton, store, ChangingSession(lambda _, turn: 1.0 if turn < 8 else 1.5))
+    assert (checked.holds, checked.moved) == (None, True)
+    assert "the machine changed while it was measured" in table_views.sentence(checked)
+
+
+def test_disturbed_parts_say_nothing(outline: Outline, store: Store) -> None:
+    class Disturbed(ChangingSession):
+        def measure(self, graph: Graph, weights: Any = None, rule: Rule | None = None) -> Measurement:
+            return replace(super().measure(graph), host={"disturbance": "foreign load"})
+
+    checked = check(outline.skeleton, store, Disturbed(lambda graph, _: 2.0 if graph.text else 1.0))
+    assert {cell.verdict for cell in checked.cells} == {Verdict.CANNOT_TELL}
+    assert checked.cells[0].remark == "disturbed by foreign load"
+    assert checked.holds is None
+
+
+def test_another_setting_or_network_is_refused(outline: Outline, store: Store) -> None:
+    with pytest.raises(UserError, match="threads is 1 there and 2 here"):
+        check(outline.skeleton, store, ChangingSession(setting=made_up.setting(threads=2)))
+    with pytest.raises(UserError, match="holds no part"):
+        check(replace(outline.skeleton, layers=(), blocks=()), store, ChangingSession())
+
+
+def test_held_out_networks_are_predicted_blind_and_timed_in_two_processes(
+    outline: Outline, store: Store
+) -> None:
+    table, skeleton = store.table(made_up.setting()), outline.skeleton
+    ChangingSession.opened = 0
+    noises = iter([0.03, -0.01])
+
+    def open_session() -> Any:
+        return ChangingSession(noise=next(noises))
+
+    closure = check_networks(outline, store, open_session, table, 6, 0)
+    assert ChangingSession.opened == 2
+    assert len(closure.networks) == len({network.plan.removed for network in closure.networks}) == 6
+    whole = cost_s(skeleton.graph)
+    for network in closure.networks:
+        graph, _ = skeleton.without(network.plan.removed)
+        assert network.measured.value == pytest.approx(1.03 * cost_s(graph) / whole)
+        assert network.again.value == pytest.approx(0.99 * cost_s(graph) / whole)
+        fit = coefficients(skeleton, table, blind_to=network.plan.removed)
+        foreseen = fit.latency_s(network.plan.removed) / fit.unpruned_s.value
+        assert network.predicted.value == pytest.approx(foreseen)
+    assert closure.noise_floor == pytest.approx(1 - 0.99 / 1.03)
+    assert closure.mean_abs_error == pytest.approx(1 - 1 / 1.03)  # costs add up here
+    stored = store.table(made_up.setting()).networks[len(table.networks) :]
+    assert [network.role for network in stored] == ["closure"] * 12
+
+
+def test_a_prediction_does_not_look_at_the_network_it_is_for(outline: Outline, store: Store) -> None:
+    def predicted() -> list[float]:
+        table = store.table(made_up.setting())
+        closure = check_networks(outline, store, ChangingSession, table, 1, 0)  # type: ignore[arg-type]
+        return [network.predicted.value for network in closure.networks]
+
+    before = predicted()
+    (plan,) = draw_plans(outline.skeleton, 1, 0)
+    wrong = made_up.network(outline.skeleton, plan.removed, 0.9, 1.0)
+    unpruned_s = cost_s(outline.skeleton.graph)
+    wrong = replace(wrong, unpruned_s=made_up.exact(unpruned_s), latency_s=made_up.exact(0.9 * unpruned_s))
+    store.put_network(made_up.setting(), "chain", wrong)
+    assert predicted() == pytest.approx(before)
+    other = made_up.network(outline.skeleton, outline.skeleton.removable[:1], 0.5, 1.0)
+    store.put_network(made_up.setting(), "chain", replace(other, unpruned_s=made_up.exact(unpruned_s)))
+    assert predicted() != pytest.approx(before)
+
+
+def test_a_network_without_removable_blocks_has_no_closure(store: Store) -> None:
+    with pytest.raises(UserError, match="no block that can be removed"):
+        check_networks(outline_of([]), store, ChangingSession, store.table(made_up.setting()), 3, 0)  # type: ignore[arg-type]
+
+
+def test_what_is_printed_and_the_json_agree(
+    outline: Outline, store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from bench.terminal import Terminal
+
+    checked = check(outline.skeleton, store, ChangingSession())
+    table = store.table(made_up.setting())
+    closure = check_networks(outline, store, ChangingSession, table, 4, 0)  # type: ignore[arg-type]
+    data = table_views.check_json(made_up.setting(), checked, closure)
+    for name in ("mean_abs_error", "within_5pct", "within_10pct", "noise_floor"):
+        assert 0 <= data[name] <= 1
+    assert (data["within_5pct"], data["interval_coverage"] is not None) == (1.0, True)
+    assert data["holds"] is True
+    assert table_views.check_json(made_up.setting(), checked, None)["mean_abs_error"] is None
+    table_views.show_check(Terminal(), made_up.setting(), checked, closure)
+    assert "The table holds today" in capsys.readouterr().out

@@ -1,0 +1,118 @@
+"""`lathe table` as a user meets it, on stores made by hand."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import made_up
+import pytest
+
+from bench import cli
+from bench.tables import require_table
+from latency_tables.errors import UserError
+from latency_tables.setting import Setting
+from latency_tables.store import Store
+from latency_tables.table import Failure
+
+Lathe = Callable[..., str]
+
+SKELETON = made_up.chain([4, 5])
+OLD = made_up.setting()
+NEW = made_up.setting(versions=(("torch", "2.14.0"),), runtime="onnxruntime")
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Path:
+    store = Store(tmp_path / "lathe.db")
+    for place, part in enumerate(SKELETON.parts):
+        store.put(OLD, part, made_up.cell(1e-3))
+        store.put(NEW, part, Failure("hung", "2026") if place == 1 else made_up.cell(1e-3 / (1 + place)))
+    store.put_network(OLD, "chain", made_up.network(SKELETON, ["block1"], 1e-3, 2e-3))
+    store.close()
+    return tmp_path
+
+
+@pytest.fixture
+def lathe(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, workspace: Path) -> Lathe:
+    def run(*words: object, status: int = 0, out: Path = workspace) -> str:
+        monkeypatch.setattr(sys, "argv", ["lathe", "table", *map(str, words), "--out", str(out)])
+        monkeypatch.setenv("COLUMNS", "400")
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        captured = capsys.readouterr()
+        assert (end.value.code or 0) == status, captured.err
+        assert "Traceback" not in captured.err
+        return captured.err if status == 2 else captured.out
+
+    return run
+
+
+def test_diff_says_what_differs_and_which_parts_are_faster(lathe: Lathe) -> None:
+    found = json.loads(lathe("diff", OLD.digest, NEW.digest, "--json"))
+    assert [entry["field"] for entry in found["fields"]] == ["runtime", "versions.torch"]
+    assert [part["verdict"] for part in found["parts"]][:3] == ["same", None, "faster"]
+    assert found["parts"][1]["reason"] == "second: failed: hung"
+    assert found["parts"][2]["ratio"] == pytest.approx(1 / 3)
+    assert found["counts"]["not compared"] == 1
+    assert found["parts"][0]["kind"] == "linear"
+    back = json.loads(lathe("diff", NEW.digest, OLD.digest, "--json"))
+    assert back["counts"] == found["counts"] | {"faster": 0, "slower": found["counts"]["faster"]}
+    text = lathe("diff", "eager", "onnxruntime on")
+    assert "versions.torch: '2.13.0' in A, '2.14.0' in B" in text
+    assert "not compared (second: failed: hung)" in text
+
+
+def test_a_name_that_fits_no_table_or_several(lathe: Lathe) -> None:
+    assert OLD.digest in lathe("diff", "eage", OLD.digest[:-1], status=2)
+    store = Store(Path(sys.argv[-1]) / "lathe.db")
+    store.put(made_up.setting(threads=2), SKELETON.parts[0], made_up.cell(1e-3))
+    store.close()
+    assert "could be any of 2 tables" in lathe("show", "eager", status=2)
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".csv"])
+def test_export_then_import_elsewhere(lathe: Lathe, workspace: Path, tmp_path: Path, suffix: str) -> None:
+    file, elsewhere = tmp_path / f"table{suffix}", tmp_path / "elsewhere"
+    counts = json.loads(lathe("export", OLD.digest, file, "--json"))
+    assert (counts["cells"], counts["networks"]) == (len(SKELETON.parts), 1)
+    for new in (counts["cells"], 0):
+        added = json.loads(lathe("import", file, "--json", out=elsewhere))
+        assert (added["setting"], added["cells"]) == (OLD.digest, new)
+    there, here = Store(elsewhere / "lathe.db"), Store(workspace / "lathe.db")
+    assert there.table(OLD) == here.table(OLD)
+    # A file stands for a table without any workspace.
+    found = json.loads(lathe("diff", file, NEW.digest, "--json"))
+    assert found["counts"] == json.loads(lathe("diff", OLD.digest, NEW.digest, "--json"))["counts"]
+
+
+def test_a_bad_file_is_refused_and_leaves_no_workspace(lathe: Lathe, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("latency\n1\n")
+    assert "no table of lathe" in lathe("import", tmp_path / "a.csv", status=2, out=tmp_path / "nowhere")
+    assert not (tmp_path / "nowhere").exists()
+    assert "ends in .parquet or .csv" in lathe("export", OLD.digest, tmp_path / "a.txt", status=2)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"device": made_up.Device("cpu", "Other CPU", 2, 2**34, features=("avx2",))}, "device.name"),
+        ({"runtime": "onnxruntime"}, "runtime"),
+        ({"versions": (("torch", "2.14.0"),)}, "versions.torch is '2.13.0' there and '2.14.0' here"),
+        ({"precision": "fp16"}, "precision is 'fp32' there and 'fp16' here"),
+        ({"batch": 8}, "batch is 1 there and 8 here"),
+        ({"threads": 2}, "threads is 1 there and 2 here"),
+        ({"layout": "nhwc"}, "layout is 'nchw' there and 'nhwc' here"),
+    ],
+)
+def test_a_table_of_another_setting_is_refused(
+    tmp_path: Path, changes: dict[str, object], message: str
+) -> None:
+    store = Store(tmp_path / "lathe.db")
+    store.put(OLD, SKELETON.parts[0], made_up.cell(1e-3))
+    asked: Setting = made_up.setting(**changes)
+    with pytest.raises(UserError, match=message):
+        require_table(store, asked)
+    assert require_table(store, OLD).cells

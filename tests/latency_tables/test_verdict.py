@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import math
+
+import made_up
+from hypothesis import given
+from hypothesis import strategies as st
+
+from latency_tables.comparison import compare_tables
+from latency_tables.estimate import Estimate
+from latency_tables.table import Failure, LatencyTable
+from latency_tables.verdict import Verdict, judge, ratio
+
+SHARES = st.floats(0, 0.2)
+ESTIMATES = st.builds(
+    lambda value, below, above, open_: (
+        Estimate(value, -math.inf, math.inf)
+        if open_
+        else Estimate(value, value * (1 - below), value * (1 + above))
+    ),
+    st.floats(0.8, 1.25),
+    SHARES,
+    SHARES,
+    st.sampled_from([False] * 6 + [True]),
+)
+OPPOSITE = {Verdict.FASTER: Verdict.SLOWER, Verdict.SLOWER: Verdict.FASTER}
+
+
+@given(ESTIMATES, ESTIMATES)
+def test_exchanging_two_exchanges_the_verdict(one: Estimate, other: Estimate) -> None:
+    there, back = judge(one, other), judge(other, one)
+    assert back == OPPOSITE.get(there, there)
+
+
+@given(st.lists(ESTIMATES, min_size=3, max_size=3))
+def test_faster_than_faster_is_faster(three: list[Estimate]) -> None:
+    a, b, c = sorted(three, key=lambda estimate: -estimate.value)
+    if judge(a, b) is judge(b, c) is Verdict.FASTER:
+        assert judge(a, c) is Verdict.FASTER
+
+
+@given(ESTIMATES, ESTIMATES)
+def test_a_verdict_is_what_every_pair_of_true_values_would_say(one: Estimate, other: Estimate) -> None:
+    verdict, found = judge(one, other), ratio(one, other)
+    assert found.low <= found.value <= found.high
+    if verdict is Verdict.FASTER:
+        assert found.high < 1
+    if verdict is Verdict.SLOWER:
+        assert found.low > 1
+    if verdict is Verdict.SAME:
+        assert found.low > 1 / 1.020001
+        assert found.high < 1.020001
+
+
+def test_the_four_verdicts() -> None:
+    reference = Estimate(1.0, 0.99, 1.01)
+    for value, verdict in ((0.9, "faster"), (1.2, "slower"), (1.0, "same"), (1.015, "cannot tell")):
+        assert judge(reference, Estimate(value, value - 0.009, value + 0.009)).value == verdict, value
+    unknown = Estimate(1.0, -math.inf, math.inf)
+    assert judge(reference, unknown) is Verdict.CANNOT_TELL
+    assert judge(unknown, reference) is Verdict.CANNOT_TELL
+
+
+def test_tables_are_compared_part_by_part() -> None:
+    skeleton = made_up.chain([4, 5, 6])
+    first, second, third, fourth, fifth = (part.key for part in skeleton.parts[:5])
+    before = LatencyTable(
+        made_up.setting(),
+        {
+            first: made_up.cell(1e-3),
+            second: made_up.cell(2e-3),
+            third: made_up.cell(1.0),
+            fourth: made_up.cell(1.0),
+        },
+    )
+    after = LatencyTable(
+        made_up.setting(versions=(("torch", "2.14.0"),), threads=2),
+        {
+            first: made_up.cell(5e-4),
+            second: made_up.cell(4e-3),
+            fourth: Failure("hung", ""),
+            fifth: made_up.cell(1.0),
+        },
+    )
+    found = compare_tables(before, after)
+    assert found.fields == (("versions.torch", "2.13.0", "2.14.0"), ("threads", 1, 2))
+    assert [(part.key, part.verdict and part.verdict.value, part.reason) for part in found.parts] == [
+        (first, "faster", ""),
+        (second, "slower", ""),
+        (third, None, "second: not measured"),
+        (fourth, None, "second: failed: hung"),
+        (fifth, None, "first: not measured"),
+    ]
+    assert found.counts() == {"faster": 1, "slower": 1, "same": 0, "cannot tell": 0, "not compared": 3}
+    assert found.typical_ratio() == 1.0
+    assert compare_tables(before, before).fields == ()
+    assert compare_tables(LatencyTable(made_up.setting(), {}), after).typical_ratio() is None
