@@ -9,13 +9,14 @@ from statistics import median
 
 from bench.profiler import PART_RULE, time_network
 from bench.session import MeasurementFailed, Session
-from latency_tables.closure import Closure, HeldOut, draw_plans
+from latency_tables.closure import Closure, HeldOut
 from latency_tables.context import coefficients
 from latency_tables.errors import UserError
 from latency_tables.estimate import Estimate
 from latency_tables.measurement import Measurement
 from latency_tables.part import Part
-from latency_tables.skeleton import Plan, Skeleton
+from latency_tables.random_plans import draw_plans
+from latency_tables.skeleton import Cut, Skeleton
 from latency_tables.store import Store
 from latency_tables.table import Failure, LatencyTable
 from latency_tables.verdict import Verdict, judge, ratio
@@ -204,7 +205,9 @@ def check_networks(
     skeleton = outline.skeleton
     plans = draw_plans(skeleton, count, seed)
     if not plans:
-        raise UserError(f"{skeleton.name} has no block that can be removed; check it without --held-out")
+        raise UserError(
+            f"{skeleton.name} has no block and no channel that can be taken out; check it without --held-out"
+        )
     predicted = [_predicted(skeleton, table, plan) for plan in plans]
     passes: list[list[Estimate]] = []
     for turn in range(2):
@@ -214,8 +217,8 @@ def check_networks(
             for place, plan in enumerate(plans):
                 if progress is not None:
                     done = turn * len(plans) + place
-                    progress(done, 2 * len(plans), f"timing the network less {len(plan.removed)} blocks")
-                measured = time_network(outline, session, plan.removed, "closure")
+                    progress(done, 2 * len(plans), f"timing the network {plan.words}")
+                measured = time_network(outline, session, plan, "closure")
                 store.put_network(table.setting, skeleton.name, measured)
                 ratios.append(measured.ratio)
         passes.append(ratios)
@@ -223,7 +226,7 @@ def check_networks(
     return Closure(tuple(HeldOut(plan, foreseen, one, again) for plan, foreseen, one, again in rows))
 
 
-def _predicted(skeleton: Skeleton, table: LatencyTable, plan: Plan) -> Estimate:
+def _predicted(skeleton: Skeleton, table: LatencyTable, plan: Cut) -> Estimate:
     """The ratio to the unpruned network, from everything but measurements of this very network."""
-    fit = coefficients(skeleton, table, blind_to=plan.removed)
-    return fit.interval(plan.removed).scaled(1.0 / fit.unpruned_s.value)
+    fit = coefficients(skeleton, table, blind_to=plan)
+    return fit.interval(plan.removed, dict(plan.widths)).scaled(1.0 / fit.unpruned_s.value)

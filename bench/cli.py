@@ -159,6 +159,7 @@ def predict(
     from bench.workbench import NetworkChoice, SettingChoice, Subject
     from bench.workloads import parse_input_shape
     from latency_tables.prediction import predict as predict_latency
+    from latency_tables.skeleton import Cut
 
     terminal = Terminal(quiet=as_json)
     setting = SettingChoice(runtime, device, threads, batch, precision).make()
@@ -171,7 +172,7 @@ def predict(
     measured = None
     if measure:
         with _stoppable("Nothing was stored."), Session(setting) as session:
-            seen = time_network(subject.outline, session, removed, "closure")
+            seen = time_network(subject.outline, session, Cut.of(removed), "closure")
         store.put_network(setting, skeleton.name, seen)
         measured = seen.latency_s
     if as_json:

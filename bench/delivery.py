@@ -20,7 +20,7 @@ from bench.session import Handle, Session
 from bench.workbench import Subject
 from latency_tables.errors import LatheError
 from latency_tables.files import write_atomically, write_json
-from latency_tables.skeleton import Plan
+from latency_tables.skeleton import Cut, Plan
 from latency_tables.table import NetworkMeasurement
 from pruning.outline import Outline, outline
 
@@ -93,7 +93,9 @@ def deliver(
         difference = _difference(pruned, small, session, loaded, images)
         _require_equal(difference, folder)
         unpruned = session.load(skeleton.graph, subject.outline.weights)
-        network = compare(session, unpruned, loaded, skeleton.digest, plan.removed, "fit")
+        network = compare(
+            session, unpruned, loaded, skeleton.digest, Cut.of(plan.removed, plan.widths), "fit"
+        )
     finally:
         session.unload(loaded)
         if unpruned is not None:

@@ -126,7 +126,7 @@ class HardwareLoop:
 
     def foreseen(self, measured: NetworkMeasurement) -> Estimate:
         """What the table says of a network, its own measurements left out, at the speed of the pass it is from."""
-        fit = coefficients(self._skeleton, self._table(), blind_to=measured.removed)
+        fit = coefficients(self._skeleton, self._table(), blind_to=measured.cut)
         return fit.interval(measured.removed).scaled(measured.unpruned_s.value / fit.unpruned_s.value)
 
     def _harder(self, missed: NetworkMeasurement) -> NetworkMeasurement:

@@ -10,20 +10,23 @@ from datetime import UTC, datetime
 from bench.session import Handle, MeasurementFailed, Session
 from bench.timing import Rule
 from latency_tables.measurement import Measurement
+from latency_tables.random_plans import draw_plans
+from latency_tables.skeleton import Cut, Skeleton
 from latency_tables.store import Store
 from latency_tables.table import Failure, LatencyTable, NetworkMeasurement
 from latency_tables.trace import Trace
 from pruning.outline import Outline
 from pruning.search import Progress
 
-#: Whole networks with blocks taken out that the context is fitted on, beside the unpruned one.
-FITTED = 4
 #: Whole networks that are only used to judge the fit.
 HELD_OUT = 3
-# Shares of the removable blocks that the measured networks lose: fitted ones at the ends and between, held-out
-# ones in the gaps.
+# Shares of the removable blocks that the measured networks lose: fitted ones (beside the unpruned network) at the
+# ends and between, held-out ones in the gaps.
 _FITTED_SHARES = (0.15, 0.35, 0.6, 0.85)
 _HELD_OUT_SHARES = (0.25, 0.5, 0.7)
+#: The same where widths vary as well: some of them lack blocks, the others channels, or both.
+FITTED_WITH_WIDTHS = 5
+_FITTED_SHARES_WITH_WIDTHS = (0.35, 0.7)
 
 PART_RULE = Rule()
 #: Whole networks decide; they get more time, and their ratio to the unpruned network to half a percent.
@@ -76,7 +79,7 @@ def profile(
     if retry_failed:
         todo += [part for part, _ in table.failed(skeleton)]
     networks = pending_networks(outline, table)
-    total = len(skeleton.parts) + 1 + FITTED + HELD_OUT
+    total = len(skeleton.parts) + len(wanted_networks(skeleton))
     done = total - len(todo) - len(networks)
     for part in todo:
         if progress is not None:
@@ -88,10 +91,10 @@ def profile(
             cell = Failure(str(error), now())
         store.put(session.setting, part, cell)
         done += 1
-    for removed, role in networks:
+    for cut, role in networks:
         if progress is not None:
-            progress(done, total, f"timing the network less {len(removed)} blocks")
-        network = time_network(outline, session, removed, role)
+            progress(done, total, f"timing the network {cut.words}")
+        network = time_network(outline, session, cut, role)
         store.put_network(session.setting, skeleton.name, network)
         done += 1
     if progress is not None:
@@ -105,51 +108,78 @@ def profile(
     )
 
 
-def pending_networks(outline: Outline, table: LatencyTable) -> list[tuple[tuple[str, ...], str]]:
-    """Blocks to take out and role of each whole network that the profile asks for and the table lacks.
+def pending_networks(outline: Outline, table: LatencyTable) -> list[tuple[Cut, str]]:
+    """What to take out, and the role, of each whole network that the profile asks for and the table lacks.
 
     They are drawn with a seed made from the network itself, so that a job that goes on asks for the same.
     """
     skeleton = outline.skeleton
+    present = {(n.cut, n.role) for n in table.networks if n.skeleton == skeleton.digest}
+    return [entry for entry in wanted_networks(skeleton).items() if entry not in present]
+
+
+def wanted_networks(skeleton: Skeleton) -> dict[Cut, str]:
+    """Every whole network that a profile asks for, with its role; the unpruned one first."""
+    wanted = {Cut(): "fit"} | dict.fromkeys(_fitted(skeleton), "fit")
+    for cut in _held_out(skeleton):
+        wanted.setdefault(cut, "closure")
+    return wanted
+
+
+def _fitted(skeleton: Skeleton) -> list[Cut]:
     rng = random.Random(skeleton.digest)  # noqa: S311  which networks to measure is no secret
+    if not varies(skeleton):
+        return _block_cuts(skeleton, _FITTED_SHARES, rng)
+    cuts = _block_cuts(skeleton, _FITTED_SHARES_WITH_WIDTHS, rng)
+    narrow = draw_plans(skeleton, FITTED_WITH_WIDTHS - len(cuts), 0, ("widths", "both", "widths"))
+    return [*cuts, *narrow]
+
+
+def _held_out(skeleton: Skeleton) -> list[Cut]:
+    rng = random.Random(f"{skeleton.digest} held out")  # noqa: S311  which networks to measure is no secret
+    if varies(skeleton):
+        return draw_plans(skeleton, HELD_OUT, 1)
+    return _block_cuts(skeleton, _HELD_OUT_SHARES, rng)
+
+
+def _block_cuts(skeleton: Skeleton, shares: Sequence[float], rng: random.Random) -> list[Cut]:
     blocks = skeleton.removable
-    wanted: list[tuple[tuple[str, ...], str]] = [((), "fit")]
-    shares = [*((s, "fit") for s in _FITTED_SHARES[:FITTED]), *((s, "closure") for s in _HELD_OUT_SHARES)]
-    for share, role in shares:
-        removed = _draw(blocks, share, rng)
-        if removed and all(removed != other for other, _ in wanted):
-            wanted.append((removed, role))
-    present = {(n.removed, n.role) for n in table.networks if n.skeleton == skeleton.digest}
-    return [entry for entry in wanted if entry not in present]
+    sizes = [min(len(blocks), max(1, round(share * len(blocks)))) for share in shares if blocks]
+    return [Cut.of(rng.sample(blocks, size)) for size in sizes]
 
 
-def time_network(outline: Outline, session: Session, removed: Sequence[str], role: str) -> NetworkMeasurement:
-    """Times a network with some blocks taken out, interleaved with the unpruned one.
+def varies(skeleton: Skeleton) -> bool:
+    """Whether the skeleton has channel groups whose width may change."""
+    return any(group.frozen is None for group in skeleton.groups)
+
+
+def time_network(outline: Outline, session: Session, cut: Cut, role: str) -> NetworkMeasurement:
+    """Times a network with some blocks and channels taken out, interleaved with the unpruned one.
 
     Args:
         outline: the unpruned network.
         session: where.
-        removed: blocks to take out; none for the unpruned network, which is then timed against itself, so that
-            its ratio shows the noise floor.
+        cut: what to take out; nothing for the unpruned network, which is then timed against itself, so that its
+            ratio shows the noise floor.
         role: kept with the measurement.
 
     Raises:
         MeasurementFailed: the runtime failed.
     """
-    graph, weights = outline.without(removed)
+    graph, weights = outline.without(cut.removed, dict(cut.widths))
     handles: list[Handle] = []
     try:
         handles.append(session.load(outline.skeleton.graph, outline.weights))
         handles.append(session.load(graph, weights))
         unpruned, pruned = handles
-        return compare(session, unpruned, pruned, outline.skeleton.digest, removed, role)
+        return compare(session, unpruned, pruned, outline.skeleton.digest, cut, role)
     finally:
         for handle in handles:
             session.unload(handle)
 
 
 def compare(
-    session: Session, unpruned: Handle, pruned: Handle, digest: str, removed: Sequence[str], role: str
+    session: Session, unpruned: Handle, pruned: Handle, digest: str, cut: Cut, role: str
 ) -> NetworkMeasurement:
     """Times a loaded network in turns with the unpruned one.
 
@@ -158,13 +188,14 @@ def compare(
         unpruned: the reference.
         pruned: the other.
         digest: of the unpruned network's skeleton.
-        removed: what the other one lacks.
+        cut: what the other one lacks.
         role: kept with the measurement.
     """
     (reference, measured), (comparison,) = session.interleave([unpruned, pruned], NETWORK_RULE)
     return NetworkMeasurement(
         skeleton=digest,
-        removed=tuple(sorted(removed)),
+        removed=cut.removed,
+        widths=cut.widths,
         latency_s=measured.latency_s,
         unpruned_s=reference.latency_s,
         ratio=comparison.ratio,
@@ -173,11 +204,6 @@ def compare(
         disturbance=measured.host.get("disturbance") or reference.host.get("disturbance"),
         trace=Trace.of(measured.samples_s, reference.samples_s),
     )
-
-
-def _draw(blocks: Sequence[str], share: float, rng: random.Random) -> tuple[str, ...]:
-    count = min(len(blocks), max(1, round(share * len(blocks)))) if blocks else 0
-    return tuple(sorted(rng.sample(list(blocks), count)))
 
 
 def now() -> str:

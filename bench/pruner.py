@@ -20,7 +20,7 @@ from bench.shop import Shop
 from bench.stages import Stages
 from latency_tables.context import Coefficients, coefficients
 from latency_tables.errors import UserError
-from latency_tables.skeleton import Plan
+from latency_tables.skeleton import Cut, Plan
 from latency_tables.table import NetworkMeasurement
 from pruning.criteria.variables import Workpiece
 from pruning.methods import get_method
@@ -123,7 +123,7 @@ class _Pruning:
     def _measure(self, removed: Collection[str]) -> NetworkMeasurement:
         shop = self._shop
         with self._stage("measure"):
-            measured = time_network(shop.subject.outline, shop.session, tuple(removed), "fit")
+            measured = time_network(shop.subject.outline, shop.session, Cut.of(removed), "fit")
         shop.store.put_network(shop.session.setting, shop.subject.outline.skeleton.name, measured)
         return measured
 
@@ -188,7 +188,7 @@ class _Pruning:
 
 def unpruned_point(shop: Shop, id_: str, seed: int) -> Point:
     """The unpruned network as a point, timed against itself."""
-    measured = time_network(shop.subject.outline, shop.session, (), "fit")
+    measured = time_network(shop.subject.outline, shop.session, Cut(), "fit")
     shop.store.put_network(shop.session.setting, shop.subject.outline.skeleton.name, measured)
     outputs = shop.unpruned_outputs
     predicted = coefficients(shop.subject.outline.skeleton, shop.store.table(shop.session.setting)).unpruned_s

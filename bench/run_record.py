@@ -79,18 +79,18 @@ def _closure(skeleton: Skeleton, setting: Setting, store: Store) -> list[Closure
     if not table.measured_networks(skeleton, "fit"):
         return []
     fit = coefficients(skeleton, table)
-    fitted = {network.removed for network in table.measured_networks(skeleton, "fit")}
+    fitted = {network.cut for network in table.measured_networks(skeleton, "fit")}
     return [
         Closure(
             setting=setting.digest,
             name=f"{skeleton.name} less {', '.join(network.removed)}",
             predicted_s=fit.interval(network.removed),
             measured_s=network.ratio.scaled(fit.unpruned_s.value),
-            fitted=network.removed in fitted,
+            fitted=network.cut in fitted,
         )
         for role in ("fit", "closure")
         for network in table.measured_networks(skeleton, role)
-        if network.removed
+        if network.removed and not network.widths
     ]
 
 

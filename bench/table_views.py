@@ -96,7 +96,7 @@ def show_check(terminal: Terminal, setting: Setting, checked: Checked, closure: 
         return
     rows = [
         [
-            str(len(network.plan.removed)),
+            network.cut.words,
             f"{network.predicted.value:.3f}",
             f"{network.measured.value:.3f}",
             f"{network.again.value:.3f}",
@@ -105,7 +105,7 @@ def show_check(terminal: Terminal, setting: Setting, checked: Checked, closure: 
         ]
         for network in closure.networks
     ]
-    columns = ["blocks out", "predicted / unpruned", "measured", "measured again", "error", "noise"]
+    columns = ["network", "predicted / unpruned", "measured", "measured again", "error", "noise"]
     terminal.show("\nClosure: networks that no prediction has seen", columns, rows)
     coverage = closure.interval_coverage
     inside = "unknown" if coverage is None else f"{coverage:.0%}"
@@ -178,7 +178,8 @@ def check_json(setting: Setting, checked: Checked, closure: Closure | None) -> d
         return result | dict.fromkeys(names)
     result["networks"] = [
         {
-            "removed": list(network.plan.removed),
+            "removed": list(network.cut.removed),
+            "widths": dict(network.cut.widths),
             **_numbers("predicted_ratio", network.predicted),
             **_numbers("measured_ratio", network.measured),
             **_numbers("measured_again_ratio", network.again),

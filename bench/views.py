@@ -61,15 +61,17 @@ def closure_rows(skeleton: Skeleton, table: LatencyTable) -> list[dict[str, Any]
 
     fit = coefficients(skeleton, table)
     rows = []
-    fitted = {network.removed for network in table.measured_networks(skeleton, "fit")}
+    fitted = {network.cut for network in table.measured_networks(skeleton, "fit")}
     for role in ("fit", "closure"):
         for network in table.measured_networks(skeleton, role):
-            if network.removed:
-                predicted = fit.latency_s(network.removed) / fit.unpruned_s.value
+            if network.cut and fit.costs.knows(network.cut):
+                predicted = fit.latency_s(network.removed, dict(network.widths)) / fit.unpruned_s.value
                 rows.append(
                     {
+                        "cut": network.cut.words,
                         "removed": list(network.removed),
-                        "fitted": network.removed in fitted,
+                        "widths": dict(network.widths),
+                        "fitted": network.cut in fitted,
                         "predicted_ratio": predicted,
                         "measured_ratio": network.ratio.value,
                         "measured_ratio_interval": network.ratio.to_json()[1:],
@@ -85,7 +87,7 @@ def show_closure(terminal: Terminal, rows: Sequence[dict[str, Any]]) -> None:
         return
     lines = [
         [
-            str(len(row["removed"])),
+            row["cut"],
             "yes" if row["fitted"] else "no",
             f"{row['predicted_ratio']:.3f}",
             f"{row['measured_ratio']:.3f}",
@@ -93,7 +95,7 @@ def show_closure(terminal: Terminal, rows: Sequence[dict[str, Any]]) -> None:
         ]
         for row in rows
     ]
-    columns = ["blocks out", "fitted on", "predicted / unpruned", "measured / unpruned", "error"]
+    columns = ["network", "fitted on", "predicted / unpruned", "measured / unpruned", "error"]
     terminal.show("\nClosure: predicted against measured whole networks", columns, lines)
 
 

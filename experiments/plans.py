@@ -25,6 +25,7 @@ from bench.workbench import NetworkChoice, SettingChoice, Subject
 from latency_tables.context import Coefficients, coefficients
 from latency_tables.errors import UserError
 from latency_tables.files import write_json
+from latency_tables.skeleton import Cut
 from pruning.criteria.criterion import Additive, Remembering
 from pruning.criteria.variables import VARIABLES, Workpiece
 from pruning.methods import JOINT, get_method
@@ -233,7 +234,7 @@ def time_plans(wanted: Iterable[tuple[Source, str, tuple[str, ...]]], folder: Pa
         subject = Subject(NetworkChoice(source.network, Path(source.weights), source.input_shape), 1)
         with Session(SettingChoice(runtime).make()) as session:
             for removed in dict.fromkeys(plans):
-                measured = time_network(subject.outline, session, removed, "closure")
+                measured = time_network(subject.outline, session, Cut.of(removed), "closure")
                 ratio = measured.ratio
                 record = {"ratio": [ratio.value, ratio.low, ratio.high], "removed": removed}
                 write_json(time_path(source, runtime, removed, folder), record)

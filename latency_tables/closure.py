@@ -3,39 +3,11 @@
 from __future__ import annotations
 
 import math
-import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from latency_tables.estimate import Estimate
-from latency_tables.skeleton import Plan, Skeleton
-
-# At most this share of the removable blocks goes: what is left with fewer is hardly that network any more.
-_MOST_REMOVED = 0.85
-# A small network has few distinct plans; so many draws for each one asked for find them all but surely.
-_DRAWS = 50
-
-
-def draw_plans(skeleton: Skeleton, count: int, seed: int) -> tuple[Plan, ...]:
-    """Random distinct prunings of a network: first how many blocks go, evenly, then which.
-
-    Args:
-        skeleton: the unpruned network.
-        count: how many, at least 1.
-        seed: the same one gives the same plans, in the same order; a larger count adds to them.
-
-    Returns:
-        The plans; fewer where the network has no more, none where nothing can be removed.
-    """
-    rng = random.Random(f"{skeleton.digest} {seed}")  # noqa: S311  which networks to measure is no secret
-    blocks = skeleton.removable
-    most = max(1, math.floor(_MOST_REMOVED * len(blocks)))
-    found: dict[tuple[str, ...], None] = {}
-    for _ in range(_DRAWS * count if blocks else 0):
-        found.setdefault(tuple(sorted(rng.sample(blocks, rng.randint(1, most)))))
-        if len(found) == count:
-            break
-    return tuple(Plan(skeleton.name, skeleton.digest, removed) for removed in found)
+from latency_tables.skeleton import Cut
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +15,13 @@ class HeldOut:
     """A network that was predicted without a look at its measurement, then measured twice.
 
     Attributes:
-        plan: what was taken out.
+        cut: what was taken out.
         predicted: latency over the unpruned network's, foreseen.
         measured: the same as measured, in turns with the unpruned network.
         again: the same measured once more, in another process.
     """
 
-    plan: Plan
+    cut: Cut
     predicted: Estimate
     measured: Estimate
     again: Estimate

@@ -30,7 +30,7 @@ from scipy import stats
 from latency_tables.costs import Costs
 from latency_tables.errors import LatheError, UserError
 from latency_tables.estimate import Estimate
-from latency_tables.skeleton import Skeleton
+from latency_tables.skeleton import Cut, Skeleton
 from latency_tables.table import LatencyTable, NetworkMeasurement
 
 #: Passes whose unpruned latencies are pooled, the latest ones.
@@ -119,7 +119,7 @@ def coefficients(
     table: LatencyTable,
     *,
     through: NetworkMeasurement | None = None,
-    blind_to: Collection[str] = (),
+    blind_to: Cut | None = None,
 ) -> Coefficients:
     """Fits a network's coefficients from everything the table holds.
 
@@ -128,15 +128,15 @@ def coefficients(
         table: measured in the setting of interest.
         through: a measured network through which the line must pass exactly, for a search that goes on from a
             measurement that disagreed with the fit; None fits all alike.
-        blind_to: blocks; measurements of the network that lacks just these are left out, so that the prediction
-            for it is one.
+        blind_to: measurements of the network that lacks just this are left out, so that the prediction for it is
+            one.
 
     Raises:
         UserError: a part has no cell, or the unpruned network was never timed.
         LatheError: a part was tried and failed, or removing blocks was measured to make the network slower.
     """
     costs = Costs(skeleton, table)
-    fitted = [n for n in table.measured_networks(skeleton, "fit") if skeleton.groups or not n.widths]
+    fitted = table.measured_networks(skeleton, "fit")
     if not fitted:
         raise UserError(
             f"the table for {table.setting.label} holds no measurement of the whole network {skeleton.name}; "
@@ -149,9 +149,7 @@ def coefficients(
     def freed(networks: Sequence[NetworkMeasurement]) -> np.ndarray:
         return np.array([1.0 - n.ratio.value for n in networks])
 
-    pruned = _distinct(
-        [n for n in fitted if (n.removed or n.widths) and (set(n.removed) != set(blind_to) or n.widths)]
-    )
+    pruned = _distinct([n for n in fitted if n.cut and n.cut != blind_to and costs.knows(n.cut)])
     line = [through] if through is not None else pruned
     slope = _slope(lost(line), freed(line))
     if through is not None:
@@ -177,9 +175,9 @@ def coefficients(
 
 def _distinct(networks: Sequence[NetworkMeasurement]) -> list[NetworkMeasurement]:
     """One observation for each distinct network: the median of its ratios, however often it was timed."""
-    groups: dict[object, list[NetworkMeasurement]] = {}
+    groups: dict[Cut, list[NetworkMeasurement]] = {}
     for network in networks:
-        groups.setdefault((network.removed, network.widths), []).append(network)
+        groups.setdefault(network.cut, []).append(network)
     chosen = []
     for group in groups.values():
         ratio = median(network.ratio.value for network in group)

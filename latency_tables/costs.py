@@ -15,7 +15,7 @@ from latency_tables.errors import UserError
 from latency_tables.family import Family, families, form
 from latency_tables.interpolation import Surface, find_step
 from latency_tables.measurement import Measurement
-from latency_tables.skeleton import Skeleton
+from latency_tables.skeleton import Cut, Skeleton
 from latency_tables.table import LatencyTable
 from latency_tables.widths import full_widths
 
@@ -110,6 +110,15 @@ class Costs:
         if math.isnan(total):
             raise UserError(self._unknown(gone, row))
         return total
+
+    def knows(self, cut: Cut) -> bool:
+        """Whether every part that stays is known at its width; a skeleton without groups knows no widths."""
+        if not cut.widths:
+            return True
+        if not self._skeleton.groups:
+            return False
+        row = np.array([list(full_widths(self._skeleton.groups, dict(cut.widths)).values())], dtype=np.int64)
+        return bool(np.isfinite(self.totals_s([set(cut.removed)], row)).all())
 
     def totals_s(
         self, removed: list[set[str]] | list[frozenset[str]], widths: NDArray[np.int64]

@@ -10,9 +10,9 @@ Both hold the same rows, one for each measurement, with these columns:
     details             JSON: everything else
 
 and the same header, a JSON object with the format's number, the setting, the number of rows and a SHA-256 of
-them. In Parquet it is the value of the key "lathe" in the file's own metadata; in CSV the first line, after
-"# lathe table " (`pandas.read_csv(path, skiprows=1)` reads the rest). Nothing is lost either way: numbers come back
-to the bit.
+setting and rows. In Parquet it is the value of the key "lathe" in the file's own metadata; in CSV the first line,
+after "# lathe table " (`pandas.read_csv(path, skiprows=1)` reads the rest). Nothing is lost either way: numbers
+come back to the bit.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def write_archive(path: Path, archive: Archive) -> None:
         "format": EXCHANGE_FORMAT,
         "setting": archive.setting.to_json(),
         "rows": len(rows),
-        "sha256": fingerprint(rows),
+        "sha256": fingerprint(archive.setting, rows),
     }
     write_atomically(path, form.pack(Sheet(header, rows)))
 
@@ -117,9 +117,9 @@ def read_table(path: Path) -> LatencyTable:
     return read_archive(path).table()
 
 
-def fingerprint(rows: Sequence[Row]) -> str:
-    """SHA-256 of rows, in hexadecimal digits: equal for equal rows, whatever the file's form."""
-    digest = hashlib.sha256()
+def fingerprint(setting: Setting, rows: Sequence[Row]) -> str:
+    """SHA-256 of a setting and rows, in hexadecimal digits: equal for equal ones, whatever the file's form."""
+    digest = hashlib.sha256(json.dumps(setting.to_json(), sort_keys=True).encode())
     for row in rows:
         words = [row.key, row.kind, row.grain, row.created, row.failure]
         words += [row.latency_s, row.low_s, row.high_s, row.details]  # type: ignore[list-item]
@@ -148,11 +148,12 @@ def _archive(sheet: Sheet) -> Archive:
         )
     if header.get("rows") != len(sheet.rows):
         raise Unreadable(f"is cut off or edited: it holds {len(sheet.rows)} rows of {header.get('rows')}")
-    if header.get("sha256") != fingerprint(sheet.rows):
-        raise Unreadable("is damaged or edited: its rows do not give the checksum it names")
     try:
+        setting = Setting.from_json(header["setting"])
+        if header.get("sha256") != fingerprint(setting, sheet.rows):
+            raise ValueError("the setting and the rows do not give the checksum that it names")
         return Archive(
-            Setting.from_json(header["setting"]),
+            setting,
             tuple(_cell(row) for row in sheet.rows if row.grain != NETWORK),
             tuple(_network(row) for row in sheet.rows if row.grain == NETWORK),
         )

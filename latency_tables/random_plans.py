@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from latency_tables.skeleton import Skeleton
+from latency_tables.skeleton import Cut, Skeleton
 
 NARROWEST = 0.25
 """Share of a group's channels below which no plan goes, and no table is measured."""
@@ -15,20 +14,7 @@ NARROWEST = 0.25
 WHAT = ("blocks", "widths", "both")
 
 
-@dataclass(frozen=True, slots=True)
-class RandomPlan:
-    """What a drawn plan takes out.
-
-    Attributes:
-        removed: blocks, sorted.
-        widths: (group, channels that stay), sorted; only of groups that get narrower.
-    """
-
-    removed: tuple[str, ...]
-    widths: tuple[tuple[str, int], ...]
-
-
-def draw_plans(skeleton: Skeleton, count: int, seed: int, what: Sequence[str] = WHAT) -> list[RandomPlan]:
+def draw_plans(skeleton: Skeleton, count: int, seed: int, what: Sequence[str] = WHAT) -> list[Cut]:
     """Different random plans: by turns blocks out, channels out, both.
 
     How much goes is drawn first, evenly between little and much, then which: so plans spread over all latencies
@@ -44,7 +30,7 @@ def draw_plans(skeleton: Skeleton, count: int, seed: int, what: Sequence[str] = 
     blocks = skeleton.removable
     groups = [group for group in skeleton.groups if group.frozen is None]
     kinds = [kind for kind in what if (kind == "widths" or blocks) and (kind == "blocks" or groups)]
-    found: dict[RandomPlan, None] = {}
+    found: dict[Cut, None] = {}
     for attempt in range(20 * count):
         if len(found) == count or not kinds:
             break
@@ -65,7 +51,7 @@ def draw_plans(skeleton: Skeleton, count: int, seed: int, what: Sequence[str] = 
                 )
             )
         if removed or widths:
-            found[RandomPlan(removed, widths)] = None
+            found[Cut(removed, widths)] = None
     return list(found)
 
 

@@ -48,6 +48,7 @@ def network_text(network: NetworkMeasurement) -> str:
         {
             "skeleton": network.skeleton,
             "removed": sorted(network.removed),
+            "widths": [list(width) for width in network.widths],
             "latency_s": network.latency_s.to_json(),
             "unpruned_s": network.unpruned_s.to_json(),
             "ratio": network.ratio.to_json(),
@@ -76,6 +77,7 @@ def network_of(data: Mapping[str, Any]) -> NetworkMeasurement:
         created=data["created"],
         disturbance=data["disturbance"],
         trace=None if trace is None else Trace.from_json(trace),
+        widths=tuple((str(group), int(width)) for group, width in data.get("widths", ())),
     )
 
 

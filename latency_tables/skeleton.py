@@ -156,6 +156,37 @@ class Skeleton:
         return self.graph.without(positions, stand_in)
 
 
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """What is missing of a network: all that its latency depends on.
+
+    Attributes:
+        removed: blocks taken out, sorted.
+        widths: (group, channels that stay) of the groups that are narrower, sorted.
+    """
+
+    removed: tuple[str, ...] = ()
+    widths: tuple[tuple[str, int], ...] = ()
+
+    @classmethod
+    def of(cls, removed: Collection[str] = (), widths: Mapping[str, int] | None = None) -> Cut:
+        """From names and widths in any order."""
+        return cls(tuple(sorted(removed)), tuple(sorted((widths or {}).items())))
+
+    def __bool__(self) -> bool:
+        return bool(self.removed or self.widths)
+
+    @property
+    def words(self) -> str:
+        """A few words for people, as in "less 3 blocks and narrower in 12 groups"."""
+        said = []
+        if self.removed:
+            said.append(f"less {len(self.removed)} block{'s' if len(self.removed) != 1 else ''}")
+        if self.widths:
+            said.append(f"narrower in {len(self.widths)} group{'s' if len(self.widths) != 1 else ''}")
+        return " and ".join(said) or "as it is"
+
+
 @dataclass(frozen=True)
 class Plan:
     """What is taken out of a network.

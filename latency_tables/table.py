@@ -10,7 +10,7 @@ from latency_tables.estimate import Estimate
 from latency_tables.measurement import Measurement
 from latency_tables.part import Part
 from latency_tables.setting import Setting
-from latency_tables.skeleton import Skeleton
+from latency_tables.skeleton import Cut, Skeleton
 from latency_tables.trace import Trace
 
 
@@ -54,6 +54,11 @@ class NetworkMeasurement:
     disturbance: str | None = None
     trace: Trace | None = None
     widths: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def cut(self) -> Cut:
+        """What it lacks."""
+        return Cut(self.removed, self.widths)
 
 
 @dataclass(frozen=True)

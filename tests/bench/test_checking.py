@@ -16,11 +16,11 @@ from bench.checking import ANCHOR_EVERY, Checked, check_cells, check_networks
 from bench.profiler import profile
 from bench.session import Handle, MeasurementFailed
 from bench.timing import Comparison, Rule, Verdict
-from latency_tables.closure import draw_plans
 from latency_tables.context import coefficients
 from latency_tables.errors import UserError
 from latency_tables.graph import Graph
 from latency_tables.measurement import Measurement
+from latency_tables.random_plans import draw_plans
 from latency_tables.skeleton import Skeleton
 from latency_tables.store import Store
 from pruning.outline import Outline
@@ -189,14 +189,14 @@ def test_held_out_networks_are_predicted_blind_and_timed_in_two_processes(
 
     closure = check_networks(outline, store, open_session, table, 6, 0)
     assert ChangingSession.opened == 2
-    assert len(closure.networks) == len({network.plan.removed for network in closure.networks}) == 6
+    assert len(closure.networks) == len({network.cut.removed for network in closure.networks}) == 6
     whole = cost_s(skeleton.graph)
     for network in closure.networks:
-        graph, _ = skeleton.without(network.plan.removed)
+        graph, _ = skeleton.without(network.cut.removed)
         assert network.measured.value == pytest.approx(1.03 * cost_s(graph) / whole)
         assert network.again.value == pytest.approx(0.99 * cost_s(graph) / whole)
-        fit = coefficients(skeleton, table, blind_to=network.plan.removed)
-        foreseen = fit.latency_s(network.plan.removed) / fit.unpruned_s.value
+        fit = coefficients(skeleton, table, blind_to=network.cut)
+        foreseen = fit.latency_s(network.cut.removed) / fit.unpruned_s.value
         assert network.predicted.value == pytest.approx(foreseen)
     assert closure.noise_floor == pytest.approx(1 - 0.99 / 1.03)
     assert closure.mean_abs_error == pytest.approx(1 - 1 / 1.03)  # costs add up here
@@ -223,7 +223,7 @@ def test_a_prediction_does_not_look_at_the_network_it_is_for(outline: Outline, s
 
 
 def test_a_network_without_removable_blocks_has_no_closure(store: Store) -> None:
-    with pytest.raises(UserError, match="no block that can be removed"):
+    with pytest.raises(UserError, match="no block and no channel"):
         check_networks(outline_of([]), store, ChangingSession, store.table(made_up.setting()), 3, 0)  # type: ignore[arg-type]
 
 

@@ -10,18 +10,19 @@ import made_up
 import numpy as np
 import pytest
 
-from bench.profiler import FITTED, HELD_OUT, pending_networks, profile
+from bench.profiler import pending_networks, profile, wanted_networks
 from bench.session import Handle, MeasurementFailed
 from bench.timing import Comparison, Rule, Verdict
 from latency_tables.context import coefficients
 from latency_tables.graph import Graph
 from latency_tables.measurement import Measurement
+from latency_tables.skeleton import Cut
 from latency_tables.store import Store
 from pruning.outline import Outline
 
 
-def outline_of(blocks: int) -> Outline:
-    skeleton = made_up.chain([4] * blocks)
+def outline_of(blocks: int, width: int = 4, *, grouped: bool = False) -> Outline:
+    skeleton = made_up.chain([width] * blocks, grouped=grouped)
     return Outline(skeleton, tuple(np.zeros(type_.shape, np.float32) for type_ in skeleton.graph.weights))
 
 
@@ -70,7 +71,7 @@ def test_each_distinct_part_is_timed_once_and_the_networks_put_them_in_context(t
     done = run(session, store, outline)
     assert (done.parts, done.measured, done.failed) == (5, 5, ())  # two linears, the sum, the head, the block
     assert len(session.measured) == len(set(session.measured)) == 5
-    assert done.networks == session.comparisons == 1 + FITTED + HELD_OUT
+    assert done.networks == session.comparisons == len(wanted_networks(outline.skeleton)) == 1 + 4 + 3
     fit = coefficients(outline.skeleton, store.table(session.setting))
     for network in store.table(session.setting).networks:
         assert network.trace is not None
@@ -109,10 +110,20 @@ def test_the_networks_asked_for_are_distinct_and_always_the_same(tmp_path: Path,
     table = Store(tmp_path / "lathe.db").table(made_up.setting())
     asked = pending_networks(outline, table)
     assert asked == pending_networks(outline, table)
-    assert asked[0] == ((), "fit")
-    assert len({removed for removed, _ in asked}) == len(asked)
-    held_out = {removed for removed, role in asked if role == "closure"}
-    assert not held_out & {removed for removed, role in asked if role == "fit"}
+    assert asked[0] == (Cut(), "fit")
+    assert len({cut for cut, _ in asked}) == len(asked)
+    assert not any(cut.widths for cut, _ in asked)
+
+
+def test_where_widths_vary_networks_lack_channels_too(tmp_path: Path) -> None:
+    store, outline = Store(tmp_path / "lathe.db"), outline_of(6, 32, grouped=True)
+    run(KnowingSession(), store, outline)
+    networks = store.table(made_up.setting()).networks
+    assert [network.role for network in networks] == ["fit"] * 6 + ["closure"] * 3
+    assert sum(bool(network.widths) for network in networks if network.role == "fit") == 3
+    assert {bool(network.widths) for network in networks if network.role == "closure"} == {True, False}
+    # Their widths are not in the table yet, so the fit does without them.
+    assert coefficients(outline.skeleton, store.table(made_up.setting())).freedom == 1
 
 
 def test_progress_ends_at_its_total(tmp_path: Path) -> None:

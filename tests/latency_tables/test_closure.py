@@ -5,13 +5,13 @@ import math
 import made_up
 import pytest
 
-from latency_tables.closure import Closure, HeldOut, draw_plans
+from latency_tables.closure import Closure, HeldOut
 from latency_tables.estimate import Estimate
-from latency_tables.skeleton import Plan
+from latency_tables.skeleton import Cut
 
 
 def held_out(predicted: Estimate, measured: float, again: float) -> HeldOut:
-    return HeldOut(Plan("chain", "", ()), predicted, made_up.exact(measured), made_up.exact(again))
+    return HeldOut(Cut(), predicted, made_up.exact(measured), made_up.exact(again))
 
 
 def test_the_numbers_of_a_closure() -> None:
@@ -29,25 +29,3 @@ def test_the_numbers_of_a_closure() -> None:
     assert closure.interval_coverage == 0.5  # the first is outside, the third is bounded by nothing
     assert Closure(closure.networks[2:]).interval_coverage is None
     assert Closure((held_out(made_up.exact(1.0), 1.0, 1.1),)).excess_error == 0.0
-
-
-def test_plans_are_seeded_distinct_and_grow() -> None:
-    skeleton = made_up.chain([4] * 10)
-    plans = draw_plans(skeleton, 20, 3)
-    assert plans[:5] == draw_plans(skeleton, 5, 3)
-    assert plans != draw_plans(skeleton, 20, 4)
-    assert len({plan.removed for plan in plans}) == 20
-    sizes = {len(plan.removed) for plan in plans}
-    assert min(sizes) >= 1
-    assert max(sizes) <= 8
-    assert len(sizes) > 4
-    for plan in plans:
-        assert plan.digest == skeleton.digest
-        assert skeleton.check(plan.removed) == set(plan.removed)
-        assert list(plan.removed) == sorted(plan.removed)
-
-
-def test_small_networks_have_few_plans() -> None:
-    assert {plan.removed for plan in draw_plans(made_up.chain([4, 5]), 10, 0)} == {("block0",), ("block1",)}
-    assert len(draw_plans(made_up.chain([4]), 10, 0)) == 1
-    assert draw_plans(made_up.chain([]), 10, 0) == ()

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from latency_tables.context import coefficients
 from latency_tables.errors import LatheError, UserError
 from latency_tables.prediction import predict
+from latency_tables.skeleton import Cut
 from latency_tables.table import Failure, LatencyTable
 
 SKELETON = made_up.chain([4, 5, 6, 7])
@@ -92,7 +93,7 @@ def test_a_prediction_can_be_made_blind_to_the_network_itself() -> None:
     table = world(0.0, 1.0, SETS)
     lie = made_up.network(SKELETON, ["block2"], 0.5 * raw_s({"block2"}), raw_s(set()))
     with_lie = LatencyTable(table.setting, table.cells, (*table.networks, lie))
-    blind = coefficients(SKELETON, with_lie, blind_to=["block2"])
+    blind = coefficients(SKELETON, with_lie, blind_to=Cut(("block2",)))
     assert blind == coefficients(SKELETON, table)
     assert blind != coefficients(SKELETON, with_lie)
 
