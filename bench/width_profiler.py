@@ -48,7 +48,8 @@ def profile_widths(
     """Measures parts at other widths, the most valuable first; what the store holds is not measured again.
 
     Args:
-        skeleton: with channel groups; its parts at full width were measured before.
+        skeleton: with channel groups; its parts at full width were measured before. Cells that failed before are
+            not tried again.
         session: in the setting to measure in.
         store: where measurements go.
         time_budget_s: nothing is begun after so many seconds.
@@ -73,12 +74,14 @@ def profile_widths(
         if (wanted.family.pattern, wanted.values) in tried:
             continue
         tried.add((wanted.family.pattern, wanted.values))
+        part = wanted.family.at(wanted.values)
+        if part.key in table.cells:
+            continue  # it failed before
         if now_s() - started_s >= time_budget_s:
             return WidthsProfiled(len(kin), measured, failed, complete=False)
         if progress is not None:
             done = sum(measured.values())
             progress(done, max(done + 1, _expected(kin, known)), _words(wanted))
-        part = wanted.family.at(wanted.values)
         cell: Measurement | Failure
         try:
             cell = session.measure(part.graph, rule=PART_RULE)

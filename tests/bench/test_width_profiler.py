@@ -1,0 +1,117 @@
+"""Profiling widths with a session that knows its latencies."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import made_up
+import numpy as np
+import pytest
+from test_profiler import KnowingSession, outline_of, run
+
+from bench.session import MeasurementFailed
+from bench.timing import Rule
+from bench.width_profiler import WidthsProfiled, find_kin, profile_widths
+from latency_tables.context import coefficients
+from latency_tables.costs import Costs
+from latency_tables.graph import Graph
+from latency_tables.measurement import Measurement
+from latency_tables.random_plans import NARROWEST
+from latency_tables.store import Store
+from latency_tables.table import Failure
+
+WIDTH = 96
+
+
+class WeighingSession(KnowingSession):
+    """A microsecond for each operator and a nanosecond for each weight."""
+
+    def __init__(self, stop_after: int | None = None, fails_at: int | None = None) -> None:
+        super().__init__(stop_after=stop_after)
+        self.fails_at = fails_at
+
+    def measure(self, graph: Graph, weights: Any = None, rule: Rule | None = None) -> Measurement:
+        super().measure(graph, weights, rule)
+        if any(self.fails_at in type_.shape for type_ in graph.weights):
+            raise MeasurementFailed("crash", "the worker ended with signal SIGSEGV.")
+        count = sum(int(np.prod(type_.shape)) for type_ in graph.weights)
+        return made_up.cell(1e-6 * len(graph.operators) + 1e-9 * count)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    found = Store(tmp_path / "lathe.db")
+    run(WeighingSession(), found, OUTLINE)
+    return found
+
+
+OUTLINE = outline_of(4, WIDTH, grouped=True)
+SKELETON = OUTLINE.skeleton
+
+
+def widen(session: WeighingSession, store: Store, **options: Any) -> WidthsProfiled:
+    return profile_widths(SKELETON, session, store, **options)  # type: ignore[arg-type]
+
+
+def test_every_width_that_a_search_may_ask_for_is_known_afterwards(store: Store) -> None:
+    session = WeighingSession()
+    done = widen(session, store)
+    assert done.complete and done.failed == 0 and done.families == 2  # into the hidden width and out of it
+    assert sum(done.measured.values()) == len(session.measured) == len(set(session.measured))
+    costs = Costs(SKELETON, store.table(made_up.setting()))
+    least = int(NARROWEST * WIDTH)
+    widths = np.array([[w] * len(SKELETON.groups) for w in range(least, WIDTH + 1)])
+    totals = costs.totals_s([set()] * len(widths), widths)
+    assert np.isfinite(totals).all()
+    # What is timed here is a line, and so is what lies between.
+    np.testing.assert_allclose(np.diff(totals, 2), 0.0, atol=1e-9)
+    # Now the networks that lack channels can be fitted on.
+    assert coefficients(SKELETON, store.table(made_up.setting())).freedom == 4
+
+
+def test_a_stopped_profile_goes_on_and_measures_nothing_twice(store: Store) -> None:
+    first = WeighingSession(stop_after=7)
+    with pytest.raises(KeyboardInterrupt):
+        widen(first, store)
+    second = WeighingSession()
+    assert widen(second, store).complete
+    assert not set(first.measured) & set(second.measured)
+    third = WeighingSession()
+    assert widen(third, store).measured == {} and third.measured == []
+
+
+def test_time_ends_it_between_two_cells(store: Store) -> None:
+    moments = iter([0.0, *(float(second) for second in range(100))])
+    done = widen(WeighingSession(), store, time_budget_s=5.0, now_s=lambda: next(moments))
+    assert not done.complete
+    assert sum(done.measured.values()) == 5
+
+
+def test_a_crash_costs_one_cell_with_its_reason(store: Store) -> None:
+    done = widen(WeighingSession(fails_at=WIDTH - 8), store)
+    assert done.complete and done.failed == 1  # of the sweep
+    failures = [c for c in store.table(made_up.setting()).cells.values() if isinstance(c, Failure)]
+    assert [failure.reason for failure in failures] == ["the worker ended with signal SIGSEGV."]
+    again = WeighingSession()
+    assert widen(again, store).failed == 0 and again.measured == []  # not tried again by itself
+
+
+def test_layers_that_share_cells_are_one_entry_worth_their_sum(store: Store) -> None:
+    kin = find_kin(SKELETON, store.table(made_up.setting()))
+    assert [one.full for one in kin] == [((WIDTH,),)] * 2
+    costs = Costs(SKELETON, store.table(made_up.setting()))
+    blocks = sum(costs.blocks_s.values())
+    sums = sum(
+        latency
+        for latency, layer in zip(costs.layers_s, SKELETON.layers, strict=True)
+        if layer.name[-1] == "c"
+    )
+    assert sum(one.worth_s for one in kin) == pytest.approx(blocks - sums)
+
+
+def test_progress_never_falls_back(store: Store) -> None:
+    seen: list[tuple[int, int]] = []
+    widen(WeighingSession(), store, progress=lambda done, total, _: seen.append((done, total)))
+    assert [done for done, _ in seen] == sorted(done for done, _ in seen)
+    assert all(done < total for done, total in seen)
