@@ -6,10 +6,12 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 
+from bench.anchor import Anchor, Cell, Move
 from bench.session import Handle, MeasurementFailed, Session
 from bench.timing import Rule
-from latency_tables.measurement import Measurement
+from latency_tables.part import Part
 from latency_tables.store import Store
 from latency_tables.table import Failure, LatencyTable, NetworkMeasurement
 from latency_tables.trace import Trace
@@ -39,12 +41,14 @@ class Profiled:
         measured: how many were timed now, successfully; the others were in the store.
         failed: kind and reason of each part that could not be timed.
         networks: whole networks timed now.
+        moves: when the machine was seen to change meanwhile, so that parts were timed again.
     """
 
     parts: int
     measured: int
     failed: tuple[tuple[str, str], ...]
     networks: int
+    moves: tuple[Move, ...] = ()
 
 
 def profile(
@@ -78,21 +82,18 @@ def profile(
     networks = pending_networks(outline, table)
     total = len(skeleton.parts) + 1 + FITTED + HELD_OUT
     done = total - len(todo) - len(networks)
+    anchor = Anchor(partial(_time_part, session), partial(store.put, session.setting))
     for part in todo:
         if progress is not None:
             progress(done, total, f"timing {part.grain.value} {part.kind}")
-        cell: Measurement | Failure
-        try:
-            cell = session.measure(part.graph, rule=PART_RULE)
-        except MeasurementFailed as error:
-            cell = Failure(str(error), _now())
-        store.put(session.setting, part, cell)
+        anchor.take(part)
         done += 1
     for removed, role in networks:
         if progress is not None:
             progress(done, total, f"timing the network less {len(removed)} blocks")
         network = time_network(outline, session, removed, role)
         store.put_network(session.setting, skeleton.name, network)
+        anchor.look()
         done += 1
     if progress is not None:
         progress(total, total, "profiled")
@@ -102,6 +103,7 @@ def profile(
         measured=len(todo) - sum(part in todo for part, _ in failed),
         failed=tuple((part.kind, reason) for part, reason in failed),
         networks=len(networks),
+        moves=anchor.moves,
     )
 
 
@@ -173,6 +175,13 @@ def compare(
         disturbance=measured.host.get("disturbance") or reference.host.get("disturbance"),
         trace=Trace.of(measured.samples_s, reference.samples_s),
     )
+
+
+def _time_part(session: Session, part: Part) -> Cell:
+    try:
+        return session.measure(part.graph, rule=PART_RULE)
+    except MeasurementFailed as error:
+        return Failure(str(error), _now())
 
 
 def _draw(blocks: Sequence[str], share: float, rng: random.Random) -> tuple[str, ...]:
