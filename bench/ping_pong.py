@@ -17,7 +17,7 @@ import sys
 import time
 
 #: The process ends so long after it began with a pair of cores, come what may, and its partner as well.
-LIMIT_S = 1.5
+LIMIT_S = 1.0
 
 #: A batch is shorter than the scheduler's slices, so that among many some are never interrupted.
 ROUNDS = 200

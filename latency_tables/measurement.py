@@ -17,7 +17,7 @@ from latency_tables.estimate import Estimate
 #: at again and again until it was narrow enough: to stop while it is narrow by luck costs coverage, which this pays
 #: for. By simulation 95.0 % of such intervals or more then hold the median (independent samples of four shapes,
 #: looks at every fifth sample from ten to five thousand, or at every round of a comparison), against 92.4 % at a
-#: confidence of 95 %. It takes up to a fourth more samples. Six samples are the fewest that bound a median so surely.
+#: confidence of 95 %. It takes up to a third more samples. Six are the fewest that bound a median so surely.
 SEQUENTIAL_CONFIDENCE = 1 - 2 / 2**6
 
 

@@ -16,7 +16,7 @@ from latency_tables.measurement import Measurement, Stop
 from latency_tables.part import Part
 from latency_tables.table import Failure
 
-PARTS = [part for part in made_up.chain([4] * 3).parts]
+PARTS = made_up.chain([4] * 3).parts
 
 
 class Machine:

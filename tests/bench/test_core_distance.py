@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -65,7 +66,7 @@ def test_where_there_is_nothing_to_ask_the_reason_is_given(cpus: frozenset[int] 
 
 
 @pytest.mark.parametrize(
-    "error", [OSError("no"), subprocess.TimeoutExpired("x", 1), subprocess.CalledProcessError(-14, "x")]
+    "error", [OSError("no"), subprocess.TimeoutExpired("x", 1), subprocess.CalledProcessError(1, "x")]
 )
 def test_what_fails_is_unknown(error: Exception) -> None:
     def failing(cpus: Sequence[int]) -> list[str]:
@@ -74,6 +75,13 @@ def test_what_fails_is_unknown(error: Exception) -> None:
     found = core_distance(TWO, failing)
     assert (found.mode, found.round_trip_s) == (Mode.UNKNOWN, None)
     assert type(error).__name__ in (found.reason or "")
+
+
+def test_a_process_ended_by_its_own_alarm_was_kept_from_the_cores() -> None:
+    def waiting(cpus: Sequence[int]) -> list[str]:
+        raise subprocess.CalledProcessError(-signal.SIGALRM, "x")
+
+    assert "busy" in (core_distance(TWO, waiting).reason or "")
 
 
 def test_only_so_many_cores_are_asked_and_in_order() -> None:

@@ -1,7 +1,7 @@
 """The interval that is stated after stopping covers the truth as often as it says.
 
-The rule is simulated on arrays, thousands of measurements at once; a few rows are given to the real thing, with a fake
-clock, and must come out the same to the last sample.
+The rule is simulated on arrays, thousands of measurements at once; a few rows are given to the real thing, with a
+fake clock, and must come out the same to the last sample.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ BLOCK = 2
 LOOKS = range(10, 501, 5)
 ROUNDS = range(10, 101)
 
-# Of 16,000 independent intervals that cover at 95 %, fewer than this share cover once in two thousand such tests; at
-# the 93.5 % that a confidence of 95 % leaves after stopping, one test in a million has more.
+# Of 16,000 independent intervals that cover at 95 %, fewer than this share hold the truth once in two thousand such
+# tests; at the 93.5 % that a confidence of 95 % leaves after stopping, one test in a million has more.
 POOLED = 0.9443
 
 
