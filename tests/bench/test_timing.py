@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from bench.timing import FIRST_OF_BLOCK, Rule, Verdict, WallClock, interleave, judge, measure
+from latency_tables.diagnosis import Doubt
 from latency_tables.estimate import Estimate
 from latency_tables.measurement import Stop
 
@@ -138,6 +139,25 @@ def test_short_runs_are_repeated_inside_a_sample() -> None:
     assert found.inner == 5
     assert found.samples_s == (2.0**-18,) * 10
     assert len(clock.order) == 4 + 50
+
+
+def test_short_runs_are_repeated_inside_interleaved_samples_too() -> None:
+    clock = FakeClock()
+    runs = [clock.taking(itertools.repeat(seconds)) for seconds in (2.0**-18, 2.0**-16)]
+    (short, long), _ = interleave(runs, clock, quick(min_sample_s=2.0**-16, min_rounds=6))
+    assert (short.inner, long.inner) == (4, 1)
+    assert set(short.samples_s) == {2.0**-18}
+
+
+def test_a_comparison_tells_of_a_ratio_that_drifts() -> None:
+    clock = FakeClock()
+    steady = clock.taking(itertools.repeat(1.0))
+    # Four warm-up runs, then thirty rounds of three.
+    rising = clock.taking([1.0] * 4 + [1 + i // 3 / 100 for i in range(90)])
+    _, (comparison,) = interleave([steady, rising], clock, quick(block_samples=2, max_rounds=30))
+    assert Doubt.DRIFT in {finding.doubt for finding in comparison.findings}
+    _, (same,) = interleave([steady, steady], clock, quick(block_samples=2, max_rounds=30))
+    assert same.findings == ()
 
 
 def test_a_clock_that_sees_nothing_pass_does_not_hang() -> None:
