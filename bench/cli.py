@@ -128,6 +128,8 @@ def profile(
     if as_json:
         failed = [{"kind": kind, "reason": reason} for kind, reason in done.failed]
         result = {"parts": done.parts, "measured": done.measured, "networks": done.networks, "failed": failed}
+        result["moves"] = [move.to_json() for move in done.moves]
+        result["doubts"] = views.doubts(subject.outline.skeleton, table)
         _print_json({"setting": setting.to_json(), **result, "closure": rows})
     else:
         views.show_profile(terminal, subject.outline.skeleton, done, table)

@@ -6,10 +6,12 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 
+from bench.anchor import Anchor, Cell, Move
 from bench.session import Handle, MeasurementFailed, Session
 from bench.timing import Rule
-from latency_tables.measurement import Measurement
+from latency_tables.part import Part
 from latency_tables.random_plans import draw_plans
 from latency_tables.skeleton import Cut, Skeleton
 from latency_tables.store import Store
@@ -42,12 +44,14 @@ class Profiled:
         measured: how many were timed now, successfully; the others were in the store.
         failed: kind and reason of each part that could not be timed.
         networks: whole networks timed now.
+        moves: when the machine was seen to change meanwhile, so that parts were timed again.
     """
 
     parts: int
     measured: int
     failed: tuple[tuple[str, str], ...]
     networks: int
+    moves: tuple[Move, ...] = ()
 
 
 def profile(
@@ -81,21 +85,18 @@ def profile(
     networks = pending_networks(outline, table)
     total = len(skeleton.parts) + len(wanted_networks(skeleton))
     done = total - len(todo) - len(networks)
+    anchor = Anchor(partial(time_part, session), partial(store.put, session.setting))
     for part in todo:
         if progress is not None:
             progress(done, total, f"timing {part.grain.value} {part.kind}")
-        cell: Measurement | Failure
-        try:
-            cell = session.measure(part.graph, rule=PART_RULE)
-        except MeasurementFailed as error:
-            cell = Failure(str(error), now())
-        store.put(session.setting, part, cell)
+        anchor.take(part)
         done += 1
     for cut, role in networks:
         if progress is not None:
             progress(done, total, f"timing the network {cut.words}")
         network = time_network(outline, session, cut, role)
         store.put_network(session.setting, skeleton.name, network)
+        anchor.look()
         done += 1
     if progress is not None:
         progress(total, total, "profiled")
@@ -105,6 +106,7 @@ def profile(
         measured=len(todo) - sum(part in todo for part, _ in failed),
         failed=tuple((part.kind, reason) for part, reason in failed),
         networks=len(networks),
+        moves=anchor.moves,
     )
 
 
@@ -206,6 +208,9 @@ def compare(
     )
 
 
-def now() -> str:
-    """The date and time, ISO 8601, UTC."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
+def time_part(session: Session, part: Part) -> Cell:
+    """Times a part, with random weights; a failure is a cell with its reason."""
+    try:
+        return session.measure(part.graph, rule=PART_RULE)
+    except MeasurementFailed as error:
+        return Failure(str(error), datetime.now(UTC).isoformat(timespec="seconds"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ from bench.devices import Survey
 from bench.profiler import Profiled
 from bench.terminal import Terminal, percent_text, time_text
 from latency_tables.estimate import Estimate
+from latency_tables.measurement import Measurement
 from latency_tables.prediction import Prediction
 from latency_tables.setting import Setting
 from latency_tables.skeleton import Skeleton
@@ -51,8 +53,24 @@ def show_profile(terminal: Terminal, skeleton: Skeleton, profiled: Profiled, tab
     for network in table.networks:
         if network.disturbance is not None and network.skeleton == skeleton.digest:
             terminal.results.print(f"  disturbed: a whole network, by {network.disturbance}")
+    for move in profiled.moves:
+        terminal.results.print(
+            f"  the anchor moved to {move.ratio.value:.2f} times its latency ({move.created}); {move.again} parts "
+            f"were timed again, {'and it stayed there' if move.settled else 'and it is not sure that it stayed'}"
+        )
+    for doubt, count in doubts(skeleton, table).items():
+        terminal.results.print(
+            f"  {doubt}: in the samples of {count} of {profiled.parts} parts; their intervals claim too much"
+        )
     for kind, reason in profiled.failed:
         terminal.results.print(f"  failed: {kind}: {reason}", markup=False)
+
+
+def doubts(skeleton: Skeleton, table: LatencyTable) -> dict[str, int]:
+    """Of how many of a network's parts the samples drift, depend on each other or have two modes."""
+    cells = [table.cells.get(part.key) for part in skeleton.parts]
+    measured = [cell for cell in cells if isinstance(cell, Measurement)]
+    return dict(Counter(finding.doubt.value for cell in measured for finding in cell.findings))
 
 
 def closure_rows(skeleton: Skeleton, table: LatencyTable) -> list[dict[str, Any]]:

@@ -6,13 +6,14 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
-from bench.profiler import PART_RULE, now
-from bench.session import MeasurementFailed, Session
+from bench.anchor import Anchor, Move
+from bench.profiler import time_part
+from bench.session import Session
 from bench.width_plan import Kin, Point, Wanted, WidthPlan
 from latency_tables.costs import Costs, known_points
 from latency_tables.family import Family, families
-from latency_tables.measurement import Measurement
 from latency_tables.skeleton import Skeleton
 from latency_tables.store import Store
 from latency_tables.table import Failure, LatencyTable
@@ -28,12 +29,14 @@ class WidthsProfiled:
         measured: cells timed now, by why they were asked for.
         failed: cells that could not be timed.
         complete: whether nothing is left to ask for.
+        moves: when the machine was seen to change meanwhile, so that parts were timed again.
     """
 
     families: int
     measured: dict[str, int]
     failed: int
     complete: bool
+    moves: tuple[Move, ...] = ()
 
 
 def profile_widths(
@@ -67,6 +70,7 @@ def profile_widths(
     known = known_points([one.family for one in kin], table)
     plan = WidthPlan(kin, known)
     started_s = now_s()
+    anchor = Anchor(partial(time_part, session), partial(store.put, session.setting))
     measured: dict[str, int] = {}
     failed = 0
     tried: set[tuple[str, Point]] = set()
@@ -78,21 +82,17 @@ def profile_widths(
         if part.key in table.cells:
             continue  # it failed before
         if now_s() - started_s >= time_budget_s:
-            return WidthsProfiled(len(kin), measured, failed, complete=False)
+            return WidthsProfiled(len(kin), measured, failed, complete=False, moves=anchor.moves)
         if progress is not None:
             done = sum(measured.values())
             progress(done, max(done + 1, _expected(kin, known)), _words(wanted))
-        cell: Measurement | Failure
-        try:
-            cell = session.measure(part.graph, rule=PART_RULE)
-        except MeasurementFailed as error:
-            cell = Failure(str(error), now())
+        cell = anchor.take(part)
+        if isinstance(cell, Failure):
             failed += 1
         else:
             known[wanted.family.pattern][wanted.values] = cell.latency_s.value
             measured[wanted.why] = measured.get(wanted.why, 0) + 1
-        store.put(session.setting, part, cell)
-    return WidthsProfiled(len(kin), measured, failed, complete=True)
+    return WidthsProfiled(len(kin), measured, failed, complete=True, moves=anchor.moves)
 
 
 def find_kin(skeleton: Skeleton, table: LatencyTable) -> list[Kin]:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.timing import Comparison, Rule, Verdict
+from latency_tables.diagnosis import Finding
 from latency_tables.estimate import Estimate
 from latency_tables.measurement import Measurement, Stop
 
@@ -51,12 +52,18 @@ def comparison_to_json(comparison: Comparison) -> dict[str, Any]:
         "ratio": comparison.ratio.to_json(),
         "verdict": comparison.verdict.value,
         "rounds": comparison.rounds,
+        "findings": [finding.to_json() for finding in comparison.findings],
     }
 
 
 def comparison_from_json(data: Mapping[str, Any]) -> Comparison:
     """Reads what `comparison_to_json` wrote."""
-    return Comparison(Estimate.from_json(data["ratio"]), Verdict(data["verdict"]), data["rounds"])
+    return Comparison(
+        Estimate.from_json(data["ratio"]),
+        Verdict(data["verdict"]),
+        data["rounds"],
+        tuple(map(Finding.from_json, data["findings"])),
+    )
 
 
 def write_arrays(path: Path, arrays: Sequence[NDArray[Any]]) -> None:

@@ -14,27 +14,23 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, TypeAlias
+from typing import Any, BinaryIO
 
-from bench.foreign_load import MIN_WINDOW_S, ForeignLoad, Load
+from bench.attempt import Conditions, undisturbed
+from bench.core_distance import CoreDistance, core_distance, usable_cpus
+from bench.foreign_load import ForeignLoad
 from bench.runtimes import get_runtime
 from bench.runtimes.base import Loaded, Runtime
-from bench.timing import Comparison, interleave, measure
+from bench.timing import interleave, measure
 from bench.wire import comparison_to_json, measurement_to_json, read_arrays, rule_from_json, write_arrays
 from latency_tables.errors import LatheError
 from latency_tables.graph import Graph
-from latency_tables.measurement import Measurement
 from latency_tables.setting import Setting
-
-#: Samples of an attempt that was repeated because others used the cores meanwhile.
-DISTURBED = "taken while others used the cores"
 
 # How runtimes say that memory is short when they do not raise MemoryError.
 _OUT_OF_MEMORY = ("can't allocate memory", "bad_alloc", "Failed to allocate memory", "out of memory")
-
-_Taken: TypeAlias = tuple[tuple[Measurement, ...], tuple[Comparison, ...]]
 
 
 class Worker:
@@ -44,6 +40,7 @@ class Worker:
         setting: what the runtime obeys.
         repeats: how often a disturbed measurement is taken again.
         watch: sees what others do meanwhile.
+        sense: tells how the cores lie to each other; asked where more than one of them is used.
         now_s: a monotonic clock.
         sleep: waits.
     """
@@ -53,14 +50,15 @@ class Worker:
         setting: Setting,
         repeats: int,
         watch: ForeignLoad,
+        sense: Callable[[], CoreDistance],
         now_s: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._setting = setting
-        self._repeats = repeats
-        self._watch = watch
-        self._now_s = now_s
-        self._sleep = sleep
+        # With one thread nothing goes from core to core, and on another device the cores only hand out work.
+        together = setting.threads > 1 and setting.device.kind == "cpu"
+        self._conditions = Conditions(
+            setting.threads, repeats, watch, sense if together else None, now_s, sleep
+        )
         self._runtime: Runtime = get_runtime(setting.runtime)(setting)
         self._loaded: dict[int, Loaded] = {}
         self._count = 0
@@ -100,15 +98,15 @@ class Worker:
 
     def _measure(self, handle: int, rule: dict[str, Any]) -> dict[str, Any]:
         loaded, obeyed = self._loaded[handle], rule_from_json(rule)
-        [measurement], _ = self._undisturbed(
-            lambda: ((measure(loaded.run, loaded.clock, obeyed),), ()),
+        [measurement], _ = undisturbed(
+            lambda: ((measure(loaded.run, loaded.clock, obeyed),), ()), self._conditions
         )
         return {"measurement": measurement_to_json(measurement)}
 
     def _interleave(self, handles: list[int], rule: dict[str, Any]) -> dict[str, Any]:
         loaded, obeyed = [self._loaded[handle] for handle in handles], rule_from_json(rule)
-        measurements, comparisons = self._undisturbed(
-            lambda: interleave([each.run for each in loaded], loaded[0].clock, obeyed),
+        measurements, comparisons = undisturbed(
+            lambda: interleave([each.run for each in loaded], loaded[0].clock, obeyed), self._conditions
         )
         return {
             "measurements": [measurement_to_json(measurement) for measurement in measurements],
@@ -118,33 +116,6 @@ class Worker:
     def _infer(self, handle: int, inputs: str, outputs: str) -> dict[str, Any]:
         write_arrays(Path(outputs), self._loaded[handle].infer(read_arrays(Path(inputs))))
         return {}
-
-    def _undisturbed(self, take: Callable[[], _Taken]) -> _Taken:
-        """Measures again while others use the cores; gives the least disturbed attempt."""
-        attempts: list[tuple[_Taken, Load, str | None]] = []
-        while True:
-            again = bool(attempts)
-            started_s = self._now_s()
-            self._watch.start(afresh=again)
-            taken = take()
-            if again:
-                # Only what happens from now on can clear the suspicion, and it takes that long to see it.
-                self._sleep(max(0.0, MIN_WINDOW_S - (self._now_s() - started_s)))
-            load = self._watch.stop()
-            disturbance = load.disturbance(self._setting.threads)
-            attempts.append((taken, load, disturbance))
-            if disturbance is None or len(attempts) > self._repeats:
-                break
-        (measurements, comparisons), load, disturbance = min(
-            attempts, key=lambda attempt: (attempt[2] is not None, attempt[1].foreign_cores or 0.0)
-        )
-        host = {**load.to_json(), "disturbance": disturbance, "attempts": len(attempts)}
-        marked = []
-        for i, kept in enumerate(measurements):
-            lost = sum(len(taken[0][i].samples_s) for taken, _, _ in attempts) - len(kept.samples_s)
-            dropped = {**kept.dropped, **({DISTURBED: lost} if lost else {})}
-            marked.append(replace(kept, dropped=dropped, host=host))
-        return tuple(marked), comparisons
 
 
 def describe_failure(error: Exception) -> dict[str, str]:
@@ -177,7 +148,9 @@ def main() -> None:
     try:
         first = json.loads(requests.get())
         watch = ForeignLoad([os.getpid(), os.getppid()], time.monotonic)
-        worker = Worker(Setting.from_json(first["setting"]), first["repeats"], watch)
+        # Asked for now: the runtime may later narrow this thread's cores to one.
+        sense = partial(core_distance, usable_cpus())
+        worker = Worker(Setting.from_json(first["setting"]), first["repeats"], watch, sense)
     except Exception as error:  # noqa: BLE001 - whatever it is, the parent must hear of it
         answer(describe_failure(error))
         return

@@ -19,6 +19,7 @@ from bench.wire import (
     rule_to_json,
     write_arrays,
 )
+from latency_tables.diagnosis import diagnose
 from latency_tables.estimate import Estimate
 from latency_tables.measurement import Measurement, Stop
 
@@ -42,7 +43,9 @@ def test_measurements_survive(samples: list[float], stop: Stop, dropped: dict[st
 
 def test_comparisons_survive_with_open_ends() -> None:
     for ratio in (Estimate(0.5, 0.25, 0.75), Estimate(1.0, -math.inf, math.inf)):
-        sent = Comparison(ratio, Verdict.CANNOT_TELL, 9)
+        found = diagnose(np.linspace(1, 2, 30))
+        assert found
+        sent = Comparison(ratio, Verdict.CANNOT_TELL, 9, found)
         assert comparison_from_json(through_text(comparison_to_json(sent))) == sent
 
 

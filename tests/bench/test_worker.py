@@ -10,16 +10,20 @@ import pytest
 from hand_graphs import conv_relu
 
 import bench.worker
+from bench.attempt import DISTURBED, MOVED
+from bench.core_distance import CoreDistance, Mode
 from bench.foreign_load import MIN_WINDOW_S, Load
 from bench.runtimes.base import Array, Availability, Loaded, Runtime
 from bench.timing import FIRST_OF_BLOCK, Rule
 from bench.wire import measurement_from_json, rule_to_json
-from bench.worker import DISTURBED, Worker, describe_failure
+from bench.worker import Worker, describe_failure
 from latency_tables.errors import UserError
 from latency_tables.graph import Graph
 from latency_tables.setting import Device, Setting
 
 QUIET, UNKNOWN = Load(0.5, 0.01, 0.0), Load(0.1, None, None)
+NEAR, FAR = CoreDistance(Mode.NEAR, 1e-7), CoreDistance(Mode.FAR, 4e-7)
+ASLEEP = CoreDistance(Mode.UNKNOWN, None, "busy")
 RULE = rule_to_json(Rule(min_samples=6, max_samples=6, warmup_max_runs=2, min_rounds=2, max_rounds=2))
 
 
@@ -48,7 +52,7 @@ class Ready(Loaded):
 
 class Ideal(Runtime):
     name = "ideal"
-    device_kinds = ("cpu",)
+    device_kinds = ("cpu", "cuda")
 
     @classmethod
     def availability(cls, device_kind: str) -> Availability:
@@ -72,11 +76,16 @@ def busy(cores: float) -> Load:
 
 
 def make_worker(
-    loads: Sequence[Load], threads: int = 1, repeats: int = 2
+    loads: Sequence[Load],
+    threads: int = 1,
+    repeats: int = 2,
+    cores: Sequence[CoreDistance] = (),
+    kind: str = "cpu",
 ) -> tuple[Worker, FakeWatch, list[float]]:
     watch, slept = FakeWatch(loads), []
-    setting = Setting(Device("cpu", "ideal", 2, 2**30), "ideal", (), "fp32", 1, threads)
-    made = Worker(setting, repeats, watch, now_s=lambda: 0.0, sleep=slept.append)  # type: ignore[arg-type]
+    setting = Setting(Device(kind, "ideal", 2, 2**30), "ideal", (), "fp32", 1, threads)
+    sense = iter(cores).__next__  # asked more often than this, it fails
+    made = Worker(setting, repeats, watch, sense, now_s=lambda: 0.0, sleep=slept.append)  # type: ignore[arg-type]
     made.serve({"do": "load", "graph": conv_relu().to_json(), "weights": None, "artefact": None})
     return made, watch, slept
 
@@ -123,9 +132,59 @@ def test_a_disturbed_comparison_is_taken_again_as_a_whole() -> None:
     made.serve({"do": "load", "graph": conv_relu().to_json(), "weights": None, "artefact": None})
     answer = made.serve({"do": "interleave", "handles": [1, 2], "rule": RULE})
     for found in map(measurement_from_json, answer["measurements"]):
-        assert found.dropped == {FIRST_OF_BLOCK: 2, DISTURBED: 8}
+        assert found.dropped == {FIRST_OF_BLOCK: 2, DISTURBED: 10}
         assert found.host["attempts"] == 2
     assert len(answer["comparisons"]) == 1
+
+
+def test_the_cores_are_asked_before_and_after_where_two_are_used() -> None:
+    made, _, _ = make_worker([QUIET], threads=2, cores=[NEAR, NEAR])
+    found = measurement_from_json(made.serve({"do": "measure", "handle": 1, "rule": RULE})["measurement"])
+    assert found.host["cores"] == {"mode": "near", "before_s": 1e-7, "after_s": 1e-7, "reason": None}
+    assert (found.host["attempts"], found.dropped) == (1, {})
+
+
+@pytest.mark.parametrize(("threads", "kind"), [(1, "cpu"), (2, "cuda")])
+def test_the_cores_are_not_asked_where_it_does_not_matter(threads: int, kind: str) -> None:
+    made, _, _ = make_worker([QUIET], threads=threads, kind=kind)
+    found = measurement_from_json(made.serve({"do": "measure", "handle": 1, "rule": RULE})["measurement"])
+    assert "cores" not in found.host
+
+
+@pytest.mark.parametrize("do", ["measure", "interleave"])
+def test_what_was_taken_while_the_cores_moved_is_taken_again(do: str) -> None:
+    made, watch, _ = make_worker([QUIET, QUIET], threads=2, cores=[NEAR, FAR, FAR, FAR])
+    made.serve({"do": "load", "graph": conv_relu().to_json(), "weights": None, "artefact": None})
+    which = {"handle": 1} if do == "measure" else {"handles": [1, 2]}
+    answer = made.serve({"do": do, **which, "rule": RULE})
+    for found in map(measurement_from_json, answer.get("measurements") or [answer["measurement"]]):
+        assert found.host["cores"] == {"mode": "far", "before_s": 4e-7, "after_s": 4e-7, "reason": None}
+        assert (found.host["attempts"], found.host["disturbance"]) == (2, None)
+        assert found.dropped == ({MOVED: 6} if do == "measure" else {FIRST_OF_BLOCK: 2, MOVED: 10})
+    assert watch.afresh == [False, True]
+
+
+def test_cores_that_keep_moving_are_named_and_kept_apart() -> None:
+    made, _, _ = make_worker([QUIET, QUIET], threads=2, repeats=1, cores=[NEAR, FAR, FAR, NEAR])
+    found = measurement_from_json(made.serve({"do": "measure", "handle": 1, "rule": RULE})["measurement"])
+    assert found.host["cores"]["mode"] == "moved"
+    assert found.host["disturbance"] == "cores moved"
+    assert found.dropped == {MOVED: 6}
+
+
+def test_a_loaded_attempt_is_better_than_a_mixed_one() -> None:
+    cores = [NEAR, FAR, FAR, FAR]
+    made, _, _ = make_worker([QUIET, busy(0.9)], threads=2, repeats=1, cores=cores)
+    found = measurement_from_json(made.serve({"do": "measure", "handle": 1, "rule": RULE})["measurement"])
+    assert (found.host["cores"]["mode"], found.host["disturbance"]) == ("far", "foreign load")
+    assert found.dropped == {MOVED: 6}
+
+
+def test_cores_that_cannot_be_asked_spoil_nothing() -> None:
+    made, _, _ = make_worker([QUIET], threads=2, cores=[NEAR, ASLEEP])
+    found = measurement_from_json(made.serve({"do": "measure", "handle": 1, "rule": RULE})["measurement"])
+    assert found.host["cores"] == {"mode": "unknown", "before_s": 1e-7, "after_s": None, "reason": "busy"}
+    assert (found.host["disturbance"], found.host["attempts"]) == (None, 1)
 
 
 def test_failures_are_described() -> None:

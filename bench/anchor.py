@@ -1,0 +1,183 @@
+"""One part that is timed again and again while others are, so that a machine that changes meanwhile is noticed.
+
+A machine may be slower for minutes, by a clock, by a neighbour or by where its cores were put, and everything timed
+then looks consistent in itself. Where the anchor has surely moved, the parts timed since it was last seen where it
+should be are timed again, and the anchor once more: only parts between two readings that agree are left alone.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from typing import Any, TypeAlias
+
+from latency_tables.estimate import Estimate
+from latency_tables.measurement import Measurement
+from latency_tables.part import Part
+from latency_tables.table import Failure
+from latency_tables.verdict import Verdict
+from latency_tables.verdict import ratio as ratio_of
+
+#: Seconds from one reading of the anchor to the next.
+EVERY_S = 30.0
+
+#: The anchor has moved when its ratio to what it was surely differs from 1 by more than this. Passes of one process
+#: were seen to differ by 1 to 5 % within minutes on a machine to which nothing happens.
+MOVED_BY = 0.05
+
+#: How often the same parts are timed again before the machine is said not to settle.
+MOST_ROUNDS = 2
+
+#: Samples of parts that were timed again because the anchor had moved.
+ANCHOR_MOVED = "taken while the anchor moved"
+
+_MOVED = (Verdict.FASTER, Verdict.SLOWER)
+
+Cell: TypeAlias = Measurement | Failure
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """A change of the machine that the anchor showed.
+
+    Attributes:
+        created: when it was noticed, ISO 8601 with zone.
+        ratio: the anchor's latency over what it was before.
+        again: parts that were timed again because of it.
+        settled: whether the anchor surely stayed where it was while these were timed.
+    """
+
+    created: str
+    ratio: Estimate
+    again: int
+    settled: bool
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON."""
+        return {**asdict(self), "ratio": self.ratio.to_json()}
+
+
+@dataclass(slots=True)
+class _Fixed:
+    """The part that is timed again and again, its first reading and the one that later ones are held against."""
+
+    part: Part
+    first: Measurement
+    reference: Measurement
+
+
+class Anchor:
+    """Times parts, stores them and watches one of them; the first that can be timed becomes the anchor.
+
+    Args:
+        measure: times a part.
+        put: stores its cell, in place of an earlier one.
+        now_s: a monotonic clock.
+        every_s: seconds from one reading to the next.
+    """
+
+    def __init__(
+        self,
+        measure: Callable[[Part], Cell],
+        put: Callable[[Part, Cell], None],
+        now_s: Callable[[], float] = time.monotonic,
+        every_s: float = EVERY_S,
+    ) -> None:
+        self._measure = measure
+        self._put = put
+        self._now_s = now_s
+        self._every_s = every_s
+        self._fixed: _Fixed | None = None
+        self._read_s = 0.0
+        self._span: list[tuple[Part, Measurement]] = []
+        self._moves: list[Move] = []
+
+    @property
+    def moves(self) -> tuple[Move, ...]:
+        """What the anchor showed so far."""
+        return tuple(self._moves)
+
+    def take(self, part: Part) -> Cell:
+        """Times a part, stores its cell at once, and looks at the anchor when it is time.
+
+        Returns:
+            The cell as it was stored first; it may have been timed again since.
+        """
+        cell = self._measure(part)
+        if isinstance(cell, Failure):
+            self._put(part, cell)
+        else:
+            if self._fixed is None:
+                self._fixed = _Fixed(part, cell, cell)
+                self._read_s = self._now_s()
+            self._keep(self._fixed, part, cell)
+        self.look()
+        return cell
+
+    def look(self) -> None:
+        """Reads the anchor, if it was not read for a while and anything was timed since; acts on what it shows."""
+        fixed = self._fixed
+        if fixed is None or not self._span or self._now_s() - self._read_s < self._every_s:
+            return
+        verdict, ratio = self._read(fixed)
+        if verdict is Verdict.CANNOT_TELL:
+            verdict, ratio = self._read(fixed)
+        rounds = 0
+        while verdict in _MOVED and rounds < MOST_ROUNDS:
+            noticed, why = fixed.reference.created, ratio
+            again, self._span = self._span, []
+            for part, cell in again:
+                self._take_again(fixed, part, cell)
+            rounds += 1
+            verdict, ratio = self._read(fixed)
+            self._moves.append(Move(noticed, why, len(again), settled=verdict is Verdict.SAME))
+        # Where nothing can be told, the next reading may tell, and what was timed waits for it.
+        if verdict is not Verdict.CANNOT_TELL:
+            unsettled, self._span = self._span, []
+            if verdict in _MOVED:
+                for part, cell in unsettled:
+                    self._put(part, _marked(cell, cell.host["anchor"]["level"], settled=False))
+
+    def _read(self, fixed: _Fixed) -> tuple[Verdict, Estimate]:
+        """Times the anchor; how it compares with the reference, which it becomes itself if it has moved."""
+        reading = self._measure(fixed.part)
+        self._read_s = self._now_s()
+        if isinstance(reading, Failure):
+            return Verdict.CANNOT_TELL, Estimate(1.0, -math.inf, math.inf)
+        ratio = ratio_of(fixed.reference.latency_s, reading.latency_s)
+        verdict = moved(ratio)
+        if verdict in _MOVED:
+            fixed.reference = reading
+        return verdict, ratio
+
+    def _take_again(self, fixed: _Fixed, part: Part, old: Measurement) -> None:
+        cell = self._measure(part)
+        if isinstance(cell, Failure):
+            # What could be timed once is not lost; it stays with the level that it was timed at.
+            self._span.append((part, old))
+            return
+        lost = len(old.samples_s) + sum(old.dropped.values())
+        self._keep(fixed, part, replace(cell, dropped={**cell.dropped, ANCHOR_MOVED: lost}))
+
+    def _keep(self, fixed: _Fixed, part: Part, cell: Measurement) -> None:
+        """Stores a cell together with where the anchor was when it was timed."""
+        marked = _marked(cell, fixed.reference.latency_s.value / fixed.first.latency_s.value, settled=True)
+        self._put(part, marked)
+        self._span.append((part, marked))
+
+
+def _marked(cell: Measurement, level: float, *, settled: bool) -> Measurement:
+    """A cell whose ``host`` tells the anchor's latency over its first one, and whether it stayed there."""
+    return replace(cell, host={**cell.host, "anchor": {"level": level, "settled": settled}})
+
+
+def moved(ratio: Estimate) -> Verdict:
+    """Whether a ratio to what was is surely beyond `MOVED_BY`, surely within, or neither."""
+    if ratio.high < 1 - MOVED_BY:
+        return Verdict.FASTER
+    if ratio.low > 1 + MOVED_BY:
+        return Verdict.SLOWER
+    within = ratio.low >= 1 - MOVED_BY and ratio.high <= 1 + MOVED_BY
+    return Verdict.SAME if within else Verdict.CANNOT_TELL

@@ -1,0 +1,109 @@
+"""A measurement is taken again while something spoils it; here is how, and which attempt counts."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+from bench.core_distance import CoreDistance, CoresAround
+from bench.foreign_load import MIN_WINDOW_S, ForeignLoad, Load
+from bench.verdict import Comparison
+from latency_tables.measurement import Measurement
+
+#: Samples of an attempt that was repeated because others used the cores meanwhile.
+DISTURBED = "taken while others used the cores"
+
+#: Samples of an attempt that was repeated because it may mix two modes of the machine.
+MOVED = "taken while the cores moved nearer or farther"
+
+_CORES_MOVED = "cores moved"
+
+Taken: TypeAlias = tuple[tuple[Measurement, ...], tuple[Comparison, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    taken: Taken
+    load: Load
+    cores: CoresAround | None
+    disturbance: str | None
+
+    @property
+    def badness(self) -> tuple[bool, bool, float]:
+        """Samples of two modes are worse than any load."""
+        moved = self.cores is not None and self.cores.moved
+        return self.disturbance is not None, moved, self.load.foreign_cores or 0.0
+
+    def lost(self, i: int) -> int:
+        """Samples of the i-th thing measured, those left out at once included."""
+        measurement = self.taken[0][i]
+        return len(measurement.samples_s) + sum(measurement.dropped.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """What is looked at around an attempt, and what is made of it.
+
+    Attributes:
+        threads: that the measurement uses.
+        repeats: how often a spoiled measurement is taken again.
+        watch: sees what others do meanwhile.
+        sense: tells how the cores lie; None: not asked, since it does not matter.
+        now_s: a monotonic clock.
+        sleep: waits.
+    """
+
+    threads: int
+    repeats: int
+    watch: ForeignLoad
+    sense: Callable[[], CoreDistance] | None
+    now_s: Callable[[], float]
+    sleep: Callable[[float], None]
+
+
+def undisturbed(take: Callable[[], Taken], conditions: Conditions) -> Taken:
+    """Measures, and again while others use the cores or these move; the least spoiled attempt counts.
+
+    Args:
+        take: measures once.
+        conditions: what is looked at, and how often it may be taken again.
+
+    Returns:
+        What that attempt took. The ``host`` of its measurements tells how it was, and ``dropped`` how many samples
+        of the others were left out, by cause.
+    """
+    attempts: list[_Attempt] = []
+    while True:
+        attempts.append(_attempt(take, conditions, again=bool(attempts)))
+        if attempts[-1].disturbance is None or len(attempts) > conditions.repeats:
+            break
+    best = min(attempts, key=lambda attempt: attempt.badness)
+    measurements, comparisons = best.taken
+    host: dict[str, Any] = {**best.load.to_json(), "disturbance": best.disturbance, "attempts": len(attempts)}
+    if best.cores is not None:
+        host["cores"] = best.cores.to_json()
+    marked = []
+    for i, kept in enumerate(measurements):
+        dropped = Counter(kept.dropped)
+        for attempt in attempts:
+            if attempt is not best:
+                dropped[MOVED if attempt.disturbance == _CORES_MOVED else DISTURBED] += attempt.lost(i)
+        marked.append(replace(kept, dropped=dict(dropped), host=host))
+    return tuple(marked), comparisons
+
+
+def _attempt(take: Callable[[], Taken], conditions: Conditions, again: bool) -> _Attempt:
+    sense = conditions.sense
+    before = None if sense is None else sense()
+    started_s = conditions.now_s()
+    conditions.watch.start(afresh=again)
+    taken = take()
+    if again:
+        # Only what happens from now on can clear the suspicion, and it takes that long to see it.
+        conditions.sleep(max(0.0, MIN_WINDOW_S - (conditions.now_s() - started_s)))
+    load = conditions.watch.stop()
+    cores = None if sense is None or before is None else CoresAround(before, sense())
+    moved = cores is not None and cores.moved
+    return _Attempt(taken, load, cores, _CORES_MOVED if moved else load.disturbance(conditions.threads))

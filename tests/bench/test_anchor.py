@@ -1,0 +1,192 @@
+"""A machine whose speed is written by hand, and what the anchor makes of it."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+
+import made_up
+import pytest
+
+from bench.anchor import ANCHOR_MOVED, MOST_ROUNDS, MOVED_BY, Anchor, Cell, moved
+from bench.verdict import Verdict
+from latency_tables.estimate import Estimate
+from latency_tables.measurement import Measurement, Stop
+from latency_tables.part import Part
+from latency_tables.table import Failure
+
+PARTS = made_up.chain([4] * 3).parts
+
+
+class Machine:
+    """Every part takes ten seconds to time; ``slower`` says by what factor it is slower at a moment."""
+
+    def __init__(self, slower: Callable[[float], float] = lambda now: 1.0, spread: float = 0.0) -> None:
+        self.slower, self.spread = slower, spread
+        self.now = 0.0
+        self.timed: list[Part] = []
+        self.broken: set[str] = set()
+        self.cells: dict[str, Cell] = {}
+        self.anchor = Anchor(self.measure, self.put, lambda: self.now)
+
+    def measure(self, part: Part) -> Cell:
+        self.timed.append(part)
+        latency = 1e-3 * self.slower(self.now)
+        self.now += 10.0
+        if part.key in self.broken:
+            return Failure("crash", "then")
+        samples = [latency * (1 + self.spread * (-1) ** i) for i in range(20)]
+        return Measurement(tuple(samples), 4, Stop.PRECISION, f"at {self.now:g} s", {"first": 2})
+
+    def put(self, part: Part, cell: Cell) -> None:
+        self.cells[part.key] = cell
+
+    def take(self, *which: int) -> None:
+        for i in which:
+            self.anchor.take(PARTS[i])
+
+    def cell(self, i: int) -> Measurement:
+        cell = self.cells[PARTS[i].key]
+        assert isinstance(cell, Measurement)
+        return cell
+
+    def order(self) -> list[int]:
+        return [PARTS.index(part) for part in self.timed]
+
+
+def test_there_are_parts_enough() -> None:
+    assert len(PARTS) >= 5
+
+
+def test_the_anchor_is_read_every_half_minute() -> None:
+    machine = Machine()
+    machine.take(0, 1, 2, 3, 4, 1, 2)
+    # Read after the part that makes it thirty seconds since the last reading ended.
+    assert machine.order() == [0, 1, 2, 3, 0, 4, 1, 2, 0]
+    assert machine.anchor.moves == ()
+    assert machine.cell(3).host == {"anchor": {"level": 1.0, "settled": True}}
+    assert machine.cell(3).dropped == {"first": 2}
+
+
+def test_what_was_timed_while_it_moved_is_timed_again_and_counted() -> None:
+    machine = Machine(lambda now: 1.0 if now < 35 else 1.5)
+    machine.take(0, 1, 2, 3)
+    assert machine.order() == [0, 1, 2, 3, 0, 0, 1, 2, 3, 0]
+    [move] = machine.anchor.moves
+    assert (move.ratio.value, move.again, move.settled) == (pytest.approx(1.5), 4, True)
+    assert move.created == "at 50 s"
+    for i in range(4):
+        cell = machine.cell(i)
+        assert cell.latency_s.value == pytest.approx(1.5e-3)
+        assert cell.dropped == {"first": 2, ANCHOR_MOVED: 22}
+        assert cell.host["anchor"] == {"level": pytest.approx(1.5), "settled": True}
+    assert json.loads(json.dumps(move.to_json()))["again"] == 4
+
+
+def test_what_was_timed_before_a_good_reading_is_left_alone() -> None:
+    machine = Machine(lambda now: 1.0 if now < 55 else 0.8)
+    machine.take(0, 1, 2, 3, 4, 1, 2)
+    assert machine.order() == [0, 1, 2, 3, 0, 4, 1, 2, 0, 4, 1, 2, 0]
+    assert machine.cell(3).latency_s.value == pytest.approx(1e-3)
+    assert machine.cell(4).latency_s.value == pytest.approx(0.8e-3)
+
+
+def test_after_a_move_the_new_place_is_the_measure() -> None:
+    machine = Machine(lambda now: 1.0 if now < 35 else 1.5)
+    machine.take(0, 1, 2, 3, 4, 1, 2)
+    assert len(machine.anchor.moves) == 1
+    assert machine.order()[10:] == [4, 1, 2, 0]
+    assert machine.cell(4).host["anchor"]["level"] == pytest.approx(1.5)
+
+
+def test_a_machine_that_never_settles_is_given_up_and_said_so() -> None:
+    machine = Machine(lambda now: 1.5 ** (now // 30))
+    machine.take(0, 1, 2, 3)
+    assert len(machine.anchor.moves) == MOST_ROUNDS
+    assert [move.settled for move in machine.anchor.moves] == [False, False]
+    assert len(machine.timed) == 4 + 1 + MOST_ROUNDS * (4 + 1)
+    for i in range(4):
+        assert machine.cell(i).host["anchor"]["settled"] is False
+    machine.take(4)
+    assert len(machine.timed) == 16  # what was given up is not tried again
+
+
+def test_a_small_change_is_no_move() -> None:
+    machine = Machine(lambda now: 1.0 if now < 35 else 1 + 0.9 * MOVED_BY)
+    machine.take(0, 1, 2, 3)
+    assert machine.anchor.moves == ()
+    assert len(machine.timed) == 5
+
+
+def test_a_reading_that_cannot_tell_is_taken_once_more_and_what_was_timed_waits() -> None:
+    machine = Machine(lambda now: 1.0 if now < 55 else 2.0, spread=0.1)
+    machine.take(0, 1, 2, 3)
+    assert machine.order() == [0, 1, 2, 3, 0, 0]
+    assert machine.anchor.moves == ()
+    machine.take(4, 1, 2)
+    [move] = machine.anchor.moves
+    assert move.again == 7
+    # No reading says surely that it stayed, either.
+    assert not move.settled
+
+
+def test_the_first_part_that_can_be_timed_is_the_anchor() -> None:
+    machine = Machine()
+    machine.broken = {PARTS[0].key}
+    machine.take(0, 1, 2, 3, 4)
+    assert machine.order() == [0, 1, 2, 3, 4, 1]
+    assert machine.cells[PARTS[0].key] == Failure("crash", "then")
+
+
+def test_an_anchor_that_breaks_tells_nothing_and_loses_nothing() -> None:
+    machine = Machine()
+    machine.take(0, 1, 2)
+    machine.broken = {PARTS[0].key}
+    machine.take(3)
+    assert machine.anchor.moves == ()
+    assert all(isinstance(cell, Measurement) for cell in machine.cells.values())
+
+
+def test_a_part_that_breaks_when_timed_again_keeps_its_first_cell() -> None:
+    machine = Machine(lambda now: 1.0 if now < 35 else 1.5)
+    machine.take(0, 1, 2)
+    machine.broken = {PARTS[2].key}
+    machine.take(3)
+    assert machine.cell(2).latency_s.value == pytest.approx(1e-3)
+    assert machine.cell(2).host["anchor"]["level"] == 1.0
+    assert machine.cell(1).latency_s.value == pytest.approx(1.5e-3)
+
+
+def test_nothing_timed_nothing_read() -> None:
+    machine = Machine()
+    machine.anchor.look()
+    machine.take(0, 1, 2, 3)
+    machine.now += 100
+    machine.anchor.look()
+    assert machine.order() == [0, 1, 2, 3, 0]
+
+
+def test_looking_between_other_work_closes_the_last_span() -> None:
+    machine = Machine()
+    machine.take(0, 1)
+    machine.now += 30
+    machine.anchor.look()
+    assert machine.order() == [0, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "verdict"),
+    [
+        (0.96, 1.04, Verdict.SAME),
+        (0.90, 0.94, Verdict.FASTER),
+        (1.06, 1.50, Verdict.SLOWER),
+        (0.94, 1.00, Verdict.CANNOT_TELL),
+        (1.00, 1.06, Verdict.CANNOT_TELL),
+        (0.90, 1.20, Verdict.CANNOT_TELL),
+        (-math.inf, math.inf, Verdict.CANNOT_TELL),
+    ],
+)
+def test_only_what_is_sure_is_a_move(low: float, high: float, verdict: Verdict) -> None:
+    middle = (low + high) / 2 if math.isfinite(low) else 1.0
+    assert moved(Estimate(middle, low, high)) is verdict

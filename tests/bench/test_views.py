@@ -1,0 +1,44 @@
+"""What a person is told after profiling: parts whose samples are doubtful, and a machine that moved."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import made_up
+import numpy as np
+import pytest
+
+from bench.anchor import Move
+from bench.profiler import Profiled
+from bench.terminal import Terminal
+from bench.views import doubts, show_profile
+from latency_tables.measurement import Measurement
+from latency_tables.table import Failure, LatencyTable
+
+SKELETON = made_up.chain([4, 4])
+
+
+def table_with_doubts() -> LatencyTable:
+    first, second, *others = SKELETON.parts
+    drifting = replace(made_up.cell(1.0), samples_s=tuple(np.linspace(1.0, 1.2, 30).tolist()))
+    cells: dict[str, Measurement | Failure] = {part.key: made_up.cell(1.0) for part in others}
+    return LatencyTable(made_up.setting(), {**cells, first.key: drifting, second.key: Failure("crash", "")})
+
+
+def test_doubts_are_counted_by_part() -> None:
+    assert doubts(SKELETON, table_with_doubts()) == {"drift": 1, "dependence": 1}
+    assert doubts(SKELETON, LatencyTable(made_up.setting(), {})) == {}
+
+
+def test_a_person_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    moves = (
+        Move("2026-01-01T00:00:00+00:00", made_up.exact(1.25), 7, True),
+        Move("2026-01-01T00:01:00+00:00", made_up.exact(0.8), 3, False),
+    )
+    done = Profiled(parts=5, measured=4, failed=(), networks=0, moves=moves)
+    show_profile(Terminal(), SKELETON, done, table_with_doubts())
+    said = capsys.readouterr().out
+    assert "the anchor moved to 1.25 times its latency (2026-01-01T00:00:00+00:00); 7 parts" in said
+    assert "it stayed there" in said
+    assert "not sure that it stayed" in said
+    assert "drift: in the samples of 1 of 5 parts" in said
