@@ -81,26 +81,29 @@ class Comparison:
         return self.workspace / "experiments" / f"{self.name}-{self.scale}"
 
     def run(self) -> None:
-        """Measures tables, chooses, finetunes, times, writes the page; each only where it is not known yet."""
-        for study in self.studies:
-            measure_tables([study.source], study.runtimes, self.workspace)
-        tasks = [task for study in self.studies for task in self._choosings(study)]
-        run_all(find_plans, [task for task in tasks if not task.path.exists()], self.jobs, "choosing")
-        healings: dict[Healing, None] = {}
-        for study in self.studies:
-            for task, removed in self._plans(study):
-                path = truth_path(task.cell, removed, study.schedule, self.folder)
-                if not path.exists():
-                    healings[Healing(task.cell, removed, study.schedule, self.folder)] = None
-        run_all(heal_plan, list(healings), self.jobs, "finetuning")
-        for study in self.studies:
-            wanted = [(study.source, task.runtime, removed) for task, removed in self._plans(study)]
-            time_plans(wanted, self.folder)
+        """Measures tables, chooses, finetunes, times, writes the page; each only where it is not known yet.
+
+        Study by study, so that a run that was stopped has whole studies.
+        """
         lines = [f"# {self.heading}", "", origin(self.name, self.scale), "", self.reading.strip(), ""]
         for study in self.studies:
+            self._run(study)
             lines += self._section(study)
-        write_atomically(RESULTS / f"{self.name}.md", ("\n".join(lines).rstrip() + "\n").encode())
+            write_atomically(RESULTS / f"{self.name}.md", ("\n".join(lines).rstrip() + "\n").encode())
         print(f"wrote {RESULTS / self.name}.md")
+
+    def _run(self, study: Study) -> None:
+        measure_tables([study.source], study.runtimes, self.workspace)
+        todo = [task for task in self._choosings(study) if not task.path.exists()]
+        run_all(find_plans, todo, self.jobs, "choosing")
+        healings: dict[Healing, None] = {}
+        for task, removed in self._plans(study):
+            if not truth_path(task.cell, removed, study.schedule, self.folder).exists():
+                healings[Healing(task.cell, removed, study.schedule, self.folder)] = None
+        run_all(heal_plan, list(healings), self.jobs, "finetuning")
+        time_plans(
+            [(study.source, task.runtime, removed) for task, removed in self._plans(study)], self.folder
+        )
 
     def _choosings(self, study: Study) -> Iterator[Choosing]:
         for runtime in study.runtimes:

@@ -258,16 +258,17 @@ def latencies(group: Group, cells: Sequence[Cell], words: argparse.Namespace, fo
     return lines
 
 
-def all_plans(words: argparse.Namespace, folder: Path) -> Iterator[tuple[Group, Cell, tuple[str, ...]]]:
+def all_plans(
+    group: Group, words: argparse.Namespace, folder: Path
+) -> Iterator[tuple[Cell, tuple[str, ...]]]:
     """Every plan that was chosen, once for each cell."""
-    for group in SCALES[words.scale]:
-        for cell in cells_of(group, words):
-            plans: dict[tuple[str, ...], None] = {}
-            for chooser in group.choosers:
-                for plan in read(choosing(cell, chooser, words, folder).path)["plans"].values():
-                    plans[tuple(plan["removed"])] = None
-            for removed in plans:
-                yield group, cell, removed
+    for cell in cells_of(group, words):
+        plans: dict[tuple[str, ...], None] = {}
+        for chooser in group.choosers:
+            for plan in read(choosing(cell, chooser, words, folder).path)["plans"].values():
+                plans[tuple(plan["removed"])] = None
+        for removed in plans:
+            yield cell, removed
 
 
 READING = ""
@@ -283,27 +284,32 @@ def main() -> None:
     folder = words.out / "experiments" / f"ttmpd_vs_practise-{words.scale}"
     known = sources(words.weights, words.cifar, "")
     measure_tables([known[name] for name in dict.fromkeys(g.network for g in groups)], [RUNTIME], words.out)
+    lines = ["# TT-MPD and PRACTISE at equal latency", "", origin("ttmpd_vs_practise", words.scale), ""]
+    lines += [READING.strip(), ""]
+    # Group by group, so that a run that was stopped has whole groups.
+    for group in groups:
+        run_group(group, words, folder)
+        lines += section(group, outcomes(group, words, folder), words, folder)
+        write_atomically(RESULTS / "ttmpd_vs_practise.md", ("\n".join(lines).rstrip() + "\n").encode())
+    print(f"wrote {RESULTS / 'ttmpd_vs_practise.md'}")
+
+
+def run_group(group: Group, words: argparse.Namespace, folder: Path) -> None:
+    """Chooses, finetunes and times what is not known yet."""
     tasks = [
         choosing(cell, chooser, words, folder)
-        for group in groups
         for cell in cells_of(group, words)
         for chooser in group.choosers
     ]
     run_all(find_plans, [task for task in tasks if not task.path.exists()], words.jobs, "choosing")
     healings = [
         Healing(cell, removed, healing_schedule(length), folder)
-        for group, cell, removed in all_plans(words, folder)
+        for cell, removed in all_plans(group, words, folder)
         for length in group.lengths
         if not truth_path(cell, removed, healing_schedule(length), folder).exists()
     ]
     run_all(heal_plan, healings, words.jobs, "finetuning")
-    time_plans(((cell.source, RUNTIME, removed) for _, cell, removed in all_plans(words, folder)), folder)
-    lines = ["# TT-MPD and PRACTISE at equal latency", "", origin("ttmpd_vs_practise", words.scale), ""]
-    lines += [READING.strip(), ""]
-    for group in groups:
-        lines += section(group, outcomes(group, words, folder), words, folder)
-    write_atomically(RESULTS / "ttmpd_vs_practise.md", ("\n".join(lines).rstrip() + "\n").encode())
-    print(f"wrote {RESULTS / 'ttmpd_vs_practise.md'}")
+    time_plans(((cell.source, RUNTIME, removed) for cell, removed in all_plans(group, words, folder)), folder)
 
 
 if __name__ == "__main__":
