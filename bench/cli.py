@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import math
 import shlex
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
@@ -27,6 +29,8 @@ from bench.words import (
     Threads,
     Weights,
     Workspace,
+    parse_duration,
+    parse_widths,
 )
 from bench.words import print_json as _print_json
 from bench.words import stoppable as _stoppable
@@ -97,6 +101,12 @@ def profile(
     batch: Batch = 1,
     precision: Precision = "fp32",
     out: Workspace = DEFAULT_OUT,
+    widths: Annotated[
+        bool, typer.Option("--widths", help="Also at the widths that channel pruning may ask for.")
+    ] = False,
+    time_budget: Annotated[
+        str | None, typer.Option(help="Stop after so long, as in 5m; the most valuable comes first.")
+    ] = None,
     retry_failed: Annotated[bool, typer.Option(help="Try parts again that failed before.")] = False,
     strict: Annotated[bool, typer.Option(help="Refuse to measure on a host that is not quiet.")] = False,
     as_json: AsJson = False,
@@ -105,10 +115,10 @@ def profile(
     from bench import views
     from bench.host import look
     from bench.lock import locked
-    from bench.profiler import profile as run_profile
     from bench.quiet import remarks
     from bench.session import Session
     from bench.tables import open_store
+    from bench.width_profiler import profile_depth, profile_with_widths
     from bench.workbench import NetworkChoice, SettingChoice, Subject
     from bench.workloads import parse_input_shape
 
@@ -117,22 +127,24 @@ def profile(
     for remark in remarks(look(), strict=strict):
         terminal.say(remark)
     shape = None if input_shape is None else parse_input_shape(input_shape)
+    deadline_s = time.monotonic() + (math.inf if time_budget is None else parse_duration(time_budget))
     subject = Subject(NetworkChoice(network, weights, shape), batch)
+    outline = subject.wide if widths else subject.outline
     store = open_store(out)
     goes_on = "What was measured is stored; the same command goes on from there."
     lock, bar = locked(out), terminal.progress("profile")
     with _stoppable(goes_on), lock, Session(setting) as session, bar as progress:
-        done = run_profile(subject.outline, session, store, retry_failed=retry_failed, progress=progress)
+        run = profile_with_widths if widths else profile_depth
+        done, over_widths = run(
+            outline, session, store, retry_failed=retry_failed, deadline_s=deadline_s, progress=progress
+        )
     table = store.table(setting)
-    rows = [] if done.failed else views.closure_rows(subject.outline.skeleton, table)
+    rows = views.closure_rows(outline.skeleton, table)
     if as_json:
-        failed = [{"kind": kind, "reason": reason} for kind, reason in done.failed]
-        result = {"parts": done.parts, "measured": done.measured, "networks": done.networks, "failed": failed}
-        result["moves"] = [move.to_json() for move in done.moves]
-        result["doubts"] = views.doubts(subject.outline.skeleton, table)
+        result = views.profile_json(outline.skeleton, done, over_widths, table)
         _print_json({"setting": setting.to_json(), **result, "closure": rows})
     else:
-        views.show_profile(terminal, subject.outline.skeleton, done, table)
+        views.show_profile(terminal, outline.skeleton, done, over_widths, table)
         views.show_closure(terminal, rows)
     if done.failed:
         raise typer.Exit(1)
@@ -149,6 +161,12 @@ def predict(
     batch: Batch = 1,
     precision: Precision = "fp32",
     without: Annotated[str, typer.Option(help="Blocks to take out, separated by commas.")] = "",
+    widths: Annotated[
+        str, typer.Option(help="Channels that stay: a share of all, as in 0.5, or GROUP=CHANNELS,...")
+    ] = "",
+    fill: Annotated[
+        bool, typer.Option("--fill", help="Measure what the table lacks for these widths.")
+    ] = False,
     measure: Annotated[bool, typer.Option("--measure", help="Time it, and show both.")] = False,
     out: Workspace = DEFAULT_OUT,
     as_json: AsJson = False,
@@ -158,6 +176,7 @@ def predict(
     from bench.profiler import time_network
     from bench.session import Session
     from bench.tables import existing_store, require_table
+    from bench.width_profiler import fill as fill_cut
     from bench.workbench import NetworkChoice, SettingChoice, Subject
     from bench.workloads import parse_input_shape
     from latency_tables.prediction import predict as predict_latency
@@ -167,14 +186,21 @@ def predict(
     setting = SettingChoice(runtime, device, threads, batch, precision).make()
     shape = None if input_shape is None else parse_input_shape(input_shape)
     subject = Subject(NetworkChoice(network, weights, shape), batch)
-    skeleton = subject.outline.skeleton
-    removed = tuple(name.strip() for name in without.split(",") if name.strip())
+    outline = subject.wide if widths else subject.outline
+    skeleton = outline.skeleton
+    removed = skeleton.check(tuple(name.strip() for name in without.split(",") if name.strip()))
+    cut = Cut.of(removed, parse_widths(widths, skeleton.groups))
     store = existing_store(out)
-    prediction = predict_latency(skeleton, require_table(store, setting), removed)
+    require_table(store, setting)
+    if fill:
+        bar = terminal.progress("fill")
+        with _stoppable("What was measured is stored."), Session(setting) as session, bar as progress:
+            fill_cut(skeleton, cut, session, store, progress)
+    prediction = predict_latency(skeleton, require_table(store, setting), cut.removed, dict(cut.widths))
     measured = None
     if measure:
         with _stoppable("Nothing was stored."), Session(setting) as session:
-            seen = time_network(subject.outline, session, Cut.of(removed), "closure")
+            seen = time_network(outline, session, cut, "closure")
         store.put_network(setting, skeleton.name, seen)
         measured = seen.latency_s
     if as_json:

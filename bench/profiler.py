@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import random
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -11,6 +13,7 @@ from functools import partial
 from bench.anchor import Anchor, Cell, Move
 from bench.session import Handle, MeasurementFailed, Session
 from bench.timing import Rule
+from latency_tables.measurement import Measurement
 from latency_tables.part import Part
 from latency_tables.random_plans import draw_plans
 from latency_tables.skeleton import Cut, Skeleton
@@ -22,6 +25,8 @@ from pruning.search import Progress
 
 #: Whole networks that are only used to judge the fit.
 HELD_OUT = 3
+#: What whole networks are timed for.
+ROLES = ("fit", "closure")
 # Shares of the removable blocks that the measured networks lose: fitted ones (beside the unpruned network) at the
 # ends and between, held-out ones in the gaps.
 _FITTED_SHARES = (0.15, 0.35, 0.6, 0.85)
@@ -44,6 +49,7 @@ class Profiled:
         measured: how many were timed now, successfully; the others were in the store.
         failed: kind and reason of each part that could not be timed.
         networks: whole networks timed now.
+        complete: whether nothing is left to time; False when time was over.
         moves: when the machine was seen to change meanwhile, so that parts were timed again.
     """
 
@@ -51,6 +57,7 @@ class Profiled:
     measured: int
     failed: tuple[tuple[str, str], ...]
     networks: int
+    complete: bool
     moves: tuple[Move, ...] = ()
 
 
@@ -60,6 +67,9 @@ def profile(
     store: Store,
     *,
     retry_failed: bool = False,
+    roles: Collection[str] = ROLES,
+    deadline_s: float = math.inf,
+    now_s: Callable[[], float] = time.monotonic,
     progress: Progress | None = None,
 ) -> Profiled:
     """Builds or extends the table of a setting with one network's parts.
@@ -72,6 +82,9 @@ def profile(
         session: a session in the setting to measure in.
         store: where measurements go.
         retry_failed: whether parts that failed before are tried again.
+        roles: of the whole networks to time: those to fit on, those to judge by, or both.
+        deadline_s: nothing is begun after this moment of ``now_s``.
+        now_s: a monotonic clock.
         progress: told after each measurement.
 
     Returns:
@@ -82,30 +95,37 @@ def profile(
     todo = list(table.missing(skeleton))
     if retry_failed:
         todo += [part for part, _ in table.failed(skeleton)]
-    networks = pending_networks(outline, table)
-    total = len(skeleton.parts) + len(wanted_networks(skeleton))
+    networks = [entry for entry in pending_networks(outline, table) if entry[1] in roles]
+    total = len(skeleton.parts) + sum(role in roles for role in wanted_networks(skeleton).values())
     done = total - len(todo) - len(networks)
     anchor = Anchor(partial(time_part, session), partial(store.put, session.setting))
+    measured = timed = 0
     for part in todo:
+        if now_s() >= deadline_s:
+            break
         if progress is not None:
             progress(done, total, f"timing {part.grain.value} {part.kind}")
-        anchor.take(part)
+        measured += isinstance(anchor.take(part), Measurement)
         done += 1
     for cut, role in networks:
+        if now_s() >= deadline_s:
+            break
         if progress is not None:
             progress(done, total, f"timing the network {cut.words}")
         network = time_network(outline, session, cut, role)
         store.put_network(session.setting, skeleton.name, network)
         anchor.look()
+        timed += 1
         done += 1
     if progress is not None:
-        progress(total, total, "profiled")
+        progress(done, total, "profiled" if done == total else "out of time")
     failed = store.table(session.setting).failed(skeleton)
     return Profiled(
         parts=len(skeleton.parts),
-        measured=len(todo) - sum(part in todo for part, _ in failed),
+        measured=measured,
         failed=tuple((part.kind, reason) for part, reason in failed),
-        networks=len(networks),
+        networks=timed,
+        complete=done == total,
         moves=anchor.moves,
     )
 

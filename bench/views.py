@@ -9,6 +9,7 @@ from typing import Any
 from bench.devices import Survey
 from bench.profiler import Profiled
 from bench.terminal import Terminal, percent_text, time_text
+from bench.width_profiler import WidthsProfiled
 from latency_tables.estimate import Estimate
 from latency_tables.measurement import Measurement
 from latency_tables.prediction import Prediction
@@ -44,7 +45,39 @@ def _why(reason: str, remedy: str, versions: Sequence[tuple[str, str]]) -> str:
     return ", ".join(f"{name} {version}" for name, version in versions)
 
 
-def show_profile(terminal: Terminal, skeleton: Skeleton, profiled: Profiled, table: LatencyTable) -> None:
+def profile_json(
+    skeleton: Skeleton, profiled: Profiled, over_widths: WidthsProfiled | None, table: LatencyTable
+) -> dict[str, Any]:
+    """What was measured as plain values."""
+    result: dict[str, Any] = {
+        "parts": profiled.parts,
+        "measured": profiled.measured,
+        "networks": profiled.networks,
+        "complete": profiled.complete,
+        "failed": [{"kind": kind, "reason": reason} for kind, reason in profiled.failed],
+        "moves": [move.to_json() for move in profiled.moves],
+        "doubts": doubts(skeleton, table),
+    }
+    if over_widths is not None:
+        result["widths"] = {
+            "groups": sum(group.frozen is None for group in skeleton.groups),
+            "frozen": {group.name: group.frozen for group in skeleton.groups if group.frozen is not None},
+            "families": over_widths.families,
+            "measured": over_widths.measured,
+            "failed": over_widths.failed,
+            "complete": over_widths.complete,
+            "moves": [move.to_json() for move in over_widths.moves],
+        }
+    return result
+
+
+def show_profile(
+    terminal: Terminal,
+    skeleton: Skeleton,
+    profiled: Profiled,
+    over_widths: WidthsProfiled | None,
+    table: LatencyTable,
+) -> None:
     """What was measured, and how far the table is from whole networks."""
     terminal.results.print(
         f"{skeleton.name} in {table.setting.label}: {profiled.parts} distinct parts, {profiled.measured} timed "
@@ -53,7 +86,19 @@ def show_profile(terminal: Terminal, skeleton: Skeleton, profiled: Profiled, tab
     for network in table.networks:
         if network.disturbance is not None and network.skeleton == skeleton.digest:
             terminal.results.print(f"  disturbed: a whole network, by {network.disturbance}")
-    for move in profiled.moves:
+    if over_widths is not None:
+        free = sum(group.frozen is None for group in skeleton.groups)
+        counts = ", ".join(f"{count} of the {why}s" for why, count in over_widths.measured.items())
+        terminal.results.print(
+            f"widths: {free} of {len(skeleton.groups)} channel groups may vary, {over_widths.families} families of "
+            f"layers with them; {sum(over_widths.measured.values())} cells timed now"
+            f"{f' ({counts})' if counts else ''}, {over_widths.failed} failed"
+        )
+    if not profiled.complete or (over_widths is not None and not over_widths.complete):
+        terminal.results.print(
+            "time was over before everything was timed; the same command goes on from there"
+        )
+    for move in (*profiled.moves, *(over_widths.moves if over_widths is not None else ())):
         terminal.results.print(
             f"  the anchor moved to {move.ratio.value:.2f} times its latency ({move.created}); {move.again} parts "
             f"were timed again, {'and it stayed there' if move.settled else 'and it is not sure that it stayed'}"
@@ -77,6 +122,8 @@ def closure_rows(skeleton: Skeleton, table: LatencyTable) -> list[dict[str, Any]
     """Predicted against measured for every whole network measured, as ratios to the unpruned one."""
     from latency_tables.context import coefficients
 
+    if table.missing(skeleton) or table.failed(skeleton) or not table.measured_networks(skeleton, "fit"):
+        return []
     fit = coefficients(skeleton, table)
     rows = []
     fitted = {network.cut for network in table.measured_networks(skeleton, "fit")}
@@ -135,6 +182,7 @@ def prediction_json(skeleton: Skeleton, setting: Setting, prediction: Prediction
                 "alone_s_interval": share.alone_s.to_json()[1:],
                 "context_s": share.context_s,
                 "kept": share.kept,
+                "origin": share.origin.value,
             }
             for share in prediction.shares
         ],
@@ -156,7 +204,7 @@ def show_prediction(
             share.block or "",
             time_text(share.alone_s),
             time_text(share.context_s),
-            "" if share.kept else "removed",
+            share.origin.value if share.kept else "removed",
         ]
         for share in prediction.shares
     ]

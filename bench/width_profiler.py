@@ -5,18 +5,19 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from bench.anchor import Anchor, Move
-from bench.profiler import time_part
+from bench.profiler import Profiled, profile, time_part
 from bench.session import Session
 from bench.width_plan import Kin, Point, Wanted, WidthPlan
-from latency_tables.costs import Costs, known_points
+from latency_tables.costs import Costs, Origin, known_points
 from latency_tables.family import Family, families
-from latency_tables.skeleton import Skeleton
+from latency_tables.skeleton import Cut, Skeleton
 from latency_tables.store import Store
 from latency_tables.table import Failure, LatencyTable
+from pruning.outline import Outline
 from pruning.search import Progress
 
 
@@ -39,12 +40,64 @@ class WidthsProfiled:
     moves: tuple[Move, ...] = ()
 
 
+def profile_depth(
+    outline: Outline,
+    session: Session,
+    store: Store,
+    *,
+    retry_failed: bool = False,
+    deadline_s: float = math.inf,
+    progress: Progress | None = None,
+) -> tuple[Profiled, None]:
+    """A table over depth alone, called as `profile_with_widths` is."""
+    done = profile(
+        outline, session, store, retry_failed=retry_failed, deadline_s=deadline_s, progress=progress
+    )
+    return done, None
+
+
+def profile_with_widths(
+    outline: Outline,
+    session: Session,
+    store: Store,
+    *,
+    retry_failed: bool = False,
+    deadline_s: float = math.inf,
+    progress: Progress | None = None,
+) -> tuple[Profiled, WidthsProfiled]:
+    """A table over depth and width: parts, networks to fit on, parts at other widths, networks to judge by.
+
+    In this order, so that whoever runs out of time lacks what matters least. Arguments as in
+    `bench.profiler.profile` and `profile_widths`; the outline's skeleton has channel groups.
+    """
+    fitted = profile(
+        outline,
+        session,
+        store,
+        retry_failed=retry_failed,
+        roles=("fit",),
+        deadline_s=deadline_s,
+        progress=progress,
+    )
+    if fitted.failed or not fitted.complete:
+        return fitted, WidthsProfiled(0, {}, 0, complete=False)
+    over_widths = profile_widths(outline.skeleton, session, store, deadline_s=deadline_s, progress=progress)
+    judged = profile(outline, session, store, roles=("closure",), deadline_s=deadline_s, progress=progress)
+    done = replace(
+        fitted,
+        networks=fitted.networks + judged.networks,
+        complete=judged.complete,
+        moves=fitted.moves + judged.moves,
+    )
+    return done, over_widths
+
+
 def profile_widths(
     skeleton: Skeleton,
     session: Session,
     store: Store,
     *,
-    time_budget_s: float = math.inf,
+    deadline_s: float = math.inf,
     now_s: Callable[[], float] = time.monotonic,
     progress: Progress | None = None,
 ) -> WidthsProfiled:
@@ -55,7 +108,7 @@ def profile_widths(
             not tried again.
         session: in the setting to measure in.
         store: where measurements go.
-        time_budget_s: nothing is begun after so many seconds.
+        deadline_s: nothing is begun after this moment of ``now_s``.
         now_s: a monotonic clock.
         progress: told before each measurement, with an estimate of how many there are.
 
@@ -69,7 +122,6 @@ def profile_widths(
     kin = find_kin(skeleton, table)
     known = known_points([one.family for one in kin], table)
     plan = WidthPlan(kin, known)
-    started_s = now_s()
     anchor = Anchor(partial(time_part, session), partial(store.put, session.setting))
     measured: dict[str, int] = {}
     failed = 0
@@ -81,7 +133,7 @@ def profile_widths(
         part = wanted.family.at(wanted.values)
         if part.key in table.cells:
             continue  # it failed before
-        if now_s() - started_s >= time_budget_s:
+        if now_s() >= deadline_s:
             return WidthsProfiled(len(kin), measured, failed, complete=False, moves=anchor.moves)
         if progress is not None:
             done = sum(measured.values())
@@ -123,3 +175,38 @@ def _expected(kin: Sequence[Kin], known: Mapping[str, Mapping[Point, float]]) ->
 
 def _words(wanted: Wanted) -> str:
     return f"timing {wanted.family.part.kind} at {'x'.join(map(str, wanted.values))} ({wanted.why})"
+
+
+def fill(
+    skeleton: Skeleton, cut: Cut, session: Session, store: Store, progress: Progress | None = None
+) -> int:
+    """Measures what a table lacks for one plan: the layers that stay and were not timed at their width.
+
+    Args:
+        skeleton: the unpruned network, with channel groups.
+        cut: the plan.
+        session: in the setting to measure in.
+        store: where measurements go.
+        progress: told before each measurement.
+
+    Returns:
+        How many cells were measured.
+
+    Raises:
+        UserError: a part at full width has no cell, or no width of the network.
+    """
+    table = store.table(session.setting)
+    costs = Costs(skeleton, table).layers_at(dict(cut.widths))
+    layers = skeleton.narrowed(dict(cut.widths)).layers
+    lacking = dict.fromkeys(
+        layer.part
+        for layer, cost in zip(layers, costs, strict=True)
+        if cost.origin is Origin.MISSING
+        and layer.block not in cut.removed
+        and layer.part.key not in table.cells
+    )
+    for done, part in enumerate(lacking):
+        if progress is not None:
+            progress(done, len(lacking), f"timing {part.kind}")
+        store.put(session.setting, part, time_part(session, part))
+    return len(lacking)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator
+import math
+import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from bench.terminal import Terminal
+from latency_tables.errors import UserError
+from latency_tables.widths import ChannelGroup, full_widths
 
 NetworkName = Annotated[
     str,
@@ -40,6 +44,49 @@ def stoppable(what: str) -> Iterator[None]:
     except KeyboardInterrupt:
         Terminal().console.print(f"\nstopped. {what}")
         raise typer.Exit(130) from None
+
+
+def parse_duration(text: str) -> float:
+    """Seconds of a duration as in 90s, 5m or 1h.
+
+    Raises:
+        UserError: it is none, or not above 0.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)(s|m|h)", text.strip())
+    if match is None or float(match[1]) <= 0:
+        raise UserError(f"a duration as in 90s, 5m or 1h was expected, got {text!r}")
+    return float(match[1]) * {"s": 1.0, "m": 60.0, "h": 3600.0}[match[2]]
+
+
+def parse_widths(text: str, groups: Sequence[ChannelGroup]) -> dict[str, int]:
+    """Widths of channel groups from words.
+
+    Args:
+        text: a share of all that may vary, as in 0.5, or NAME=CHANNELS separated by commas; "" for none.
+        groups: of the network.
+
+    Raises:
+        UserError: it is neither, or a width that cannot be.
+    """
+    text = text.strip()
+    if not text:
+        return {}
+    if "=" not in text:
+        try:
+            share = float(text)
+        except ValueError:
+            share = math.nan
+        if not 0 < share <= 1:
+            raise UserError(f"--widths takes a share above 0 up to 1, or NAME=CHANNELS,..., got {text!r}")
+        return {g.name: math.ceil(share * g.channels) for g in groups if g.frozen is None and share < 1}
+    widths = {}
+    for word in text.split(","):
+        name, _, count = word.strip().partition("=")
+        if not count.isdigit():
+            raise UserError(f"--widths takes NAME=CHANNELS separated by commas, got {word.strip()!r}")
+        widths[name] = int(count)
+    full_widths(groups, widths)
+    return widths
 
 
 def print_json(value: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,6 +18,7 @@ from latency_tables.errors import UserError
 from latency_tables.setting import Setting
 from pruning.outline import Outline, outline
 from pruning.search import Progress
+from pruning.widths import with_groups
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +118,16 @@ class Subject:
         model = self.network.build()
         self.outline: Outline = outline(choice.name, model, self.network.input_shape, batch)
         self.model: nn.Module = channels_last(model, self.network.input_shape)
+        self._batch = batch
+
+    @cached_property
+    def wide(self) -> Outline:
+        """The outline with channel groups; finding them takes a few more captures of the network.
+
+        Raises:
+            LatheError: sizes in the network do not follow its widths.
+        """
+        return with_groups(self.outline, self.model, self.network.input_shape, self._batch)
 
 
 class Gallery:

@@ -35,8 +35,8 @@ def test_a_person_is_told(capsys: pytest.CaptureFixture[str]) -> None:
         Move("2026-01-01T00:00:00+00:00", made_up.exact(1.25), 7, True),
         Move("2026-01-01T00:01:00+00:00", made_up.exact(0.8), 3, False),
     )
-    done = Profiled(parts=5, measured=4, failed=(), networks=0, moves=moves)
-    show_profile(Terminal(), SKELETON, done, table_with_doubts())
+    done = Profiled(parts=5, measured=4, failed=(), networks=0, complete=True, moves=moves)
+    show_profile(Terminal(), SKELETON, done, None, table_with_doubts())
     said = capsys.readouterr().out
     assert "the anchor moved to 1.25 times its latency (2026-01-01T00:00:00+00:00); 7 parts" in said
     assert "it stayed there" in said

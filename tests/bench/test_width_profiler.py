@@ -10,14 +10,18 @@ import numpy as np
 import pytest
 from test_profiler import KnowingSession, outline_of, run
 
+from bench.profiler import wanted_networks
 from bench.session import MeasurementFailed
 from bench.timing import Rule
-from bench.width_profiler import WidthsProfiled, find_kin, profile_widths
+from bench.width_profiler import WidthsProfiled, fill, find_kin, profile_widths, profile_with_widths
 from latency_tables.context import coefficients
-from latency_tables.costs import Costs
+from latency_tables.costs import Costs, Origin
+from latency_tables.errors import UserError
 from latency_tables.graph import Graph
 from latency_tables.measurement import Measurement
+from latency_tables.prediction import predict
 from latency_tables.random_plans import NARROWEST
+from latency_tables.skeleton import Cut
 from latency_tables.store import Store
 from latency_tables.table import Failure
 
@@ -82,8 +86,8 @@ def test_a_stopped_profile_goes_on_and_measures_nothing_twice(store: Store) -> N
 
 
 def test_time_ends_it_between_two_cells(store: Store) -> None:
-    moments = iter([0.0, *(float(second) for second in range(100))])
-    done = widen(WeighingSession(), store, time_budget_s=5.0, now_s=lambda: next(moments))
+    moments = iter(float(second) for second in range(100))
+    done = widen(WeighingSession(), store, deadline_s=5.0, now_s=lambda: next(moments))
     assert not done.complete
     assert sum(done.measured.values()) == 5
 
@@ -115,3 +119,33 @@ def test_progress_never_falls_back(store: Store) -> None:
     widen(WeighingSession(), store, progress=lambda done, total, _: seen.append((done, total)))
     assert [done for done, _ in seen] == sorted(done for done, _ in seen)
     assert all(done < total for done, total in seen)
+
+
+def test_filling_measures_what_one_plan_lacks_and_no_more(store: Store) -> None:
+    cut = Cut(("block3",), (("block0", 40), ("block3", 20)))
+    with pytest.raises(UserError, match="lathe predict --fill"):
+        predict(SKELETON, store.table(made_up.setting()), cut.removed, dict(cut.widths))
+    session = WeighingSession()
+    assert fill(SKELETON, cut, session, store) == 2 == len(session.measured)  # type: ignore[arg-type]
+    prediction = predict(SKELETON, store.table(made_up.setting()), cut.removed, dict(cut.widths))
+    assert {share.origin for share in prediction.shares} == {Origin.MEASURED}
+    assert fill(SKELETON, cut, session, store) == 0  # type: ignore[arg-type]
+
+
+def test_the_whole_job_in_its_order(tmp_path: Path) -> None:
+    fresh, session = Store(tmp_path / "fresh.db"), WeighingSession()
+    done, over_widths = profile_with_widths(OUTLINE, session, fresh)  # type: ignore[arg-type]
+    assert done.complete and over_widths.complete
+    assert done.networks == session.comparisons == len(wanted_networks(SKELETON))
+    table = fresh.table(made_up.setting())
+    assert table.networks[-1].role == "closure"
+    fit = coefficients(SKELETON, table)
+    assert fit.freedom == 4
+    for network in table.measured_networks(SKELETON, "closure"):
+        assert fit.costs.knows(network.cut)
+
+
+def test_without_time_nothing_is_begun(tmp_path: Path) -> None:
+    session = WeighingSession()
+    done, over_widths = profile_with_widths(OUTLINE, session, Store(tmp_path / "new.db"), deadline_s=0.0)  # type: ignore[arg-type]
+    assert (done.measured, done.complete, over_widths.complete, session.measured) == (0, False, False, [])
