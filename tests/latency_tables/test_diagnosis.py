@@ -55,6 +55,13 @@ def test_independent_samples_seldom_alarm(shape: str) -> None:
     assert alarms <= stats.binom.ppf(0.999, runs, 0.02)
 
 
+def test_few_independent_samples_are_seldom_called_dependent() -> None:
+    # The correlation of neighbours is a little below 0 by itself, which shows where there are few.
+    rng = np.random.default_rng(19)
+    alarms = sum(Doubt.DEPENDENCE in kinds(1 + rng.random(20)) for _ in range(1500))
+    assert alarms <= stats.binom.ppf(0.999, 1500, 0.005)
+
+
 @pytest.mark.parametrize("shape", INDEPENDENT)
 @pytest.mark.parametrize("sign", [1, -1])
 def test_drift_is_found(shape: str, sign: int) -> None:
