@@ -23,8 +23,8 @@ from latency_tables.verdict import Verdict, judge, ratio
 from pruning.outline import Outline
 from pruning.search import Progress
 
-#: A part still takes what the table says when it surely takes no more than this share more or less: processes
-#: differ among each other by a few percent.
+#: A part has changed when it surely takes more than this share more or less than the table says, and is the same
+#: when it surely does not: processes differ among each other by a few percent.
 TOLERANCE = 0.05
 #: A table holds with at most this share of its parts surely changed.
 MOST_CHANGED = 0.1
@@ -153,7 +153,7 @@ def check_cells(
             seen.append((part, str(error)))
     anchors.append(session.measure(anchor.graph, rule=PART_RULE).latency_s)
     factor = median(one.value for one in anchors) / stored[anchor].value
-    changes = {judge(anchors[0], one, TOLERANCE) for one in anchors[1:]}
+    changes = {_verdict(anchors[0], one) for one in anchors[1:]}
     return Checked(
         tuple(_checked(part, stored[part], found, factor) for part, found in seen),
         anchor,
@@ -168,11 +168,15 @@ def _checked(part: Part, stored: Estimate, found: Measurement | str, factor: flo
     now = found.latency_s
     disturbance = found.host.get("disturbance")
     if disturbance is None:
-        verdicts = judge(stored, now, TOLERANCE), judge(stored.scaled(factor), now, TOLERANCE)
+        verdicts = _verdict(stored, now), _verdict(stored.scaled(factor), now)
     else:
         verdicts = Verdict.CANNOT_TELL, Verdict.CANNOT_TELL
     remark = "" if disturbance is None else f"disturbed by {disturbance}"
     return CheckedCell(part, stored, now, ratio(stored, now), *verdicts, remark)
+
+
+def _verdict(stored: Estimate, now: Estimate) -> Verdict:
+    return judge(stored, now, same_within=TOLERANCE, beyond=TOLERANCE)
 
 
 def check_networks(

@@ -26,7 +26,9 @@ class Verdict(enum.Enum):
     CANNOT_TELL = "cannot tell"  #: none of these
 
 
-def judge(reference: Estimate, other: Estimate, same_within: float = SAME_WITHIN) -> Verdict:
+def judge(
+    reference: Estimate, other: Estimate, same_within: float = SAME_WITHIN, beyond: float = 0.0
+) -> Verdict:
     """What the intervals of two latencies allow to say of the second.
 
     "Same" goes before "faster" and "slower". Exchanging the two exchanges "faster" with "slower" and leaves the
@@ -36,12 +38,13 @@ def judge(reference: Estimate, other: Estimate, same_within: float = SAME_WITHIN
         reference: in any unit; an end that is not finite bounds nothing.
         other: in the same unit.
         same_within: see `SAME_WITHIN`.
+        beyond: "faster" and "slower" are said of differences that surely exceed this share only; 0: of all.
     """
     if other.high <= (1 + same_within) * reference.low and reference.high <= (1 + same_within) * other.low:
         return Verdict.SAME
-    if other.high < reference.low:
+    if (1 + beyond) * other.high < reference.low:
         return Verdict.FASTER
-    if other.low > reference.high:
+    if other.low > (1 + beyond) * reference.high:
         return Verdict.SLOWER
     return Verdict.CANNOT_TELL
 

@@ -26,17 +26,28 @@ ESTIMATES = st.builds(
 OPPOSITE = {Verdict.FASTER: Verdict.SLOWER, Verdict.SLOWER: Verdict.FASTER}
 
 
-@given(ESTIMATES, ESTIMATES)
-def test_exchanging_two_exchanges_the_verdict(one: Estimate, other: Estimate) -> None:
-    there, back = judge(one, other), judge(other, one)
+BEYOND = st.sampled_from([0.0, 0.02, 0.05])
+
+
+@given(ESTIMATES, ESTIMATES, BEYOND)
+def test_exchanging_two_exchanges_the_verdict(one: Estimate, other: Estimate, beyond: float) -> None:
+    there, back = judge(one, other, beyond=beyond), judge(other, one, beyond=beyond)
     assert back == OPPOSITE.get(there, there)
 
 
-@given(st.lists(ESTIMATES, min_size=3, max_size=3))
-def test_faster_than_faster_is_faster(three: list[Estimate]) -> None:
+@given(st.lists(ESTIMATES, min_size=3, max_size=3), BEYOND)
+def test_faster_than_faster_is_faster(three: list[Estimate], beyond: float) -> None:
     a, b, c = sorted(three, key=lambda estimate: -estimate.value)
-    if judge(a, b) is judge(b, c) is Verdict.FASTER:
-        assert judge(a, c) is Verdict.FASTER
+    if judge(a, b, beyond=beyond) is judge(b, c, beyond=beyond) is Verdict.FASTER:
+        assert judge(a, c, beyond=beyond) is Verdict.FASTER
+
+
+def test_a_difference_may_have_to_be_large_enough() -> None:
+    reference, other = Estimate(1.0, 0.99, 1.01), Estimate(0.96, 0.95, 0.97)
+    assert judge(reference, other, 0.05) is Verdict.FASTER
+    assert judge(reference, other, 0.05, 0.05) is Verdict.CANNOT_TELL
+    assert judge(reference, other.scaled(0.9), 0.05, 0.05) is Verdict.FASTER
+    assert judge(reference, other.scaled(1.15), 0.05, 0.05) is Verdict.SLOWER
 
 
 @given(ESTIMATES, ESTIMATES)
