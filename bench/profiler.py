@@ -201,7 +201,13 @@ def time_network(outline: Outline, session: Session, cut: Cut, role: str) -> Net
 
 
 def compare(
-    session: Session, unpruned: Handle, pruned: Handle, digest: str, cut: Cut, role: str
+    session: Session,
+    unpruned: Handle,
+    pruned: Handle,
+    digest: str,
+    cut: Cut,
+    role: str,
+    rule: Rule = NETWORK_RULE,
 ) -> NetworkMeasurement:
     """Times a loaded network in turns with the unpruned one.
 
@@ -212,8 +218,9 @@ def compare(
         digest: of the unpruned network's skeleton.
         cut: what the other one lacks.
         role: kept with the measurement.
+        rule: when to stop.
     """
-    (reference, measured), (comparison,) = session.interleave([unpruned, pruned], NETWORK_RULE)
+    (reference, measured), (comparison,) = session.interleave([unpruned, pruned], rule)
     return NetworkMeasurement(
         skeleton=digest,
         removed=cut.removed,

@@ -201,7 +201,7 @@ def fill(
     lacking = dict.fromkeys(
         layer.part
         for layer, cost in zip(layers, costs, strict=True)
-        if cost.origin is Origin.MISSING
+        if cost.origin is not Origin.MEASURED
         and layer.block not in cut.removed
         and layer.part.key not in table.cells
     )

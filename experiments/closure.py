@@ -1,0 +1,320 @@
+"""How far are predictions from networks that were really timed?
+
+    python experiments/closure.py [--scale short] [--settings 0,1] [--minutes M]
+
+For each setting and network: a table over depth and width is profiled (at most five whole networks to fit on), then
+random plans (blocks out, channels out, both; none of them fitted on) are predicted and timed twice, in two processes,
+each in turns with the unpruned network. Prediction and truth are ratios to it. Beside the form in use the same tables
+are read in simpler ones. Weights are random: they do not change what dense kernels cost. Writes
+docs/results/closure.md after each setting. Nothing else may run meanwhile. Scale short: 40 plans for each, about 90
+minutes on 2 cores; full: 100 plans, about 4 hours. Both resume.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from cells import RESULTS, origin
+
+from bench.profiler import compare
+from bench.session import Session
+from bench.stopping import Rule
+from bench.tables import open_store
+from bench.terminal import Terminal
+from bench.width_profiler import profile_with_widths
+from bench.workbench import NetworkChoice, SettingChoice, Subject
+from latency_tables.closure import Closure, HeldOut
+from latency_tables.context import coefficients
+from latency_tables.costs import Costs
+from latency_tables.estimate import Estimate
+from latency_tables.files import write_atomically
+from latency_tables.random_plans import draw_plans
+from latency_tables.skeleton import Cut, Skeleton
+from latency_tables.store import Store
+from latency_tables.table import LatencyTable
+
+NETWORKS = (
+    "timm/resnet18",
+    "timm/resnet50",
+    "timm/mobilenetv2_100",
+    "timm/vit_tiny_patch16_224",
+    "cifar/resnet56",
+)
+HELD_OUT_RULE = Rule(target=0.01, max_time_s=1.0)
+DRAW = 7
+"""Seed of the held-out plans; profiles draw theirs from others."""
+
+
+@dataclass(frozen=True)
+class Condition:
+    """A setting with what is asked of its predictions.
+
+    Attributes:
+        choice: where and how.
+        excess: largest excess error, relative.
+        within_5: least share of predictions within 5 %.
+        within_10: the same within 10 %.
+    """
+
+    choice: SettingChoice
+    excess: float
+    within_5: float
+    within_10: float
+
+
+CONDITIONS = (
+    Condition(SettingChoice("onnxruntime", batch=1), 0.015, 0.97, 1.0),
+    Condition(SettingChoice("onnxruntime", batch=8), 0.015, 0.97, 1.0),
+    Condition(SettingChoice("eager", batch=1), 0.02, 0.95, 0.99),
+    Condition(SettingChoice("onnxruntime", threads=2), 0.03, 0.9, 0.98),
+    Condition(SettingChoice("eager", threads=2), 0.03, 0.9, 0.98),
+)
+PLANS = {"short": 40, "full": 100}
+FORMS = ("line through reconciled parts", "line through layers", "reconciled parts", "layers as they are")
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One network in one setting.
+
+    Attributes:
+        network: its name.
+        closures: by form of the prediction.
+        cells: measured cells, of which at full width.
+        full_cells: see cells.
+        checks: root mean square error of interpolation by kind.
+        slope: of the fitted line.
+    """
+
+    network: str
+    closures: dict[str, Closure]
+    cells: int
+    full_cells: int
+    checks: dict[str, float]
+    slope: float
+
+
+def measure(condition: Condition, network: str, count: int, folder: Path, until_s: float) -> bool:
+    """Profiles and times what is not known yet; whether everything is known."""
+    choice = condition.choice
+    subject = Subject(NetworkChoice(network), choice.batch)
+    outline, setting = subject.wide, choice.make()
+    store = open_store(folder)
+    terminal = Terminal()
+    try:
+        with Session(setting) as session, terminal.progress(f"{network}, profile") as progress:
+            done, over_widths = profile_with_widths(
+                outline, session, store, deadline_s=until_s, progress=progress
+            )
+        if not (done.complete and over_widths.complete):
+            return False
+        plans = held_out(outline.skeleton, store.table(setting), count)
+        for turn in range(2):
+            seen = [n.cut for n in store.table(setting).measured_networks(outline.skeleton, "closure")]
+            todo = [plan for plan in plans if seen.count(plan) <= turn]
+            if not todo:
+                continue
+            with Session(setting) as session, terminal.progress(f"{network}, pass {turn + 1}") as progress:
+                unpruned = session.load(outline.skeleton.graph, outline.weights)
+                for number, plan in enumerate(todo):
+                    if time.monotonic() >= until_s:
+                        return False
+                    progress(number, len(todo), plan.words)
+                    pruned = session.load(*outline.without(plan.removed, dict(plan.widths)))
+                    digest = outline.skeleton.digest
+                    found = compare(session, unpruned, pruned, digest, plan, "closure", HELD_OUT_RULE)
+                    store.put_network(setting, network, replace(found, trace=None))
+                    session.unload(pruned)
+        return True
+    finally:
+        store.close()
+
+
+def held_out(skeleton: Skeleton, table: LatencyTable, count: int) -> list[Cut]:
+    """Plans that no fit has seen, always the same."""
+    fitted = {network.cut for network in table.measured_networks(skeleton, "fit")}
+    return [plan for plan in draw_plans(skeleton, count + len(fitted), DRAW) if plan not in fitted][:count]
+
+
+def judge(condition: Condition, network: str, count: int, folder: Path) -> Judged | None:
+    """Predicts every held-out plan in each form; None where something was not timed yet."""
+    subject = Subject(NetworkChoice(network), condition.choice.batch)
+    skeleton, setting = subject.wide.skeleton, condition.choice.make()
+    store: Store = open_store(folder)
+    try:
+        table = store.table(setting)
+    finally:
+        store.close()
+    seen: dict[Cut, list[Estimate]] = {}
+    for measured in table.measured_networks(skeleton, "closure"):
+        seen.setdefault(measured.cut, []).append(measured.ratio)
+    plans = held_out(skeleton, table, count)
+    if not plans or any(len(seen.get(plan, [])) < 2 for plan in plans):
+        return None
+    fit = coefficients(skeleton, table)
+    forms = {
+        FORMS[0]: [fit.interval(p.removed, dict(p.widths)).scaled(1 / fit.unpruned_s.value) for p in plans],
+        FORMS[1]: layer_line(skeleton, table, fit.costs, plans),
+        FORMS[2]: [point(fit.costs.total_s(p.removed, dict(p.widths)) / fit.costs.whole_s) for p in plans],
+        FORMS[3]: [
+            point(layer_sum(skeleton, fit.costs, p) / layer_sum(skeleton, fit.costs, Cut())) for p in plans
+        ],
+    }
+    closures = {
+        form: Closure(tuple(HeldOut(p, e, *seen[p][:2]) for p, e in zip(plans, predicted, strict=True)))
+        for form, predicted in forms.items()
+    }
+    keys = {part.key for part in skeleton.parts}
+    own = len([key for key in table.cells if key in keys])
+    return Judged(network, closures, len(table.cells), own, fit.costs.interpolation_error, fit.slope)
+
+
+def layer_sum(skeleton: Skeleton, costs: Costs, cut: Cut) -> float:
+    """Layers timed alone, added up as they are."""
+    gone = set(cut.removed)
+    layers = zip(skeleton.layers, costs.layers_at(dict(cut.widths)), strict=True)
+    return math.fsum(cost.alone_s for layer, cost in layers if layer.block not in gone)
+
+
+def layer_line(skeleton: Skeleton, table: LatencyTable, costs: Costs, plans: Sequence[Cut]) -> list[Estimate]:
+    """The same line through the unpruned network, over sums of layers instead of reconciled parts."""
+    whole_s = layer_sum(skeleton, costs, Cut())
+
+    def lost(cut: Cut) -> float:
+        return 1.0 - layer_sum(skeleton, costs, cut) / whole_s
+
+    fitted = [n for n in table.measured_networks(skeleton, "fit") if n.cut and costs.knows(n.cut)]
+    x = np.array([lost(network.cut) for network in fitted])
+    y = np.array([1.0 - network.ratio.value for network in fitted])
+    slope = float(x @ y / (x @ x))
+    return [point(1.0 - slope * lost(plan)) for plan in plans]
+
+
+def point(value: float) -> Estimate:
+    """A prediction that claims no interval."""
+    return Estimate(value, -math.inf, math.inf)
+
+
+def pooled(judged: Sequence[Judged], form: str) -> Closure:
+    """All networks together."""
+    return Closure(tuple(network for one in judged for network in one.closures[form].networks))
+
+
+def clustered(judged: Sequence[Judged], share: float) -> tuple[float, float]:
+    """95 % interval of the share of predictions within an error, networks drawn anew as wholes."""
+    rng = np.random.default_rng(0)
+    within = [one.closures[FORMS[0]].within(share) for one in judged]
+    draws = np.mean(rng.choice(within, (4000, len(within))), axis=1)
+    low, high = np.quantile(draws, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def section(condition: Condition, judged: Sequence[Judged]) -> list[str]:
+    """A setting's tables."""
+    choice, main_form = condition.choice, FORMS[0]
+    total = pooled(judged, main_form)
+    threads = f"{choice.threads} thread{'s' if choice.threads > 1 else ''}"
+    lines = [
+        f"## {choice.runtime}, {threads}, batch {choice.batch}",
+        "",
+        "| network | excess error (rms) | mean abs. error | noise floor | within 5 % | within 10 % | in the interval | worst | "
+        "slope | cells, at full width |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for one in judged:
+        closure = one.closures[main_form]
+        coverage = closure.interval_coverage
+        lines.append(
+            f"| {one.network} | {closure.excess_error:.1%} | {closure.mean_abs_error:.1%} | {closure.noise_floor:.1%} | "
+            f"{closure.within(0.05):.0%} | {closure.within(0.1):.0%} | {'' if coverage is None else f'{coverage:.0%}'} | "
+            f"{max(abs(n.error) for n in closure.networks):.1%} | {one.slope:.3f} | {one.cells}, {one.full_cells} |"
+        )
+    five, ten = clustered(judged, 0.05), clustered(judged, 0.1)
+    lines += [
+        f"| all | {total.excess_error:.1%} (wanted: {condition.excess:.1%}) | {total.mean_abs_error:.1%} | "
+        f"{total.noise_floor:.1%} | {total.within(0.05):.0%} ({five[0]:.0%} to {five[1]:.0%}; wanted: {condition.within_5:.0%}) | "
+        f"{total.within(0.1):.0%} ({ten[0]:.0%} to {ten[1]:.0%}; wanted: {condition.within_10:.0%}) | | "
+        f"{max(abs(n.error) for n in total.networks):.1%} | | |",
+        "",
+        "Cells are all of the setting's table so far, networks share them.",
+        "",
+        "| form | " + " | ".join(one.network for one in judged) + " | all |",
+        "| --- |" + " --- |" * (len(judged) + 1),
+    ]
+    for form in FORMS:
+        errors = [one.closures[form].excess_error for one in judged] + [pooled(judged, form).excess_error]
+        lines.append(f"| {form} | " + " | ".join(f"{error:.1%}" for error in errors) + " |")
+    lines += ["", "Excess error of each form, by what was taken out, in the form in use:", ""]
+    lines += [
+        "| what | " + " | ".join(one.network for one in judged) + " |",
+        "| --- |" + " --- |" * len(judged),
+    ]
+    for what in ("blocks", "widths", "both"):
+        columns = []
+        for one in judged:
+            some = tuple(n for n in one.closures[main_form].networks if kind(n.cut) == what)
+            columns.append(f"{Closure(some).excess_error:.1%} ({len(some)})" if some else "none")
+        lines.append(f"| {what} | " + " | ".join(columns) + " |")
+    errors = ", ".join(
+        f"{name} {error:.1%}" for name, error in judged[-1].checks.items() if math.isfinite(error)
+    )
+    lines += ["", f"Error of interpolation at probes, by kind of part ({judged[-1].network}): {errors}.", ""]
+    return lines
+
+
+def kind(cut: Cut) -> str:
+    """What a plan takes out."""
+    return "both" if cut.removed and cut.widths else "blocks" if cut.removed else "widths"
+
+
+READING = ""
+"""What the run said, in plain words; goes to the top of the page."""
+
+
+def main() -> None:
+    """Measures what is not known yet and writes the page."""
+    options = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    options.add_argument("--scale", choices=tuple(PLANS), default="short")
+    options.add_argument("--out", type=Path, default=Path("lathe-out"), help="workspace")
+    options.add_argument("--networks", default=",".join(NETWORKS), help="separated by commas")
+    options.add_argument(
+        "--settings", default="0,1,2,3,4", help="numbers of settings, in their order on the page"
+    )
+    options.add_argument("--minutes", type=float, default=math.inf, help="begin nothing new after so many")
+    words = options.parse_args()
+    if words.scale == "full":
+        print("expected: about 4 hours on 2 cores")
+    until_s = time.monotonic() + 60 * words.minutes
+    folder = words.out / "experiments" / f"closure-{words.scale}"
+    lines = [
+        "# Closure: predicted against measured",
+        "",
+        origin("closure", words.scale),
+        "",
+        READING.strip(),
+        "",
+    ]
+    for number in map(int, words.settings.split(",")):
+        condition = CONDITIONS[number]
+        for network in words.networks.split(","):
+            measure(condition, network, PLANS[words.scale], folder, until_s)
+        found = [
+            judge(condition, network, PLANS[words.scale], folder) for network in words.networks.split(",")
+        ]
+        judged = [one for one in found if one is not None]
+        if judged:
+            lines += section(condition, judged)
+            write_atomically(RESULTS / "closure.md", ("\n".join(lines).rstrip() + "\n").encode())
+            print(f"wrote {RESULTS / 'closure.md'}")
+
+
+if __name__ == "__main__":
+    main()
