@@ -175,6 +175,7 @@ def predict(
     from bench import views
     from bench.profiler import time_network
     from bench.session import Session
+    from bench.skeletons import skeleton_of
     from bench.tables import existing_store, require_table
     from bench.width_profiler import fill as fill_cut
     from bench.workbench import NetworkChoice, SettingChoice, Subject
@@ -185,13 +186,12 @@ def predict(
     terminal = Terminal(quiet=as_json)
     setting = SettingChoice(runtime, device, threads, batch, precision).make()
     shape = None if input_shape is None else parse_input_shape(input_shape)
-    subject = Subject(NetworkChoice(network, weights, shape), batch)
-    outline = subject.wide if widths else subject.outline
-    skeleton = outline.skeleton
-    removed = skeleton.check(tuple(name.strip() for name in without.split(",") if name.strip()))
-    cut = Cut.of(removed, parse_widths(widths, skeleton.groups))
+    choice = NetworkChoice(network, weights, shape)
     store = existing_store(out)
     require_table(store, setting)
+    skeleton = skeleton_of(choice, batch, out, widths=bool(widths))
+    removed = skeleton.check(tuple(name.strip() for name in without.split(",") if name.strip()))
+    cut = Cut.of(removed, parse_widths(widths, skeleton.groups))
     if fill:
         bar = terminal.progress("fill")
         with _stoppable("What was measured is stored."), Session(setting) as session, bar as progress:
@@ -199,6 +199,8 @@ def predict(
     prediction = predict_latency(skeleton, require_table(store, setting), cut.removed, dict(cut.widths))
     measured = None
     if measure:
+        subject = Subject(choice, batch)
+        outline = subject.wide if widths else subject.outline
         with _stoppable("Nothing was stored."), Session(setting) as session:
             seen = time_network(outline, session, cut, "closure")
         store.put_network(setting, skeleton.name, seen)
