@@ -168,6 +168,10 @@ def predict(
         bool, typer.Option("--fill", help="Measure what the table lacks for these widths.")
     ] = False,
     measure: Annotated[bool, typer.Option("--measure", help="Time it, and show both.")] = False,
+    table: Annotated[
+        str | None,
+        typer.Option(help="Another table: a file, a shipped one, or an id; see `lathe table list`."),
+    ] = None,
     out: Workspace = DEFAULT_OUT,
     as_json: AsJson = False,
 ) -> None:
@@ -176,27 +180,39 @@ def predict(
     from bench.profiler import time_network
     from bench.session import Session
     from bench.skeletons import skeleton_of
-    from bench.tables import existing_store, require_table
+    from bench.tables import existing_store, named_table, require_table
     from bench.width_profiler import fill as fill_cut
     from bench.workbench import NetworkChoice, SettingChoice, Subject
     from bench.workloads import parse_input_shape
     from latency_tables.prediction import predict as predict_latency
+    from latency_tables.shipped import shipped_skeleton
     from latency_tables.skeleton import Cut
 
     terminal = Terminal(quiet=as_json)
-    setting = SettingChoice(runtime, device, threads, batch, precision).make()
     shape = None if input_shape is None else parse_input_shape(input_shape)
     choice = NetworkChoice(network, weights, shape)
-    store = existing_store(out)
-    require_table(store, setting)
-    skeleton = skeleton_of(choice, batch, out, widths=bool(widths))
+    if table is not None:
+        if measure or fill:
+            raise UserError(
+                "--table predicts from another table; --measure and --fill need this machine's own"
+            )
+        known, _ = named_table(table, out)
+        setting = known.setting
+        skeleton = shipped_skeleton(network, setting.batch) if shape is None else None
+        skeleton = skeleton or skeleton_of(choice, setting.batch, out, widths=bool(widths))
+    else:
+        setting = SettingChoice(runtime, device, threads, batch, precision).make()
+        store = existing_store(out)
+        known = require_table(store, setting)
+        skeleton = skeleton_of(choice, batch, out, widths=bool(widths))
     removed = skeleton.check(tuple(name.strip() for name in without.split(",") if name.strip()))
     cut = Cut.of(removed, parse_widths(widths, skeleton.groups))
     if fill:
         bar = terminal.progress("fill")
         with _stoppable("What was measured is stored."), Session(setting) as session, bar as progress:
             fill_cut(skeleton, cut, session, store, progress)
-    prediction = predict_latency(skeleton, require_table(store, setting), cut.removed, dict(cut.widths))
+        known = store.table(setting)
+    prediction = predict_latency(skeleton, known, cut.removed, dict(cut.widths))
     measured = None
     if measure:
         subject = Subject(choice, batch)

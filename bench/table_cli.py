@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -37,25 +38,16 @@ TableName = "An exported file, or an id or the beginning of a setting's text fro
 
 @table_app.command("list")
 def table_list(out: Workspace = DEFAULT_OUT, as_json: AsJson = False) -> None:
-    """Every setting in which something was measured."""
-    from bench.tables import existing_store
+    """Every setting in which something was measured, here and in the tables that come with lathe."""
+    from bench.tables import list_tables
 
-    store = existing_store(out)
-    rows = []
-    for setting in store.settings():
-        table = store.table(setting)
-        names = sorted(set(store.network_names(setting).values()))
-        rows.append((setting, len(table.cells), len(table.networks), names))
+    found = list_tables(out)
     if as_json:
-        print_json(
-            [
-                {"setting": s.digest, "label": s.label, "cells": cells, "networks": nets, "names": names}
-                for s, cells, nets, names in rows
-            ]
-        )
+        print_json([asdict(one) for one in found])
         return
-    lines = [[s.digest, s.label, str(cells), str(nets), ", ".join(names)] for s, cells, nets, names in rows]
-    Terminal().show(f"Tables in {out}", ["id", "setting", "cells", "whole networks", "of"], lines)
+    lines = [[one.name, one.label, str(one.cells), str(one.networks), ", ".join(one.names)] for one in found]
+    title = f"Tables in {out}, and shipped ones"
+    Terminal().show(title, ["name", "setting", "cells", "whole networks", "of"], lines)
 
 
 @table_app.command("show")

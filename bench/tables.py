@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from latency_tables.errors import UserError, unknown
 from latency_tables.exchange import read_archive
 from latency_tables.setting import Setting
+from latency_tables.shipped import shipped_tables
 from latency_tables.store import Store
 from latency_tables.table import LatencyTable
 
@@ -72,17 +74,63 @@ def named_setting(store: Store, name: str) -> Setting:
     return found[0]
 
 
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A table by name.
+
+    Attributes:
+        name: what other commands take.
+        setting: the setting's digest.
+        label: the setting in words.
+        cells: how many parts it knows.
+        networks: how many measurements of whole networks.
+        names: of the networks measured as a whole.
+        shipped: whether it came with lathe.
+    """
+
+    name: str
+    setting: str
+    label: str
+    cells: int
+    networks: int
+    names: tuple[str, ...]
+    shipped: bool
+
+
+def list_tables(workspace: Path) -> list[Listed]:
+    """The tables of a workspace, where there is one, and the shipped ones.
+
+    Raises:
+        UserError: a shipped file is damaged.
+        LatheError: the store cannot be read.
+    """
+    found = []
+    if (workspace / STORE_FILE).exists():
+        store = open_store(workspace)
+        for setting in store.settings():
+            table = store.table(setting)
+            names = tuple(sorted(set(store.network_names(setting).values())))
+            counts = len(table.cells), len(table.networks)
+            found.append(Listed(setting.digest, setting.digest, setting.label, *counts, names, shipped=False))
+    for name, path in shipped_tables().items():
+        archive = read_archive(path)
+        names = tuple(sorted({network.name for network in archive.networks}))
+        setting, counts = archive.setting, (len(archive.cells), len(archive.networks))
+        found.append(Listed(name, setting.digest, setting.label, *counts, names, shipped=True))
+    return found
+
+
 def named_table(name: str, workspace: Path) -> tuple[LatencyTable, dict[str, tuple[str, str]]]:
     """The table that a user means, with kind and grain of its parts by key.
 
     Args:
-        name: an exported file, or as for `named_setting`.
+        name: an exported file, a shipped table, or as for `named_setting`.
         workspace: where the store is, for names that are no files.
 
     Raises:
         UserError: there is no such file or table, or the file is no table.
     """
-    path = Path(name)
+    path = shipped_tables().get(name, Path(name))
     if path.suffix in (".parquet", ".csv"):
         archive = read_archive(path)
         return archive.table(), archive.kinds()
