@@ -25,18 +25,13 @@ FAMILIES = [
     ("ghostnet_050", 64, 16, 11),
     ("densenet121", 64, 0, 0),
     ("vgg11_bn", 64, 0, 0),
-    ("inception_v3", 96, 0, 0),
     ("repvgg_a0", 64, 22, 0),  # its shortcuts are batch norms
     ("convnext_atto", 64, 12, 12),
     ("vit_tiny_patch16_224", 64, 12, 12),
     ("eva02_tiny_patch14_224", 56, 12, 12),  # rotated positions are handed to each block beside the image
     ("swin_tiny_patch4_window7_224", None, 12, 12),
-    ("davit_tiny", None, 12, 12),  # position encodings with shortcuts of their own stand inside its blocks
     ("mixer_s32_224", 64, 8, 8),
     ("poolformer_s12", 64, 12, 12),
-    ("mobilevit_xxs", 64, 12, 12),
-    ("efficientvit_b0", 64, 11, 11),  # computes a part of itself under a disabled autocast
-    ("levit_128s", None, 11, 9),
 ]
 
 
