@@ -146,6 +146,9 @@ def table_check(
     held_out: Annotated[
         int, typer.Option(min=0, help="Also prune the network at random so many times, and time those.")
     ] = 0,
+    widths: Annotated[
+        bool, typer.Option("--widths", help="These lack channels, too; for a table made with --widths.")
+    ] = False,
     seed: Annotated[int, typer.Option(help="Of what is drawn.")] = 0,
     out: Workspace = DEFAULT_OUT,
     as_json: AsJson = False,
@@ -164,7 +167,8 @@ def table_check(
     shape = None if input_shape is None else parse_input_shape(input_shape)
     store = existing_store(out)
     table = require_table(store, setting)
-    outline = Subject(NetworkChoice(network, weights, shape), batch).outline
+    subject = Subject(NetworkChoice(network, weights, shape), batch)
+    outline = subject.wide if widths else subject.outline
     closure = None
     lock, bar = locked(out), terminal.progress("check")
     with (
