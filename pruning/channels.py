@@ -134,7 +134,7 @@ class _Network:
         found: list[ChannelGroup] = []
         covered: set[nn.Module] = set()
         for name, module in self._model.named_modules():
-            if not isinstance(module, _MAKERS) or module in covered:
+            if not isinstance(module, _MAKERS) or module in covered or module not in self._graph.module2node:
                 continue
             channels = _channels(module)
             group = [(one, places) for one, places in self.group(name, range(channels))]
@@ -144,7 +144,7 @@ class _Network:
             covered |= {maker for maker in makers if _channels(maker) == channels}
             frozen = None
             if not any(_reads(one) for one, _ in group):
-                frozen = "nothing inside the network reads these channels"
+                frozen = "no convolution and no linear layer inside the network reads these channels"
             elif channels < LEAST:
                 frozen = f"it has fewer than {LEAST} channels"
             elif any(isinstance(one.target.module, _MIXES) for one, _ in group):

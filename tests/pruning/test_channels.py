@@ -185,6 +185,41 @@ def test_families_find_their_cells_by_key(case: Case) -> None:
             assert found[one.values(narrower)] == small.part.key
 
 
+class Odd(nn.Module):
+    """A layer that is never run, one that is run twice, groups of channels, and a reader that is no plain one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 8, 1)
+        self.aside = nn.Linear(5, 6)
+        self.twice = nn.Conv2d(8, 8, 1)
+        self.grouped = nn.Conv2d(8, 16, 3, padding=1, groups=4)
+        self.up = nn.ConvTranspose2d(16, 8, 2, stride=2)
+        self.last = nn.Conv2d(8, 8, 1)
+        self.head = nn.Linear(8, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.twice(self.twice(self.stem(x)))
+        return self.head(self.last(self.up(self.grouped(x))).mean((2, 3)))
+
+
+def test_odd_networks_have_the_groups_that_can_be_tried() -> None:
+    groups = {group.name: group.frozen for group in find_groups(Odd().eval(), torch.randn(1, 3, 8, 8))}
+    assert "aside" not in groups
+    assert groups["last"] is None
+    assert groups["stem"] is not None and groups["grouped"] is not None
+
+
+def test_a_network_without_convolutions_has_no_groups() -> None:
+    class Mean(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x.mean((2, 3))
+
+    model = Mean().eval()
+    assert find_groups(model, torch.randn(1, 3, 8, 8)) == ()
+    assert with_groups(outline("net", model, (3, 8, 8), 1), model, (3, 8, 8), 1).skeleton.sizes == ()
+
+
 def test_groups_that_are_not_there_and_nothing_left() -> None:
     model, example = trained(Dense()), torch.randn(1, 3, 8, 8)
     with pytest.raises(LatheError, match="no channel group 'nowhere'"):
