@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from latency_tables.errors import UserError
 from latency_tables.family import Family, families, form
 from latency_tables.interpolation import Surface, find_step
-from latency_tables.measurement import Measurement
 from latency_tables.skeleton import Cut, Skeleton
 from latency_tables.table import LatencyTable
 from latency_tables.widths import full_widths
@@ -236,14 +235,16 @@ def surfaces(every: Collection[Family], table: LatencyTable) -> dict[str, Surfac
 def known_points(every: Collection[Family], table: LatencyTable) -> dict[str, dict[tuple[int, ...], float]]:
     """What a table knows of families with axes: seconds by pattern and values of the axes."""
     by_form: dict[str, list[str]] = {}
-    for key, cell in table.cells.items():
-        if isinstance(cell, Measurement):
-            by_form.setdefault(form(key), []).append(key)
+    for key in table.cells:
+        by_form.setdefault(form(key), []).append(key)
     points: dict[str, dict[tuple[int, ...], float]] = {}
     for family in every:
         if family.axes and family.pattern not in points:
-            places = family.points(by_form.get(form(family.part.key), ()))
-            points[family.pattern] = {place: table.latency_s(family.at(place)).value for place in places}
+            keys = family.points(by_form.get(form(family.part.key), ()))
+            found = {place: table.estimate(key) for place, key in keys.items()}
+            points[family.pattern] = {
+                place: known.value for place, known in found.items() if known is not None
+            }
     return points
 
 

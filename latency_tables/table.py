@@ -82,12 +82,9 @@ class LatencyTable:
             UserError: the part was never measured in this setting.
             LatheError: it was tried and failed; the message gives the reason.
         """
-        # Here, since stored cells are made of what stands above.
-        from latency_tables.cells import StoredCells
-
-        stored = self.cells
-        if isinstance(stored, StoredCells) and part.key in stored and stored.failure(part.key) is None:
-            return stored.estimate(part.key)
+        estimate = self.estimate(part.key)
+        if estimate is not None:
+            return estimate
         cell = self.cells.get(part.key)
         if cell is None:
             raise UserError(
@@ -100,6 +97,17 @@ class LatencyTable:
                 "`lathe profile --retry-failed`."
             )
         return cell.latency_s
+
+    def estimate(self, key: str) -> Estimate | None:
+        """The latency of the part with this key, without unpacking samples; None: never measured, or it failed."""
+        # Here, since stored cells are made of what stands above.
+        from latency_tables.cells import StoredCells
+
+        if isinstance(self.cells, StoredCells):
+            known = key in self.cells and self.cells.failure(key) is None
+            return self.cells.estimate(key) if known else None
+        cell = self.cells.get(key)
+        return cell.latency_s if isinstance(cell, Measurement) else None
 
     def missing(self, skeleton: Skeleton) -> tuple[Part, ...]:
         """Parts of a network that have no cell yet, in the order of first use."""
