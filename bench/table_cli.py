@@ -42,6 +42,8 @@ def table_list(out: Workspace = DEFAULT_OUT, as_json: AsJson = False) -> None:
     from bench.tables import list_tables
 
     found = list_tables(out)
+    if all(one.shipped for one in found):
+        Terminal(quiet=as_json).say(f"{out} holds no latency table yet; `lathe profile` makes one.")
     if as_json:
         print_json([asdict(one) for one in found])
         return
