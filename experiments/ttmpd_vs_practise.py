@@ -35,13 +35,14 @@ from plans import (
 )
 
 from latency_tables.files import write_atomically
+from pruning.methods import JOINT
 from pruning.recovery.finetune import Schedule
 
 RUNTIME = "onnxruntime"
 BUDGETS = (0.8, 0.65, 0.5)
 SHIFTS = ("gaussian_noise:3", "contrast:4")
-OURS = "ttmpd"
-TRIPLE = "calibrated-kl*unexplained*capacity"
+OURS = JOINT.name
+PAIR = "calibrated-kl*unexplained"
 """The joint score that came next to the default in `ttmpd_signal`."""
 POINT = 0.005
 """Half a point of accuracy: the margin within which a setting counts as good as another."""
@@ -76,7 +77,7 @@ SCALES = {
             "resnet20",
             500,
             (0, 1, 2),
-            (OURS, TRIPLE, "random", *PRACTISES),
+            (OURS, PAIR, "random", *PRACTISES),
             (50, 150, 400),
         ),
         Group(
@@ -84,11 +85,11 @@ SCALES = {
             "resnet20",
             50,
             (0, 1),
-            (OURS, TRIPLE, "random", *PRACTISES[:2]),
+            (OURS, PAIR, "random", *PRACTISES[:2]),
             (50, 150),
         ),
         Group(
-            "ResNet-56, 500 images", "resnet56", 500, (0,), (OURS, TRIPLE, "random", PRACTISES[0]), (50, 150)
+            "ResNet-56, 500 images", "resnet56", 500, (0,), (OURS, PAIR, "random", PRACTISES[0]), (50, 150)
         ),
     ),
     "full": tuple(
@@ -97,7 +98,7 @@ SCALES = {
             network,
             count,
             tuple(range(10)),
-            (OURS, TRIPLE, "random", *PRACTISES),
+            (OURS, PAIR, "random", *PRACTISES),
             (50, 150, 400, 2000),
         )
         for title, network in (("ResNet-20", "resnet20"), ("ResNet-56", "resnet56"))

@@ -129,14 +129,15 @@ def practise(name: str, iterations: int) -> Method:
     return Method(name, lambda piece: piece.practise(iterations), per_saving=True)
 
 
-JOINT = VARIABLES["calibrated-kl*unexplained"]
-"""The two variables of a set of blocks in one number (our reconstruction): what the outputs lose once their scale
-and offsets are made good, and what no linear map in the blocks' place could make good.
+JOINT = VARIABLES["calibrated-kl*unexplained*capacity"]
+"""What a set of blocks is worth in one number (our reconstruction): the geometric mean of what the outputs lose
+once their scale and offsets are made good, of what no linear map in the blocks' place could make good, and of how
+little the blocks' stages keep.
 
-The first measures damage, the second what of it cannot come back (closed-form recoverability). Of all variables
-and joints that were tried it ranks blocks, and sets of them, most like real finetuning does over three networks and
-three shifts (one seed), and better than damage to outputs times damage to features:
-``experiments/ttmpd_signal.py``, with its page ``docs/results/ttmpd_signal.md``.
+The first measures damage, the second and third what of it cannot come back. Of all variables and joints that were
+tried it ranks blocks, and sets of them, most like real finetuning does over three networks, three shifts and two
+seeds, and its plans of three blocks lose least; without capacity it ranks about as well, and its plans lose more on
+the smallest network: ``experiments/ttmpd_signal.py``, with its page ``docs/results/ttmpd_signal.md``.
 """
 
 METHODS = {
