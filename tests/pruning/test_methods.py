@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -77,11 +78,12 @@ def test_scoring_looks_at_the_first_images_only() -> None:
     assert hurts[0] == hurts[1] != hurts[2]
 
 
-def test_ttmpd_joins_damage_and_recoverability_in_their_geometric_mean() -> None:
+def test_ttmpd_joins_damage_recoverability_and_capacity_in_their_geometric_mean() -> None:
     piece = workpiece()
     removed = frozenset(BLOCKS[1:3])
-    parts = [VARIABLES[name].make(piece).hurt(removed) for name in ("calibrated-kl", "unexplained")]
-    assert get_method("ttmpd").scorer(piece).hurt(removed) == pytest.approx((parts[0] * parts[1]) ** 0.5)
+    names = ("calibrated-kl", "unexplained", "capacity")
+    product = math.prod(VARIABLES[name].make(piece).hurt(removed) for name in names)
+    assert get_method("ttmpd").scorer(piece).hurt(removed) == pytest.approx(product ** (1 / 3))
 
 
 def test_practise_trains_for_as_many_steps_as_its_name_says() -> None:
