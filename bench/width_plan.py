@@ -30,6 +30,9 @@ SWEEP_STRIDE = 4
 TOLERANCE = 0.03
 """A probe that is further than this from the interpolated latency, relative, becomes an anchor."""
 
+MOST_ANCHORS = 8
+"""Anchors on one axis; where probes still disagree, noise or a jagged latency would have every width measured."""
+
 Point = tuple[int, ...]
 
 
@@ -126,8 +129,8 @@ class WidthPlan:
                 spans = list(itertools.pairwise(self._lines[family.pattern][axis]))
                 while spans:
                     left, right = spans.pop(0)
-                    middle = _halfway(left, right, step)
-                    if middle is None:
+                    middle = _halfway(left, right, max(step, 4, family.full[axis] // 16), step)
+                    if middle is None or len(self._lines[family.pattern][axis]) >= MOST_ANCHORS:
                         continue
                     values = tuple(middle if i == axis else full for i, full in enumerate(family.full))
                     yield Wanted(family, values, "probe")
@@ -140,7 +143,7 @@ class WidthPlan:
                     spans += [(left, middle), (middle, right)]
             if len(family.axes) == 2:  # between the anchors of both axes at once
                 inner = [
-                    _halfway(line[0], line[1], step) if len(line) > 1 else None
+                    _halfway(line[0], line[1], max(step, 4), step) if len(line) > 1 else None
                     for line, step in zip(self._lines[family.pattern], steps, strict=True)
                 ]
                 if None not in inner:
@@ -164,7 +167,7 @@ def _line(full: Sequence[int], step: int) -> list[int]:
     return sorted({*full, *(min(most, max(1, -(-round(width) // step) * step)) for width in between)})
 
 
-def _halfway(left: int, right: int, step: int) -> int | None:
-    """The end of the step in the middle of a span; None where there is none inside."""
+def _halfway(left: int, right: int, gap: int, step: int) -> int | None:
+    """The end of the step in the middle of a span; None where that is nearer than ``gap`` to an end."""
     middle = -(-((left + right) // 2) // step) * step
-    return middle if left < middle < right else None
+    return middle if left + gap <= middle <= right - gap else None

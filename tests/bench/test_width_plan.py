@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from bench.width_plan import TOLERANCE, Kin, Wanted, WidthPlan
+from bench.width_plan import MOST_ANCHORS, TOLERANCE, Kin, Wanted, WidthPlan
 from latency_tables.costs import kind_steps
 from latency_tables.family import Axis, Family, Slot
 from latency_tables.graph import Graph, Operator, TensorType, Value
@@ -90,6 +90,20 @@ def test_a_cliff_gets_anchors_on_both_sides() -> None:
     assert {96, 112} <= set(surface.anchors[0])
     # Between 96 and 112 the cliff lies inside a step, which a table on steps cannot show.
     assert error(known[family.pattern], cliff, family, grid=16) < 2 * TOLERANCE
+
+
+def test_noise_does_not_have_every_width_measured() -> None:
+    drawn = np.random.default_rng(0)
+
+    def noisy(c_in: int, c_out: int) -> float:
+        return stairs(c_in, c_out) * float(drawn.uniform(0.8, 1.25))
+
+    family = convolution(256, 512)
+    asked, known = run([Kin(family, (family.full,), 1.0)], noisy)
+    points = known[family.pattern]
+    assert len(asked) < 120
+    lines = Surface(points, kind_steps([points], 2)).anchors
+    assert all(len(line) <= MOST_ANCHORS + 13 for line in lines)  # a sweep may lie among them
 
 
 def test_the_most_expensive_comes_first_within_each_stage() -> None:
