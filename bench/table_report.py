@@ -6,6 +6,7 @@ import datetime
 import math
 from collections.abc import Sequence
 from statistics import median
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ from latency_tables.interpolation import Surface
 from latency_tables.measurement import Measurement
 from latency_tables.part import Part
 from latency_tables.prediction import Prediction, predict
+from latency_tables.setting import Setting
 from latency_tables.skeleton import Cut, Skeleton
 from latency_tables.table import LatencyTable, NetworkMeasurement
 from latency_tables.widths import shape_slots
@@ -68,7 +70,7 @@ def build_record(
         network=skeleton.name,
         digest=table.setting.digest,
         label=table.setting.label,
-        setting=table.setting.to_json(),
+        setting=_described(table.setting),
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         command=command,
         unpruned_s=prediction.latency_s,
@@ -90,6 +92,11 @@ def build_record(
         traces=_traces(skeleton, table, part, notes),
         notes=tuple(notes),
     )
+
+
+def _described(setting: Setting) -> dict[str, Any]:
+    """The setting's fields, with names for keys where it has pairs."""
+    return setting.to_json() | {"versions": dict(setting.versions), "options": dict(setting.options)}
 
 
 def _closure(skeleton: Skeleton, table: LatencyTable, notes: list[str]) -> tuple[ClosureRow, ...]:

@@ -57,7 +57,7 @@ def draw_residuals(chart: ResidualChart, title: str, shape: Shape) -> Figure:
     axes.set_xlim(-reach, reach)
     axes.set_yticks(range(len(shown)), [short(one.name, 0.5 * shape.width, shape) for one in shown])
     axes.grid(visible=False, axis="y")
-    axes.set_xlabel("predicted less measured (% of measured)", x=1.0, ha="right")
+    axes.set_xlabel("prediction error (% of measured)", x=1.0, ha="right")
     legend(figure, axes, shape, handles)
     return figure
 

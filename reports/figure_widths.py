@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _PALE, _DEEP = "#f4f7fa", "#7fa9d6"
 _NUMBERS = {"column": 4, "slide": 6}
+
+_STYLES: dict[str, Literal["-", ":"]] = {"measured": "-", "interpolated": ":"}
 _ROLES = (("anchor", ANCHOR), ("check", CHECK))
 
 
@@ -42,7 +44,7 @@ def draw_staircase(staircase: Staircase, title: str, shape: Shape) -> Figure:
         if piece.low_s and piece.origin == "interpolated":
             ends = (np.array(piece.low_s) * factor, np.array(piece.high_s) * factor)
             axes.fill_between(piece.widths, *ends, color=BAND, linewidth=0, zorder=1)
-        style = "-" if piece.origin == "measured" else (0, (1, 1.2))
+        style = _STYLES[piece.origin]
         axes.plot(piece.widths, line, color=FAINT, linewidth=2 * shape.stroke, linestyle=style, zorder=2)
     for role, look in _ROLES:
         found = [point for point in staircase.points if point.role == role]
@@ -85,7 +87,7 @@ def draw_heat_map(chart: HeatMap, title: str, shape: Shape) -> Figure:
     bar = figure.colorbar(mesh, ax=axes, pad=0.02)
     bar.set_label(f"latency alone ({unit})", color=INK, size=shape.text)
     bar.ax.tick_params(labelsize=shape.text, labelcolor=INK, color=FAINT, width=shape.stroke)
-    bar.outline.set_visible(False)  # type: ignore[operator]
+    bar.outline.set_visible(False)
     # What was measured outside of the map has no place on it.
     inside = [
         place
@@ -100,16 +102,21 @@ def draw_heat_map(chart: HeatMap, title: str, shape: Shape) -> Figure:
         **face(INK, shape, hollow=True) | {"markersize": 0.7 * shape.marker},
     )
     most = _NUMBERS[shape.name]
+    coarse = len(chart.columns) <= most and len(chart.rows) <= most + 1
     for column in _spaced(len(chart.columns), most):
         for row in _spaced(len(chart.rows), most + 1):
             x, y = (across[column] + across[column + 1]) / 2, (up[row] + up[row + 1]) / 2
             # About the room that a number takes, as a share of the map.
             wide, high = (across[-1] - across[0]) / 15, (up[-1] - up[0]) / 25
-            if any(abs(place.column - x) < wide and abs(place.row - y) < high for place in inside):
+            taken = any(abs(place.column - x) < wide and abs(place.row - y) < high for place in inside)
+            if taken and not coarse:
                 continue
             axes.annotate(
                 digits(float(latencies[row, column]) * factor),
                 (x, y),
+                # Large cells have room for both.
+                xytext=(0, 1.1 * shape.text if taken else 0),
+                textcoords="offset points",
                 ha="center",
                 va="center",
                 fontsize=shape.text,
@@ -161,7 +168,7 @@ def _handles(staircase: Staircase, shape: Shape) -> list[Any]:
         if any(point.role == role for point in staircase.points)
     ]
     pieces = stretches(staircase)
-    for origin, style in (("measured", "-"), ("interpolated", (0, (1, 1.2)))):
+    for origin, style in _STYLES.items():
         if any(piece.origin == origin for piece in pieces):
             label = f"answer, {origin}"
             found.append(

@@ -62,7 +62,7 @@ def residual_plot(chart: ResidualChart) -> dict[str, Any]:
                 }
             )
     layout = {
-        "xaxis": {"title": {"text": "predicted less measured (% of measured)"}, "range": [-reach, reach]},
+        "xaxis": {"title": {"text": "prediction error (% of measured)"}, "range": [-reach, reach]},
         "yaxis": {"names": [escaped(one.name) for one in chart.residuals]},
         "height": 80 + 24 * count,
     }
@@ -178,12 +178,13 @@ def trace_plot(chart: TraceChart) -> dict[str, Any]:
             "legendgroup": "median",
         }
     )
+    top = chart.high_s - 0.03 * (chart.high_s - chart.low_s)
     groups = (
         ("sample", HELD_OUT, [(i, s, s) for i, s in chart.samples if s <= chart.high_s]),
         (
             "slower than the scale",
             CHECK,
-            [(i, s, chart.high_s) for i, s in chart.samples if s > chart.high_s],
+            [(i, s, top) for i, s in chart.samples if s > chart.high_s],
         ),
     )
     for name, look, found in groups:
