@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from latency_tables.context import coefficients
+from latency_tables.context import Coefficients, coefficients
 from latency_tables.costs import kind_of, kind_steps, known_points, surfaces
 from latency_tables.errors import unknown
 from latency_tables.estimate import Estimate
@@ -86,7 +86,7 @@ def build_record(
             )
             for share in prediction.shares
         ),
-        closure=_closure(skeleton, table, notes),
+        closure=_closure(skeleton, table, prediction.fit, notes),
         staircases=staircases,
         heat_maps=heat_maps,
         traces=_traces(skeleton, table, part, notes),
@@ -99,21 +99,24 @@ def _described(setting: Setting) -> dict[str, Any]:
     return setting.to_json() | {"versions": dict(setting.versions), "options": dict(setting.options)}
 
 
-def _closure(skeleton: Skeleton, table: LatencyTable, notes: list[str]) -> tuple[ClosureRow, ...]:
+def _closure(
+    skeleton: Skeleton, table: LatencyTable, usual: Coefficients, notes: list[str]
+) -> tuple[ClosureRow, ...]:
     """One row for each distinct pruned network, those that judge the fit first, the least pruned first."""
     rows, unknown_widths = [], 0
-    costs = coefficients(skeleton, table).costs
+    fitted_on = {network.cut for network in table.measured_networks(skeleton, "fit")}
     for role in ("closure", "fit"):
         groups: dict[Cut, list[NetworkMeasurement]] = {}
         for network in table.measured_networks(skeleton, role):
             if network.cut:
                 groups.setdefault(network.cut, []).append(network)
         for cut, found in groups.items():
-            if not costs.knows(cut):
+            if not usual.costs.knows(cut):
                 unknown_widths += 1
                 continue
-            # A network held out is predicted as if it had never been fitted on either.
-            fit = coefficients(skeleton, table, blind_to=None if role == "fit" else cut)
+            # A network held out is predicted as if it had never been fitted on either. A fit takes a while.
+            seen = role == "closure" and cut in fitted_on
+            fit = coefficients(skeleton, table, blind_to=cut) if seen else usual
             foreseen = fit.interval(cut.removed, dict(cut.widths)).scaled(1.0 / fit.unpruned_s.value)
             ratios = [network.ratio for network in found]
             measured = Estimate(

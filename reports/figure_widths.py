@@ -127,6 +127,9 @@ def draw_heat_map(chart: HeatMap, title: str, shape: Shape) -> Figure:
     axes.grid(visible=False)
     axes.set_xlim(across[0], across[-1])
     axes.set_ylim(up[0], up[-1])
+    # Cells reach a little beyond the widths that they stand for: only those have a number.
+    axes.set_xticks([chart.columns[i] for i in _ends_and_between(len(chart.columns), most + 1)])
+    axes.set_yticks([chart.rows[i] for i in _ends_and_between(len(chart.rows), most + 1)])
     axes.set_xlabel(chart.across)
     axes.set_ylabel(chart.up)
     return figure
@@ -150,6 +153,13 @@ def _spaced(count: int, most: int) -> list[int]:
     if count <= most:
         return list(range(count))
     return sorted({round((i + 0.5) * count / most - 0.5) for i in range(most)})
+
+
+def _ends_and_between(count: int, most: int) -> list[int]:
+    """Evenly spaced ones of so many places, both ends among them."""
+    if count <= most:
+        return list(range(count))
+    return sorted({round(i * (count - 1) / (most - 1)) for i in range(most)})
 
 
 def _handles(staircase: Staircase, shape: Shape) -> list[Any]:
