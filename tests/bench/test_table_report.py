@@ -261,3 +261,19 @@ def test_the_command_draws_from_a_store_or_a_file(
             assert captured.out.split("\n")[0] == str(folder / "index.html")
             assert "No heat map" in captured.err
     assert record.command.startswith("lathe table report 'a net/of:mine' --table")
+
+
+def test_between_measured_widths_the_band_is_the_error_that_checks_showed() -> None:
+    skeleton = two_widths()
+    middle = families(skeleton)[1]
+    cells: dict[str, Any] = {part.key: made_up.cell(1e-4) for part in skeleton.parts}
+    cells |= {middle.at(place).key: made_up.cell(1e-4) for place in [(16, 48), (16, 12), (64, 12)]}
+    cells[middle.at((40, 48)).key] = made_up.cell(1.25e-4)  # interpolated: 1e-4, 20 % too little
+    table = LatencyTable(made_up.setting(), cells, (made_up.network(skeleton, [], 1e-3, 1e-3),))
+    staircase = build_record(skeleton, table).staircases[0]
+    assert (staircase.error, staircase.checks) == (pytest.approx(0.2), 1)
+    answers = {answer.width: answer for answer in staircase.curve}
+    assert answers[28].origin == "interpolated"
+    assert answers[28].latency_s.to_json() == pytest.approx([1e-4, 1e-4 * (1 - 0.392), 1e-4 * 1.392])
+    assert answers[40].origin == "measured"
+    assert answers[40].latency_s.to_json() == pytest.approx([1.25e-4] * 3)
