@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import shlex
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -132,6 +135,61 @@ def table_import(
             f"were new, {archive.setting.label}",
             markup=False,
         )
+
+
+@table_app.command("report")
+def table_report(
+    network: NetworkName,
+    weights: Weights = None,
+    input_shape: Input = None,
+    runtime: RuntimeName = "onnxruntime",
+    device: DeviceKind = "cpu",
+    threads: Threads = 1,
+    batch: Batch = 1,
+    precision: Precision = "fp32",
+    table_name: Annotated[
+        str | None,
+        typer.Option("--table", metavar="ID", help=f"{TableName} Stands for the words of the setting."),
+    ] = None,
+    part: Annotated[
+        str | None,
+        typer.Option(help="The layer to show over its widths; default: the most expensive one measured so."),
+    ] = None,
+    out: Workspace = DEFAULT_OUT,
+    as_json: AsJson = False,
+) -> None:
+    """What a table says of a network, drawn: one HTML page, and every figure as PNG and SVG."""
+    from bench.table_report import build_record
+    from bench.tables import existing_store, named_table, require_table
+    from bench.workbench import NetworkChoice, SettingChoice, Subject
+    from bench.workloads import parse_input_shape
+    from reports import write_table_report
+
+    terminal = Terminal(quiet=as_json)
+    if table_name is None:
+        choice = SettingChoice(runtime, device, threads, batch, precision)
+        table = require_table(existing_store(out), choice.make())
+    else:
+        table, _ = named_table(table_name, out)
+    shape = None if input_shape is None else parse_input_shape(input_shape)
+    subject = Subject(NetworkChoice(network, weights, shape), table.setting.batch)
+    command = shlex.join(["lathe", *sys.argv[1:]])
+    record = build_record(subject.wide.skeleton, table, part=part, command=command)
+    folder = (
+        out / "tables" / f"{re.sub(r'[^A-Za-z0-9._-]+', '-', network).strip('-.')}-{table.setting.digest}"
+    )
+    with stoppable("The files are those of the last report or of this one, each whole."):
+        files = write_table_report(record, folder)
+    if as_json:
+        images = [str(image) for image in files.images]
+        notes = list(record.notes)
+        print_json({"html": str(files.html), "record": str(files.record), "images": images, "notes": notes})
+        return
+    for note in record.notes:
+        terminal.say(note)
+    terminal.results.print(str(files.html), markup=False)
+    pictures = f"{len(files.images)} pictures (PNG and SVG) in {files.images[0].parent}"
+    terminal.results.print(pictures, markup=False)
 
 
 @table_app.command("check")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from latency_tables.errors import LatheError, UserError
     from latency_tables.estimate import Estimate
+    from latency_tables.frames import cells_frame, networks_frame
     from latency_tables.measurement import Measurement
     from latency_tables.part import Part
     from latency_tables.prediction import Prediction, predict
@@ -32,6 +33,8 @@ __all__ = [
     "Skeleton",
     "Store",
     "UserError",
+    "cells_frame",
+    "networks_frame",
     "predict",
 ]
 
@@ -49,6 +52,8 @@ _HOME = {
     "Skeleton": "skeleton",
     "Store": "store",
     "UserError": "errors",
+    "cells_frame": "frames",
+    "networks_frame": "frames",
     "predict": "prediction",
 }
 

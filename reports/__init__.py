@@ -15,6 +15,8 @@ from reports.results import (
     write_point,
     write_run,
 )
+from reports.table_page import TableFiles, write_table_report
+from reports.table_record import TableRecord, read_table
 
 __all__ = [
     "UNPRUNED",
@@ -24,8 +26,12 @@ __all__ = [
     "ReportFiles",
     "Round",
     "Run",
+    "TableFiles",
+    "TableRecord",
     "read_run",
+    "read_table",
     "write_point",
     "write_report",
     "write_run",
+    "write_table_report",
 ]

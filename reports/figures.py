@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from reports import charts
@@ -34,16 +34,29 @@ def draw_all(scene: Scene, number: int, looks: Mapping[str, Look]) -> dict[str, 
         The content of each file by its path in the report's folder, as in "figures/pareto-1-column.svg". The same
         records give the same bytes.
     """
+    named = _drawings(scene, looks)
+    return draw_files((f"{name}-{number}", draw) for name, draw in named)
+
+
+def draw_files(drawings: Iterable[tuple[str, Callable[[Shape], Figure]]]) -> dict[str, bytes]:
+    """Draws pictures in every shape and format.
+
+    Args:
+        drawings: the name of each, and what draws it in a shape.
+
+    Returns:
+        The content of each file by its path, as in "figures/pareto-1-column.svg".
+    """
     files = {}
     with warnings.catch_warnings():
         # A letter that the font lacks is drawn as a box, which says enough.
         warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
         warnings.filterwarnings("ignore", "Matplotlib currently does not support", UserWarning)
-        for name, draw in _drawings(scene, looks):
+        for name, draw in drawings:
             for shape in (COLUMN, SLIDE):
                 figure = draw(shape)
                 for kind in ("png", "svg"):
-                    files[f"{FOLDER}/{name}-{number}-{shape.name}.{kind}"] = render(figure, kind, shape.dpi)
+                    files[f"{FOLDER}/{name}-{shape.name}.{kind}"] = render(figure, kind, shape.dpi)
     return files
 
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from latency_tables.errors import UserError
 from latency_tables.estimate import Estimate
 from latency_tables.files import write_together
-from reports import charts, summary, units
+from reports import charts, summary
 from reports.comparison import Comparison, comparisons
 from reports.details import Details, details
 from reports.findings import SHOWN, Located, findings
@@ -21,6 +19,7 @@ from reports.results import UNPRUNED, Damaged, Point, Run, salvage_run
 from reports.scenes import Placed, Scene, run_tag, scenes
 from reports.selection import MOST, select
 from reports.style import Look, looks
+from reports.templating import flat, make_environment, own_texts
 from reports.thinning import thin
 
 HTML = "report.html"
@@ -143,38 +142,19 @@ def render_page(
         runs: as `reports.results.read_run` returns them.
         damaged: for each run what of it cannot be used; None: nothing.
     """
-    import jinja2
-    from markupsafe import Markup
-
     groups = scenes(runs)
     lost = damaged or [()] * len(runs)
     table = _looks(groups)
     views = [_view(scene, table) for scene in groups]
     shown: Details = details(groups, frozenset[int]().union(*(view.keys for view in views)))
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("reports"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    # Hundreds of points are embedded: no blanks, and "–" is shorter than its escape.
-    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "ensure_ascii": False}
-    environment.filters |= {
-        "latency": units.latency,
-        "plain_latency": units.plain_latency,
-        "percent": units.percent,
-        "number": units.number,
-        "points": _points,
-        "duration": units.duration,
-    }
+    environment = make_environment()
+    environment.filters["points"] = _points
     environment.tests["unpruned"] = lambda method: method == UNPRUNED
     places = [f"{scene.workload}, {scene.label}" for scene in groups]
     data = {"plots": [view.plots for view in views], "places": places, **shown.data()}
-    # The three texts are ours: put in as they are, but never able to end their element.
     return environment.get_template("report.html").render(
         runs=[
-            _RunView(run_tag(i), run, list(_flat(run.host, skip="warnings")), _warnings(run), gone)
+            _RunView(run_tag(i), run, list(flat(run.host, skip="warnings")), _warnings(run), gone)
             for i, ((run, _), gone) in enumerate(zip(runs, lost, strict=True))
         ],
         findings=[_Card(found, _anchor(found, views)) for found in findings(groups, sum(map(len, lost)))],
@@ -182,10 +162,8 @@ def render_page(
         views=views,
         first=_first(views),
         data=data,
-        flat=lambda record: list(_flat(record, skip="label")),
-        css=Markup(_template("style.css")),  # noqa: S704
-        script=Markup(_inside_script(_template("report.js"))),  # noqa: S704
-        charts=Markup(_inside_script(_template("chart.js"))),  # noqa: S704
+        flat=lambda record: list(flat(record, skip="label")),
+        **own_texts(),
     )
 
 
@@ -269,35 +247,6 @@ def _points(difference: Estimate | None) -> str:
     return f"{value} ({low} to {high})"
 
 
-def _template(name: str) -> str:
-    return resources.files("reports").joinpath("templates", name).read_text(encoding="utf-8")
-
-
-def _inside_script(code: str) -> str:
-    return re.sub("</(script)", r"<\\/\1", code, flags=re.IGNORECASE)
-
-
 def _warnings(run: Run) -> list[str]:
     found = run.host.get("warnings", [])
     return [str(warning) for warning in found] if isinstance(found, list) else [str(found)]
-
-
-def _flat(record: Mapping[str, Any], *, skip: str, prefix: str = "") -> Iterator[tuple[str, str]]:
-    """The leaves of a JSON record as pairs of a path and a text; lists stand on one line."""
-    for key, value in record.items():
-        if not prefix and key == skip:
-            continue
-        if isinstance(value, dict):
-            yield from _flat(value, skip=skip, prefix=f"{prefix}{key}.")
-        elif isinstance(value, list):
-            yield prefix + key, ", ".join(map(_leaf, value)) or "–"
-        else:
-            yield prefix + key, _leaf(value)
-
-
-def _leaf(value: Any) -> str:
-    if value is None:
-        return "unknown"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return str(value)

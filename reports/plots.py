@@ -43,7 +43,7 @@ def pareto_plot(found: Planes, looks: Mapping[str, Look]) -> dict[str, Any]:
     return {
         "series": [
             {
-                "name": _text(name),
+                "name": escaped(name),
                 "colour": looks[name].colour,
                 "symbol": looks[name].symbol,
                 "dash": looks[name].dash,
@@ -62,7 +62,8 @@ def pareto_plot(found: Planes, looks: Mapping[str, Look]) -> dict[str, Any]:
         },
         "budgets": {
             axis.name: [
-                [_text(name), _lean(place * axis.factor)] for name, place in found.budgets[axis.name].items()
+                [escaped(name), _lean(place * axis.factor)]
+                for name, place in found.budgets[axis.name].items()
             ]
             for axis in found.costs
         },
@@ -145,7 +146,7 @@ def prediction_plot(chart: PredictionChart, looks: Mapping[str, Look]) -> dict[s
         groups.items(), key=lambda g: (g[0][0] is None, g[0][0] or "", g[0][1])
     ):
         look = looks[method] if method else _CLOSURE
-        name = _text(method) if method else ("closure, table fitted to it" if fitted else "closure")
+        name = escaped(method) if method else ("closure, table fitted to it" if fitted else "closure")
         data.append(
             {
                 "type": "scatter",
@@ -153,8 +154,8 @@ def prediction_plot(chart: PredictionChart, looks: Mapping[str, Look]) -> dict[s
                 "name": name,
                 "x": [p.measured_s.value * factor for p in found],
                 "y": [p.predicted_s.value * factor for p in found],
-                "error_x": _bars([p.measured_s for p in found], factor, look),
-                "error_y": _bars([p.predicted_s for p in found], factor, look),
+                "error_x": bars([p.measured_s for p in found], factor, look),
+                "error_y": bars([p.predicted_s for p in found], factor, look),
                 "marker": {
                     "symbol": f"{look.symbol}-open" if fitted else look.symbol,
                     "color": look.colour,
@@ -162,7 +163,7 @@ def prediction_plot(chart: PredictionChart, looks: Mapping[str, Look]) -> dict[s
                 },
                 "customdata": [p.placed.key if p.placed else None for p in found],
                 "hovertext": [
-                    f"<b>{_text(p.name)}</b><br>predicted {latency(p.predicted_s)}<br>"
+                    f"<b>{escaped(p.name)}</b><br>predicted {latency(p.predicted_s)}<br>"
                     f"measured {latency(p.measured_s)}<br>off by {100 * p.error:+.1f} %"
                     for p in found
                 ],
@@ -179,7 +180,7 @@ def prediction_plot(chart: PredictionChart, looks: Mapping[str, Look]) -> dict[s
 
 def stages_plot(chart: StagesChart) -> dict[str, Any]:
     """Mean seconds per stage, one stacked bar for each method."""
-    names = [_text(row.method) for row in chart.rows]
+    names = [escaped(row.method) for row in chart.rows]
     data = []
     looks = stage_looks(chart.stages)
     for i, stage in enumerate(chart.stages):
@@ -189,7 +190,7 @@ def stages_plot(chart: StagesChart) -> dict[str, Any]:
             {
                 "type": "bar",
                 "orientation": "h",
-                "name": _text(stage),
+                "name": escaped(stage),
                 "y": names,
                 "x": seconds,
                 "marker": {
@@ -202,7 +203,7 @@ def stages_plot(chart: StagesChart) -> dict[str, Any]:
                         "fgcolor": "#ffffff",
                     },
                 },
-                "hovertext": [f"{_text(stage)}: {duration(s)}" for s in seconds],
+                "hovertext": [f"{escaped(stage)}: {duration(s)}" for s in seconds],
                 "hoverinfo": "text",
                 "textposition": "none",
             }
@@ -218,12 +219,13 @@ def stages_plot(chart: StagesChart) -> dict[str, Any]:
     return {"data": data, "layout": layout}
 
 
-def _text(text: str) -> str:
+def escaped(text: str) -> str:
     """Texts of charts may hold <b> and <br>; what people named must come out as they wrote it."""
     return html.escape(text, quote=False)
 
 
-def _bars(estimates: list[Estimate], factor: float, look: Look) -> dict[str, Any]:
+def bars(estimates: list[Estimate], factor: float, look: Look) -> dict[str, Any]:
+    """The intervals of markers, all of one look; ``factor`` takes them to the unit of the axis."""
     # An end that is not known runs off the chart, rather than look exact.
     off = 10 * max(abs(estimate.value) for estimate in estimates) + 1
 

@@ -10,9 +10,8 @@ version of its format; the history of the format:
 from __future__ import annotations
 
 import datetime
-import json
 import re
-import stat
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, TypeVar
@@ -22,6 +21,7 @@ from latency_tables.estimate import Estimate
 from latency_tables.files import write_json
 from latency_tables.trace import Trace
 from reports import codec
+from reports.documents import read_document
 
 FORMAT = 2
 UNPRUNED = "unpruned"
@@ -327,39 +327,22 @@ def _read_point(path: Path, run: Run) -> Point:
 
 
 def _read(path: Path, kind: type[_T]) -> _T:
-    remedy = _REMEDIES[kind]
-    try:
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise UserError(f"{path} is a folder or a device; expected a file. Move it away.")
-        data = json.loads(path.read_bytes(), parse_constant=_refuse_constant)
-    except FileNotFoundError as error:
-        why = "expected the folder of a run, which holds run.json"
-        if kind is Point:
-            why = "it was moved while the run was read, or it is a link that leads nowhere"
-        raise UserError(f"{path} does not exist; {why}") from error
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror or error}") from error
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path} is not JSON: {error}. It was cut off or edited. {remedy}") from error
-    version = data.pop("format", None) if isinstance(data, dict) else None
-    if type(version) is not int or version < 1:
-        raise UserError(
-            f"{path}: expected an object with a whole number under 'format', got {str(version)[:60]}. {remedy}"
-        )
-    if version > FORMAT:
-        raise UserError(
-            f"{path}: format {version} is newer than {FORMAT}, the newest known here. Update lathe."
-        )
-    if version == 1 and kind is Point:
-        data = {"trace": None, "disturbance": None, **data}
-    try:
-        return codec.decode(kind, data, kind.__name__.lower())  # type: ignore[no-any-return]
-    except (codec.MismatchError, RecursionError) as error:
-        raise UserError(f"{path}: {error}. {remedy}") from error
+    missing = "expected the folder of a run, which holds run.json"
+    if kind is Point:
+        missing = "it was moved while the run was read, or it is a link that leads nowhere"
+    return read_document(
+        path, kind, newest=FORMAT, missing=missing, remedy=_REMEDIES[kind], upgrade=_UPGRADES[kind]
+    )
 
 
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is no number")
+def _upgraded_point(version: int, data: dict[str, Any]) -> dict[str, Any]:
+    return {"trace": None, "disturbance": None, **data} if version == 1 else data
+
+
+_UPGRADES: dict[type, Callable[[int, dict[str, Any]], dict[str, Any]]] = {
+    Run: lambda _, data: data,
+    Point: _upgraded_point,
+}
 
 
 def _check_above_0(**values: float | None) -> None:

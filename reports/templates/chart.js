@@ -79,10 +79,11 @@ const Chart = (() => {
     const bars = traces.some((trace) => trace.type === "bar");
     const shown = traces.filter((trace) => !state.hidden.has(group(trace)));
     const width = Math.max(240, state.width), height = layout.height ?? Math.min(470, Math.max(300, 0.62 * width));
-    const names = bars ? [...new Set(traces.flatMap((trace) => trace.y))] : null;
+    // Rows with a name each: of bars, or of markers at 0, 1, 2 and so on.
+    const names = bars ? [...new Set(traces.flatMap((trace) => trace.y))] : layout.yaxis.names ?? null;
     const [x0, x1] = state.zoom?.x ?? layout.xaxis.range ?? [0, 1.03 * widest(traces)];
-    const [y0, y1] = bars ? [names.length - 0.5, -0.5] : state.zoom?.y ?? layout.yaxis.range;
-    const yTicks = bars ? names.map((name, i) => [i, cut(unescaped(name), 0.35 * width)]) : ticks(y0, y1, height / 60);
+    const [y0, y1] = names ? [names.length - 0.5, -0.5] : state.zoom?.y ?? layout.yaxis.range;
+    const yTicks = names ? names.map((name, i) => [i, cut(unescaped(name), 0.35 * width)]) : ticks(y0, y1, height / 60);
     const yTitle = layout.yaxis.title?.text;
     const left = 12 + Math.max(...yTicks.map(([, text]) => breadth(text, 12)), 0) + (yTitle ? 22 : 0);
     const notes = layout.annotations ?? [], limits = notes.filter((note) => !note.showarrow);
@@ -100,7 +101,7 @@ const Chart = (() => {
       words.append(node("text", { class: "xtick", x: round(px(value)), y: box.bottom + 17, "text-anchor": "middle" }, text));
     }
     for (const [value, text] of yTicks) {
-      if (!bars) grid.append(node("path", { d: `M${box.left} ${round(py(value))}H${box.right}` }));
+      if (!names) grid.append(node("path", { d: `M${box.left} ${round(py(value))}H${box.right}` }));
       words.append(node("text", { class: "ytick", x: box.left - 7, y: round(py(value)) + 4, "text-anchor": "end" }, text));
     }
     const middle = (box.top + box.bottom) / 2;
