@@ -3,7 +3,7 @@
 Nothing here measures. Points are asked for in the order in which they are worth most, so that whoever runs out of
 time has the best table for it:
 
-1. sweeps in steps of four channels, from which the staircase's step is read, one for each kind of part and axis;
+1. sweeps over small widths, from which the staircase's step is read, one for each kind of part and axis;
 2. anchors of every family: the narrowest width, the middle and the full width of each axis, in all combinations;
 3. probes halfway between anchors; where a probe disagrees with the interpolation, it becomes an anchor, and the
    halves are probed in turn.
@@ -22,10 +22,8 @@ from latency_tables.family import Family
 from latency_tables.interpolation import Surface
 from latency_tables.random_plans import NARROWEST
 
-SWEEP = 13
-"""Widths of a sweep."""
-
-SWEEP_STRIDE = 4
+SWEEP = range(16, 65, 4)
+"""Widths of a sweep: small ones, where a step of the staircase rises most."""
 
 TOLERANCE = 0.03
 """A probe that is further than this from the interpolated latency, relative, becomes an anchor."""
@@ -96,12 +94,12 @@ class WidthPlan:
         for kin in self._kin:
             for axis, full in enumerate(kin.family.full):
                 kind = (kind_of(kin.family), axis)
-                if kind in done or full < SWEEP_STRIDE * SWEEP or len(kin.family.axes) > 2:
+                if kind in done or full < SWEEP[-1] or len(kin.family.axes) > 2:
                     continue
                 done.add(kind)
-                for place in range(SWEEP):
+                for width in SWEEP:
                     values = list(kin.family.full)
-                    values[axis] = full - SWEEP_STRIDE * place
+                    values[axis] = width
                     yield Wanted(kin.family, tuple(values), "sweep")
 
     def _anchors(self) -> Iterator[Wanted]:

@@ -18,33 +18,36 @@ from numpy.typing import NDArray
 STEPS = (64, 32, 16, 8, 4)
 """Steps that are looked for, the widest first."""
 
-FLAT = 0.02
-"""Latencies on one step differ by less than this, relative, once noise is taken off."""
+FLAT = 0.25
+"""On a staircase latencies of one step differ by less than this share of the rise to the next step; on a straight
+line by half of it or more."""
+
+LEAST_RISE = 0.02
+"""Steps that rise by less, relative, cannot be told from noise."""
 
 
-def find_step(latencies: Mapping[int, float], noise: float = 0.0) -> int:
+def find_step(latencies: Mapping[int, float]) -> int:
     """The step of a staircase.
 
     Args:
-        latencies: seconds by width, measured along one axis, everything else equal.
-        noise: relative error of one latency.
+        latencies: seconds by width, measured along one axis, everything else equal; best at small widths, where
+            a step rises most.
 
     Returns:
-        The widest of `STEPS` such that latencies on one step are equal while the first and the last differ; 1 where
-        there is no such step, or too few widths to tell: it takes three steps with two widths or more on each.
+        The widest of `STEPS` such that latencies on one step differ far less than those of neighbouring steps; 1
+        where there is no such step, or too few widths to tell: three steps with two widths or more are needed.
     """
-    widths = sorted(latencies)
-    if len(widths) < 6:
-        return 1
-    tolerance = FLAT + 2.0 * noise
-    if abs(latencies[widths[-1]] / latencies[widths[0]] - 1.0) <= 3.0 * tolerance:
-        return 1
     for step in STEPS:
         treads: dict[int, list[float]] = {}
-        for width in widths:
+        for width in sorted(latencies):
             treads.setdefault(math.ceil(width / step), []).append(latencies[width])
         spreads = [max(tread) / min(tread) - 1.0 for tread in treads.values() if len(tread) > 1]
-        if len(spreads) >= 3 and sum(spread <= tolerance for spread in spreads) >= 0.8 * len(spreads):
+        if len(spreads) < 3:
+            continue
+        heights = [float(np.median(treads[number])) for number in sorted(treads)]
+        rises = [abs(after / before - 1.0) for before, after in itertools.pairwise(heights)]
+        rise = float(np.median(rises))
+        if rise >= LEAST_RISE and float(np.median(spreads)) <= FLAT * rise:
             return step
     return 1
 

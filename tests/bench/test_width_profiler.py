@@ -93,7 +93,7 @@ def test_time_ends_it_between_two_cells(store: Store) -> None:
 
 
 def test_a_crash_costs_one_cell_with_its_reason(store: Store) -> None:
-    done = widen(WeighingSession(fails_at=WIDTH - 8), store)
+    done = widen(WeighingSession(fails_at=40), store)
     assert done.complete and done.failed == 1  # of the sweep
     failures = [c for c in store.table(made_up.setting()).cells.values() if isinstance(c, Failure)]
     assert [failure.reason for failure in failures] == ["the worker ended with signal SIGSEGV."]
