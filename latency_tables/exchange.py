@@ -20,58 +20,23 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from latency_tables import exchange_csv, exchange_parquet
 from latency_tables.archive import Archive, ArchivedCell, ArchivedNetwork
 from latency_tables.errors import UserError
 from latency_tables.files import write_atomically
 from latency_tables.measurement import Measurement
 from latency_tables.rows import details_text, measurement_of, network_of, network_text
 from latency_tables.setting import Setting
+from latency_tables.sheet import NETWORK, Row, Sheet, Unreadable
 from latency_tables.table import Failure, LatencyTable
 
 # 1: first format.
 EXCHANGE_FORMAT = 1
-
-NETWORK = "network"
-"""The grain of a row that holds a whole network."""
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One measurement as the columns above hold it; None where a column does not apply."""
-
-    key: str
-    kind: str
-    grain: str
-    created: str
-    failure: str | None
-    latency_s: float | None
-    low_s: float | None
-    high_s: float | None
-    samples_s: tuple[float, ...] | None
-    details: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Sheet:
-    """What a file holds.
-
-    Attributes:
-        header: the JSON object above.
-        rows: all of them.
-    """
-
-    header: dict[str, Any]
-    rows: tuple[Row, ...]
-
-
-class Unreadable(Exception):  # noqa: N818 - reads as a claim about the file
-    """A file is not what it should be; the text says why, as in "is cut off"."""
 
 
 def write_archive(path: Path, archive: Archive) -> None:
@@ -129,8 +94,6 @@ def fingerprint(setting: Setting, rows: Sequence[Row]) -> str:
 
 
 def _form(path: Path) -> Any:
-    from latency_tables import exchange_csv, exchange_parquet
-
     forms = {".parquet": exchange_parquet, ".csv": exchange_csv}
     if path.suffix not in forms:
         raise UserError(

@@ -8,7 +8,7 @@ import json
 from dataclasses import astuple, fields
 from typing import Any
 
-from latency_tables.exchange import NETWORK, Row, Sheet, Unreadable
+from latency_tables.sheet import NETWORK, Row, Sheet, Unreadable
 
 _MARK = "# lathe table "
 _COLUMNS = [field.name for field in fields(Row)]

@@ -7,7 +7,7 @@ import json
 from dataclasses import fields
 from typing import Any
 
-from latency_tables.exchange import Row, Sheet, Unreadable
+from latency_tables.sheet import Row, Sheet, Unreadable
 
 _KEY = b"lathe"
 _TEXTS = ("key", "kind", "grain", "created", "failure", "details")

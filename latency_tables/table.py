@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
 
 from latency_tables.errors import LatheError, UserError
 from latency_tables.estimate import Estimate
@@ -61,6 +62,19 @@ class NetworkMeasurement:
         return Cut(self.removed, self.widths)
 
 
+@runtime_checkable
+class Summarised(Protocol):
+    """Cells that tell what was concluded of them without unpacking their samples; those of a store do."""
+
+    def failure(self, key: str) -> Failure | None:
+        """Why the part with this key could not be measured; None where it was."""
+        ...
+
+    def estimate(self, key: str) -> Estimate:
+        """The median and interval of the part with this key, which was measured."""
+        ...
+
+
 @dataclass(frozen=True)
 class LatencyTable:
     """All that was measured in one setting.
@@ -100,10 +114,7 @@ class LatencyTable:
 
     def estimate(self, key: str) -> Estimate | None:
         """The latency of the part with this key, without unpacking samples; None: never measured, or it failed."""
-        # Here, since stored cells are made of what stands above.
-        from latency_tables.cells import StoredCells
-
-        if isinstance(self.cells, StoredCells):
+        if isinstance(self.cells, Summarised):
             known = key in self.cells and self.cells.failure(key) is None
             return self.cells.estimate(key) if known else None
         cell = self.cells.get(key)
