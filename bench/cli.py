@@ -162,7 +162,10 @@ def predict(
     precision: Precision = "fp32",
     without: Annotated[str, typer.Option(help="Blocks to take out, separated by commas.")] = "",
     widths: Annotated[
-        str, typer.Option(help="Channels that stay: a share of all, as in 0.5, or GROUP=CHANNELS,...")
+        str,
+        typer.Option(
+            help="Channels that stay: a share of all, as in 0.5 (in multiples of 4), or GROUP=CHANNELS,..."
+        ),
     ] = "",
     fill: Annotated[
         bool, typer.Option("--fill", help="Measure what the table lacks for these widths.")

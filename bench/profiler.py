@@ -15,7 +15,7 @@ from bench.session import Handle, MeasurementFailed, Session
 from bench.timing import Rule
 from latency_tables.measurement import Measurement
 from latency_tables.part import Part
-from latency_tables.random_plans import draw_plans
+from latency_tables.random_plans import NARROWEST, draw_plans, uniform_widths
 from latency_tables.skeleton import Cut, Skeleton
 from latency_tables.store import Store
 from latency_tables.table import Failure, LatencyTable, NetworkMeasurement
@@ -31,9 +31,9 @@ ROLES = ("fit", "closure")
 # ends and between, held-out ones in the gaps.
 _FITTED_SHARES = (0.15, 0.35, 0.6, 0.85)
 _HELD_OUT_SHARES = (0.25, 0.5, 0.7)
-#: The same where widths vary as well: some of them lack blocks, the others channels, or both.
-FITTED_WITH_WIDTHS = 5
+#: The same where widths vary as well, and the widths of networks that are narrower throughout.
 _FITTED_SHARES_WITH_WIDTHS = (0.35, 0.7)
+_UNIFORM_SHARES = (0.75, 0.5, NARROWEST)
 
 PART_RULE = Rule()
 #: Whole networks decide; they get more time, and their ratio to the unpruned network to half a percent.
@@ -153,8 +153,8 @@ def _fitted(skeleton: Skeleton) -> list[Cut]:
     if not varies(skeleton):
         return _block_cuts(skeleton, _FITTED_SHARES, rng)
     cuts = _block_cuts(skeleton, _FITTED_SHARES_WITH_WIDTHS, rng)
-    narrow = draw_plans(skeleton, FITTED_WITH_WIDTHS - len(cuts), 0, ("widths", "both", "widths"))
-    return [*cuts, *narrow]
+    narrow = [Cut.of((), uniform_widths(skeleton.groups, share)) for share in _UNIFORM_SHARES]
+    return [*cuts, *dict.fromkeys(cut for cut in narrow if cut.widths)]
 
 
 def _held_out(skeleton: Skeleton) -> list[Cut]:

@@ -259,7 +259,7 @@ def _parts(shop: Shop, removed: tuple[str, ...], unpruned_s: float) -> tuple[Par
     """Each layer's share of the unpruned network's latency in context; the shares add up to it."""
     skeleton = shop.subject.outline.skeleton
     fit = coefficients(skeleton, shop.store.table(shop.session.setting))
-    scale = unpruned_s / sum(fit.layer_s)
+    scale = unpruned_s / sum(fit.layers_s())
     removable = set(skeleton.removable)
     return tuple(
         PartTime(
@@ -269,5 +269,5 @@ def _parts(shop: Shop, removed: tuple[str, ...], unpruned_s: float) -> tuple[Par
             scale * seconds,
             layer.block not in removed,
         )
-        for layer, seconds in zip(skeleton.layers, fit.layer_s, strict=True)
+        for layer, seconds in zip(skeleton.layers, fit.layers_s(), strict=True)
     )

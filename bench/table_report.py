@@ -9,14 +9,13 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from latency_tables.context import Coefficients, coefficients
-from latency_tables.costs import kind_of, kind_steps, known_points, surfaces
+from latency_tables.costs import kind_of, kind_stairs, known_points, surfaces
 from latency_tables.errors import unknown
 from latency_tables.estimate import Estimate
 from latency_tables.family import Family, families
-from latency_tables.interpolation import Surface
+from latency_tables.interpolation import Stairs, Surface
 from latency_tables.measurement import Measurement
 from latency_tables.part import Part
 from latency_tables.prediction import Prediction, predict
@@ -31,6 +30,7 @@ from reports.table_record import (
     HeatMap,
     LayerTime,
     MeasuredPlace,
+    Role,
     Staircase,
     TableRecord,
     WidthPoint,
@@ -222,7 +222,7 @@ def _chosen(
         layer=names[best],
         family=family,
         surface=surface,
-        steps=kind_steps(alike, len(family.axes)),
+        stairs=kind_stairs(alike, len(family.axes)),
         cells={place: table.latency_s(family.at(place)) for place in sorted(points[family.pattern])},
         error=error if math.isfinite(error) else None,
         checks=_count_checks(every, known, kind_of(family)[0]),
@@ -246,7 +246,7 @@ class _Widths:
         layer: its name.
         family: with one or two axes.
         surface: of the family.
-        steps: of each axis.
+        stairs: of each axis.
         cells: what was measured, by the values of the axes.
         error: relative standard deviation of interpolation; None where unknown.
         checks: measurements behind it.
@@ -258,16 +258,15 @@ class _Widths:
         layer: str,
         family: Family,
         surface: Surface,
-        steps: tuple[int, ...],
+        stairs: tuple[Stairs, ...],
         cells: dict[tuple[int, ...], Estimate],
         error: float | None,
         checks: int,
     ) -> None:
         self._layer, self._family, self._surface = layer, family, surface
-        self._steps, self._cells = np.array(steps, dtype=np.int64), cells
+        self._stairs, self._cells = stairs, cells
         self._error, self._checks = error, checks
         self._names = axis_names(family)
-        self._places = {place: self._rounded(place) for place in cells}
 
     def staircases(self, notes: list[str]) -> tuple[Staircase, ...]:
         """One along each axis that was measured at several widths."""
@@ -289,13 +288,12 @@ class _Widths:
                     kind=self._family.part.kind,
                     axis=name,
                     fixed=", ".join(f"{self._names[i]}: {full}" for i, full in others),
-                    step=int(self._steps[axis]),
+                    step=self._stairs[axis].step,
+                    multiple=self._stairs[axis].multiple,
                     error=self._error,
                     checks=self._checks,
                     points=tuple(
-                        WidthPoint(
-                            width, points[width], "anchor" if self._rests(axis, width, anchors) else "check"
-                        )
+                        WidthPoint(width, points[width], self._role(axis, width, anchors))
                         for width in sorted(points)
                     ),
                     curve=self._curve(axis, sorted(points)),
@@ -312,8 +310,8 @@ class _Widths:
             notes.append(f"No heat map: {self._layer} was not measured over both of its widths.")
             return ()
         columns, rows = (
-            _few(range(line[0], line[-1] + 1, int(step)), line)
-            for line, step in zip(self._surface.anchors, self._steps, strict=True)
+            _few(range(line[0], line[-1] + 1, stairs.grain), line)
+            for line, stairs in zip(self._surface.anchors, self._stairs, strict=True)
         )
         values = np.array([(column, row) for row in rows for column in columns], dtype=np.int64)
         latencies = self._surface.at(values).reshape(len(rows), len(columns))
@@ -330,16 +328,20 @@ class _Widths:
             ),
         )
 
-    def _rests(self, axis: int, width: int, anchors: Sequence[set[int]]) -> bool:
+    def _role(self, axis: int, width: int, anchors: Sequence[set[int]]) -> Role:
+        if width % self._stairs[axis].multiple:
+            return "other kernel"
         place = self._rounded(self._at(axis, width))
-        return all(value in line for value, line in zip(place, anchors, strict=True))
+        rests = all(value in line for value, line in zip(place, anchors, strict=True))
+        return "anchor" if rests else "check"
 
     def _curve(self, axis: int, measured: Sequence[int]) -> tuple[CurvePoint, ...]:
-        line, step = self._surface.anchors[axis], int(self._steps[axis])
-        widths = range(line[0], line[-1] + 1, step)
+        line, step = self._surface.anchors[axis], self._stairs[axis].step
+        widths = range(line[0], line[-1] + 1, self._stairs[axis].grain)
         if step == 1:
             stride = max(1, len(widths) // _MOST_WIDTHS)
-            inside = {width for width in measured if line[0] <= width <= line[-1]}
+            multiple = self._stairs[axis].multiple
+            inside = {width for width in measured if line[0] <= width <= line[-1] and width % multiple == 0}
             shown = sorted({*widths[::stride], widths[-1], *inside})
         else:
             shown = list(widths)
@@ -354,7 +356,9 @@ class _Widths:
 
     def _answer(self, width: int, place: list[int], latency_s: float, measured: bool) -> CurvePoint:
         if measured:
-            tread = [self._cells[known] for known, at in self._places.items() if at == self._rounded(place)]
+            tread = [
+                cell for known, cell in self._cells.items() if self._rounded(known) == self._rounded(place)
+            ]
             low, high = min(one.low for one in tread), max(one.high for one in tread)
             return CurvePoint(
                 width, Estimate(latency_s, min(low, latency_s), max(high, latency_s)), "measured"
@@ -368,8 +372,8 @@ class _Widths:
         return tuple(width if i == axis else full for i, full in enumerate(self._family.full))
 
     def _rounded(self, place: Sequence[int]) -> tuple[int, ...]:
-        values: NDArray[np.int64] = np.array(place, dtype=np.int64)
-        return tuple((-(-values // self._steps) * self._steps).tolist())
+        (at,) = self._surface.places(np.array([place], dtype=np.int64)).tolist()
+        return tuple(at)
 
 
 def _few(widths: range, anchors: Sequence[int]) -> tuple[int, ...]:

@@ -3,7 +3,7 @@
 Nothing here measures. Points are asked for in the order in which they are worth most, so that whoever runs out of
 time has the best table for it:
 
-1. sweeps over small widths, from which the staircase's step is read, one for each kind of part and axis;
+1. sweeps over small widths, from which the staircase is read, one for each kind of part and axis;
 2. anchors of every family: the narrowest width, the middle and the full width of each axis, in all combinations;
 3. probes halfway between anchors; where a probe disagrees with the interpolation, it becomes an anchor, and the
    halves are probed in turn.
@@ -17,13 +17,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from latency_tables.costs import kind_of, kind_steps
+from latency_tables.costs import kind_of, kind_stairs
 from latency_tables.family import Family
-from latency_tables.interpolation import Surface
+from latency_tables.interpolation import Stairs, Surface
 from latency_tables.random_plans import NARROWEST
 
-SWEEP = range(16, 65, 4)
-"""Widths of a sweep: small ones, where a step of the staircase rises most."""
+SWEEP = (*range(16, 65, 4), 33, 34, 50, 51)
+"""Widths of a sweep: small ones, where a step rises most, and some that are no multiples of four."""
 
 TOLERANCE = 0.03
 """A probe that is further than this from the interpolated latency, relative, becomes an anchor."""
@@ -83,18 +83,18 @@ class WidthPlan:
             if wanted.values not in self._known[wanted.family.pattern]:
                 yield wanted
 
-    def steps(self, family: Family) -> tuple[int, ...]:
-        """The step of each axis, as far as it is known."""
+    def stairs(self, family: Family) -> tuple[Stairs, ...]:
+        """The stairs of each axis, as far as they are known."""
         kind = kind_of(family)
         alike = [self._known[kin.family.pattern] for kin in self._kin if kind_of(kin.family) == kind]
-        return kind_steps(alike, len(family.axes))
+        return kind_stairs(alike, len(family.axes))
 
     def _sweeps(self) -> Iterator[Wanted]:
         done = set()
         for kin in self._kin:
             for axis, full in enumerate(kin.family.full):
                 kind = (kind_of(kin.family), axis)
-                if kind in done or full < SWEEP[-1] or len(kin.family.axes) > 2:
+                if kind in done or full < max(SWEEP) or len(kin.family.axes) > 2:
                     continue
                 done.add(kind)
                 for width in SWEEP:
@@ -104,9 +104,9 @@ class WidthPlan:
 
     def _anchors(self) -> Iterator[Wanted]:
         for kin in self._kin:
-            steps = self.steps(kin.family)
             self._lines[kin.family.pattern] = [
-                _line([full[axis] for full in kin.full], step) for axis, step in enumerate(steps)
+                _line([full[axis] for full in kin.full], stairs.grain)
+                for axis, stairs in enumerate(self.stairs(kin.family))
             ]
             for values in self._grid(kin.family):
                 yield Wanted(kin.family, values, "anchor")
@@ -122,17 +122,18 @@ class WidthPlan:
             family = kin.family
             if len(family.axes) > 2:
                 continue
-            steps = self.steps(family)
-            for axis, step in enumerate(steps):
+            stairs = self.stairs(family)
+            grains = [one.grain for one in stairs]
+            for axis, grain in enumerate(grains):
                 spans = list(itertools.pairwise(self._lines[family.pattern][axis]))
                 while spans:
                     left, right = spans.pop(0)
-                    middle = _halfway(left, right, max(step, 4, family.full[axis] // 16), step)
+                    middle = _halfway(left, right, max(grain, 4, family.full[axis] // 16), grain)
                     if middle is None or len(self._lines[family.pattern][axis]) >= MOST_ANCHORS:
                         continue
                     values = tuple(middle if i == axis else full for i, full in enumerate(family.full))
                     yield Wanted(family, values, "probe")
-                    if not self._disagrees(family, values, steps):
+                    if not self._disagrees(family, values, stairs):
                         continue
                     line = self._lines[family.pattern][axis]
                     self._lines[family.pattern][axis] = sorted({*line, middle})
@@ -141,31 +142,31 @@ class WidthPlan:
                     spans += [(left, middle), (middle, right)]
             if len(family.axes) == 2:  # between the anchors of both axes at once
                 inner = [
-                    _halfway(line[0], line[1], max(step, 4), step) if len(line) > 1 else None
-                    for line, step in zip(self._lines[family.pattern], steps, strict=True)
+                    _halfway(line[0], line[1], max(grain, 4), grain) if len(line) > 1 else None
+                    for line, grain in zip(self._lines[family.pattern], grains, strict=True)
                 ]
                 if None not in inner:
                     yield Wanted(family, tuple(value for value in inner if value is not None), "probe")
 
-    def _disagrees(self, family: Family, values: Point, steps: Sequence[int]) -> bool:
+    def _disagrees(self, family: Family, values: Point, stairs: Sequence[Stairs]) -> bool:
         known = self._known[family.pattern]
         if values not in known:  # it failed
             return False
         anchors = {place: known[place] for place in self._grid(family) if place in known}
         if not anchors:
             return False
-        expected = float(Surface(anchors, steps).at(np.array([values]))[0])
+        expected = float(Surface(anchors, stairs).at(np.array([values]))[0])
         return not abs(expected / known[values] - 1.0) <= TOLERANCE
 
 
-def _line(full: Sequence[int], step: int) -> list[int]:
+def _line(full: Sequence[int], grain: int) -> list[int]:
     """The first anchors of an axis, ascending: every full width, the narrowest, and the middle."""
     most, least = max(full), NARROWEST * min(full)
     between = (least, (least + most) / 2)
-    return sorted({*full, *(min(most, max(1, -(-round(width) // step) * step)) for width in between)})
+    return sorted({*full, *(min(most, max(1, -(-round(width) // grain) * grain)) for width in between)})
 
 
-def _halfway(left: int, right: int, gap: int, step: int) -> int | None:
+def _halfway(left: int, right: int, gap: int, grain: int) -> int | None:
     """The end of the step in the middle of a span; None where that is nearer than ``gap`` to an end."""
-    middle = -(-((left + right) // 2) // step) * step
+    middle = -(-((left + right) // 2) // grain) * grain
     return middle if left + gap <= middle <= right - gap else None

@@ -14,6 +14,7 @@ import typer
 
 from bench.terminal import Terminal
 from latency_tables.errors import UserError
+from latency_tables.random_plans import uniform_widths
 from latency_tables.widths import ChannelGroup, full_widths
 
 NetworkName = Annotated[
@@ -78,7 +79,7 @@ def parse_widths(text: str, groups: Sequence[ChannelGroup]) -> dict[str, int]:
             share = math.nan
         if not 0 < share <= 1:
             raise UserError(f"--widths takes a share above 0 up to 1, or NAME=CHANNELS,..., got {text!r}")
-        return {g.name: math.ceil(share * g.channels) for g in groups if g.frozen is None and share < 1}
+        return uniform_widths(groups, share)
     widths = {}
     for word in text.split(","):
         name, _, count = word.strip().partition("=")

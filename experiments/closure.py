@@ -77,10 +77,11 @@ CONDITIONS = (
 )
 PLANS = {"short": 40, "full": 100}
 FORMS = (
-    "line through reconciled parts",
-    "two slopes, for depth and for width",
-    "line through layers",
-    "reconciled parts",
+    "a slope for blocks and one for each width",
+    "two slopes, for blocks and for widths",
+    "one slope",
+    "one slope, over sums of layers",
+    "blocks as they are",
     "layers as they are",
 )
 
@@ -166,10 +167,11 @@ def judge(condition: Condition, network: str, count: int, folder: Path) -> Judge
     fit = coefficients(skeleton, table)
     forms = {
         FORMS[0]: [fit.interval(p.removed, dict(p.widths)).scaled(1 / fit.unpruned_s.value) for p in plans],
-        FORMS[1]: two_slopes(skeleton, table, fit.costs, plans),
-        FORMS[2]: layer_line(skeleton, table, fit.costs, plans),
-        FORMS[3]: [point(fit.costs.total_s(p.removed, dict(p.widths)) / fit.costs.whole_s) for p in plans],
-        FORMS[4]: [
+        FORMS[1]: fewer_slopes(skeleton, table, fit.costs, plans, apart=True),
+        FORMS[2]: fewer_slopes(skeleton, table, fit.costs, plans, apart=False),
+        FORMS[3]: layer_line(skeleton, table, fit.costs, plans),
+        FORMS[4]: [point(fit.costs.total_s(p.removed, dict(p.widths)) / fit.costs.whole_s) for p in plans],
+        FORMS[5]: [
             point(layer_sum(skeleton, fit.costs, p) / layer_sum(skeleton, fit.costs, Cut())) for p in plans
         ],
     }
@@ -203,17 +205,19 @@ def layer_line(skeleton: Skeleton, table: LatencyTable, costs: Costs, plans: Seq
     return [point(1.0 - slope * lost(plan)) for plan in plans]
 
 
-def two_slopes(skeleton: Skeleton, table: LatencyTable, costs: Costs, plans: Sequence[Cut]) -> list[Estimate]:
-    """As the form in use, with one slope for what blocks free and another for what channels free."""
+def fewer_slopes(
+    skeleton: Skeleton, table: LatencyTable, costs: Costs, plans: Sequence[Cut], *, apart: bool
+) -> list[Estimate]:
+    """The same sums with one slope for all, or ``apart``: one for what blocks free and one for what widths do."""
 
-    def lost(cut: Cut) -> tuple[float, float]:
-        deep, both = costs.total_s(cut.removed), costs.total_s(cut.removed, dict(cut.widths))
-        return 1.0 - deep / costs.whole_s, (deep - both) / costs.whole_s
+    def lost(cut: Cut) -> np.ndarray:
+        freed = costs.freed(cut.removed, dict(cut.widths))
+        return np.array([freed[0], freed[1:].sum()] if apart else [freed.sum()])
 
     fitted = [n for n in table.measured_networks(skeleton, "fit") if n.cut and costs.knows(n.cut)]
     freed = np.array([1.0 - network.ratio.value for network in fitted])
     slopes = np.linalg.lstsq(np.array([lost(network.cut) for network in fitted]), freed, rcond=None)[0]
-    return [point(1.0 - float(np.dot(slopes, lost(plan)))) for plan in plans]
+    return [point(1.0 - float(slopes @ lost(plan))) for plan in plans]
 
 
 def point(value: float) -> Estimate:

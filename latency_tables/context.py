@@ -1,19 +1,18 @@
 """From parts timed alone to the latency of a network: coefficients that prediction and search share.
 
 A part timed alone keeps its weights in cache and pays for layout changes that it never pays inside a network,
-so a plain sum is wrong by the context. The form used here is linear in what a search over depth decides:
+so a plain sum is wrong by the context. The form used here is linear in what a search decides:
 
-    T = a + b * sum of c[u] over the units u that stay
+    T / T_unpruned = 1 - sum of slope[j] * f[j]
 
-A unit is a block, or a layer outside all blocks; c is its latency timed alone, at its widths. A block's cell
-counts, not the sum of its layers: the layers' latencies are scaled by one factor per block (kappa) so that both
-grains agree.
-a and b are fitted on whole networks measured in the same setting, as ratios to the unpruned network that was
-timed in the same interleaved pass, with the line held at 1 for the unpruned network itself:
+f are the shares of the sum of parts timed alone that a plan frees (`latency_tables.costs.Costs.freed`): by the
+blocks that go, and by the layers that get narrower, apart by how narrow they get. A block's cell counts, not the
+sum of its layers: the layers' latencies are scaled by one factor per block (kappa) so that both grains agree.
 
-    T / T_unpruned = 1 - slope * (1 - S / S_unpruned)
-
-Networks of one width only do not tell a context factor per kind of layer from b, so there is none here.
+The slopes are fitted on whole networks measured in the same setting, as ratios to the unpruned network that was
+timed in the same interleaved pass. Networks that lack blocks tell the first slope, networks that are narrower
+throughout one other each. A slope that no network tells is that of the blocks: each is drawn towards it, as far as
+noise would move it (ridge regression on the differences).
 """
 
 from __future__ import annotations
@@ -21,13 +20,13 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from statistics import median
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import stats
 
-from latency_tables.costs import Costs
+from latency_tables.costs import KNOTS, Costs
 from latency_tables.errors import LatheError, UserError
 from latency_tables.estimate import Estimate
 from latency_tables.skeleton import Cut, Skeleton
@@ -35,6 +34,8 @@ from latency_tables.table import LatencyTable, NetworkMeasurement
 
 #: Passes whose unpruned latencies are pooled, the latest ones.
 _PASSES = 12
+#: How far networks lie off the fit (of the unpruned latency) over how far slopes differ, both typical; squared.
+_RIDGE = (0.01 / 0.2) ** 2
 #: What a network led through a useless measurement is still allowed to free, as a share of what its parts say.
 _LEAST_SLOPE = 0.05
 
@@ -46,30 +47,31 @@ class Coefficients:
     Attributes:
         unpruned_s: latency of the unpruned network as measured; its interval covers the passes' spread.
         costs: the parts timed alone.
-        slope: how much of a removed part's summed latency the network really loses.
+        slopes: how much of what is freed alone the network really loses, as shares of each whole; shape
+            (1 + knots,), in the order of `Costs.freed`.
         residual: root mean square of the fit's residuals, as a fraction of the unpruned latency.
-        scatter: their standard deviation, allowing for the fitted slope.
-        weight: sum of the squared shares of the summed latency that the fitted networks lost.
+        scatter: the same of predictions for each fitted network by the others.
+        spread: for a plan that frees f, f . spread . f is the squared error of the fit over ``scatter`` squared.
         freedom: degrees of freedom behind ``scatter``; 0 or less when nothing is known about the error.
     """
 
     unpruned_s: Estimate
     costs: Costs = field(compare=False)
-    slope: float
+    slopes: tuple[float, ...]
     residual: float
     scatter: float
-    weight: float
+    spread: NDArray[np.float64] = field(compare=False)
     freedom: int
+
+    @property
+    def slope(self) -> float:
+        """How much of a removed block's summed latency the network really loses."""
+        return self.slopes[0]
 
     @property
     def saving_s(self) -> dict[str, float]:
         """By block, the latency that its removal frees at full width."""
-        return {name: self.scale * latency for name, latency in self.costs.blocks_s.items()}
-
-    @property
-    def layer_s(self) -> tuple[float, ...]:
-        """For each layer of the skeleton, its share; with the constant they add up to ``unpruned_s``."""
-        return tuple(self.scale * latency for latency in self.costs.layers_s)
+        return {name: self._scale * self.slope * latency for name, latency in self.costs.blocks_s.items()}
 
     @property
     def constant_s(self) -> float:
@@ -82,13 +84,38 @@ class Coefficients:
         Raises:
             UserError: a width at which the table knows nothing.
         """
-        return self.constant_s + self.scale * self.costs.total_s(removed, widths)
+        return self.unpruned_s.value * (1.0 - float(self.costs.freed(removed, widths) @ self.slopes))
+
+    def latencies_s(
+        self, removed: list[set[str]] | list[frozenset[str]], widths: NDArray[np.int64]
+    ) -> NDArray[np.float64]:
+        """The same for many plans at once; arguments as for `Costs.freed_by_many`.
+
+        Returns:
+            Seconds, shape (plans,); NaN where a part that stays is not known at its width.
+        """
+        latencies: NDArray[np.float64] = self.unpruned_s.value * (
+            1.0 - self.costs.freed_by_many(removed, widths) @ np.array(self.slopes)
+        )
+        return latencies
+
+    def layers_s(self, widths: Mapping[str, int] | None = None) -> tuple[float, ...]:
+        """For each layer of the skeleton, its share; with the constant those that stay add up to `latency_s`.
+
+        Raises:
+            UserError: no width of the network.
+        """
+        full = [self.slope * latency for latency in self.costs.layers_s]
+        if widths:
+            freed = self.costs.freed_by_layer(widths) @ np.array(self.slopes[1:])
+            full = [latency - less for latency, less in zip(full, freed.tolist(), strict=True)]
+        return tuple(self._scale * latency for latency in full)
 
     def interval(self, removed: Collection[str], widths: Mapping[str, int] | None = None) -> Estimate:
         """The predicted latency with its 95 % interval.
 
         The half-width joins the unpruned network's own uncertainty with the scatter of the fitted networks
-        around the line (Student's t for a new observation) and, at widths between those measured, with what
+        around the fit (Student's t for a new observation) and, at widths between those measured, with what
         interpolation leaves uncertain. With fewer than two fitted networks the ends are
         infinite: nothing is known about the error.
         """
@@ -98,20 +125,21 @@ class Coefficients:
             return whole
         if self.freedom < 1:
             return Estimate(value, -math.inf, math.inf)
-        lost = (whole.value - value) / (self.slope * whole.value)
-        scatter = self.scatter * whole.value * math.sqrt(1.0 + lost**2 / self.weight)
+        freed = self.costs.freed(removed, widths)
+        scatter = self.scatter * whole.value * math.sqrt(1.0 + float(freed @ self.spread @ freed))
         reach = float(stats.t.ppf(0.975, self.freedom)) * scatter
         if widths:
-            reach = math.hypot(reach, 1.96 * self.scale * self.costs.interpolation_spread_s(removed, widths))
+            uncertain_s = self.costs.interpolation_spread_s(removed, widths)
+            reach = math.hypot(reach, 1.96 * self._scale * max(self.slopes) * uncertain_s)
         share = value / whole.value
         low = math.hypot(reach, share * (whole.value - whole.low))
         high = math.hypot(reach, share * (whole.high - whole.value))
         return Estimate(value, value - low, value + high)
 
-    @cached_property
-    def scale(self) -> float:
-        """Seconds in context for a second timed alone."""
-        return self.slope * self.unpruned_s.value / self.costs.whole_s
+    @property
+    def _scale(self) -> float:
+        """Seconds of the unpruned network for a second of the sum."""
+        return self.unpruned_s.value / self.costs.whole_s
 
 
 def coefficients(
@@ -143,32 +171,30 @@ def coefficients(
             "run `lathe profile` for it first"
         )
 
-    def lost(networks: Sequence[NetworkMeasurement]) -> np.ndarray:
-        return np.array([1.0 - costs.total_s(n.removed, dict(n.widths)) / costs.whole_s for n in networks])
-
-    def freed(networks: Sequence[NetworkMeasurement]) -> np.ndarray:
-        return np.array([1.0 - n.ratio.value for n in networks])
-
     pruned = _distinct([n for n in fitted if n.cut and n.cut != blind_to and costs.knows(n.cut)])
-    line = [through] if through is not None else pruned
-    slope = _slope(lost(line), freed(line))
+    freed = np.array([costs.freed(n.removed, dict(n.widths)) for n in pruned]).reshape(-1, 1 + len(KNOTS))
+    lost = np.array([1.0 - n.ratio.value for n in pruned])
+    fit = _fit(freed, lost)
+    slopes = fit.slopes
     if through is not None:
+        usable = slopes if slopes.min() > 0 else np.ones_like(slopes)
+        factor = (1.0 - through.ratio.value) / float(
+            costs.freed(through.removed, dict(through.widths)) @ usable
+        )
         # A network measured to be no faster frees next to nothing; the search then takes more out.
-        slope = max(slope, _LEAST_SLOPE)
-    if slope <= 0:
+        slopes = usable * max(factor, _LEAST_SLOPE / usable[0])
+    if slopes[0] <= 0:
         raise LatheError(
             f"networks cut from {skeleton.name} were measured to be no faster than the unpruned one in "
             f"{table.setting.label}; there is nothing to predict from. Measure again on a quiet machine."
         )
-    errors = freed(pruned) - slope * lost(pruned)
-    whole = _pooled(fitted)
     return Coefficients(
-        unpruned_s=whole,
+        unpruned_s=_pooled(fitted),
         costs=costs,
-        slope=slope,
-        residual=float(np.sqrt(np.mean(errors**2))) if pruned else 0.0,
-        scatter=math.sqrt(float(errors @ errors) / (len(pruned) - 1)) if len(pruned) > 1 else 0.0,
-        weight=float(np.sum(lost(pruned) ** 2)),
+        slopes=tuple(slopes.tolist()),
+        residual=fit.residual,
+        scatter=fit.scatter,
+        spread=fit.spread,
         freedom=len(pruned) - 1,
     )
 
@@ -185,10 +211,44 @@ def _distinct(networks: Sequence[NetworkMeasurement]) -> list[NetworkMeasurement
     return chosen
 
 
-def _slope(lost: np.ndarray, freed: np.ndarray) -> float:
-    """Least squares through the origin; 1 (parts add up exactly) where there is nothing to fit."""
-    weight = float(lost @ lost)
-    return float(lost @ freed) / weight if weight > 0.0 else 1.0
+@dataclass(frozen=True)
+class _Fit:
+    """See `Coefficients`."""
+
+    slopes: NDArray[np.float64]
+    residual: float
+    scatter: float
+    spread: NDArray[np.float64]
+
+
+def _fit(freed: NDArray[np.float64], lost: NDArray[np.float64]) -> _Fit:
+    """Slopes by ridge regression: all the same, and differences from that which are drawn towards 0.
+
+    Args:
+        freed: shape (networks, 1 + knots).
+        lost: shape (networks,).
+
+    Returns:
+        Slopes of 1 (parts add up exactly) where there is nothing to fit.
+    """
+    count, size = freed.shape
+    # Unknowns: the slope of blocks, then how much the slope at each knot differs from it.
+    to_slopes = np.eye(size)
+    to_slopes[:, 0] = 1.0
+    if not freed.any():
+        return _Fit(np.ones(size), 0.0, 0.0, np.zeros((size, size)))
+    design = freed @ to_slopes
+    spread = np.linalg.inv(design.T @ design + _RIDGE * np.diag([0.0, *[1.0] * (size - 1)]))
+    slopes = to_slopes @ (spread @ (design.T @ lost))
+    errors = lost - freed @ slopes
+    leverage = np.einsum("ij,jk,ik->i", design, spread, design)
+    blind = errors / np.maximum(1.0 - leverage, 1e-9)
+    return _Fit(
+        slopes,
+        residual=float(np.sqrt(np.mean(errors**2))),
+        scatter=float(np.sqrt(np.mean(blind**2))) if count > 1 else 0.0,
+        spread=to_slopes @ spread @ to_slopes.T,
+    )
 
 
 def _pooled(networks: Sequence[NetworkMeasurement]) -> Estimate:

@@ -13,10 +13,13 @@ from numpy.typing import NDArray
 
 from latency_tables.errors import UserError
 from latency_tables.family import Family, families, form
-from latency_tables.interpolation import Surface, find_step
+from latency_tables.interpolation import Stairs, Surface, find_stairs
 from latency_tables.skeleton import Cut, Skeleton
 from latency_tables.table import LatencyTable
 from latency_tables.widths import full_widths
+
+KNOTS = (0.25, 0.5, 0.75, 1.0)
+"""Relative widths of a layer (the mean of its axes over their full widths) at which the context is told apart."""
 
 
 class Origin(enum.Enum):
@@ -87,28 +90,33 @@ class Costs:
         self._surfaces = surfaces(self._families, table)
 
     def total_s(self, removed: Collection[str] = (), widths: Mapping[str, int] | None = None) -> float:
-        """The sum over the parts that stay.
+        """The sum over the parts that stay. Arguments and errors as for `freed`."""
+        return self.whole_s * (1.0 - float(self.freed(removed, widths).sum()))
+
+    def freed(
+        self, removed: Collection[str] = (), widths: Mapping[str, int] | None = None
+    ) -> NDArray[np.float64]:
+        """What a plan frees of the sum, as shares of it, by how it does so.
 
         Args:
             removed: blocks that go.
             widths: of the groups that are narrower.
 
+        Returns:
+            Shape (1 + knots,): what blocks free that go, then what layers free that get narrower, by how narrow
+            they get: a layer between two of `KNOTS` counts for both, the more the nearer it is. All shares together
+            are the share of the sum that the plan frees.
+
         Raises:
             UserError: no width of the network, or one at which a part was neither measured nor can be interpolated.
         """
         gone = set(removed)
-        if not widths:
-            return math.fsum(
-                latency
-                for latency, block in zip(self.layers_s, self._block_of, strict=True)
-                if block not in gone
-            )
-        every = full_widths(self._skeleton.groups, widths)
+        every = full_widths(self._skeleton.groups, widths or {})
         row = np.array([list(every.values())], dtype=np.int64)
-        total = float(self.totals_s([gone], row)[0])
-        if math.isnan(total):
+        shares: NDArray[np.float64] = self.freed_by_many([gone], row)[0]
+        if np.isnan(shares).any():
             raise UserError(self._unknown(gone, row))
-        return total
+        return shares
 
     def knows(self, cut: Cut) -> bool:
         """Whether every part that stays is known at its width; a skeleton without groups knows no widths."""
@@ -117,30 +125,50 @@ class Costs:
         if not self._skeleton.groups:
             return False
         row = np.array([list(full_widths(self._skeleton.groups, dict(cut.widths)).values())], dtype=np.int64)
-        return bool(np.isfinite(self.totals_s([set(cut.removed)], row)).all())
+        return bool(np.isfinite(self.freed_by_many([set(cut.removed)], row)).all())
 
-    def totals_s(
+    def freed_by_many(
         self, removed: list[set[str]] | list[frozenset[str]], widths: NDArray[np.int64]
     ) -> NDArray[np.float64]:
-        """The sum over the parts that stay, for many plans at once.
+        """As `freed`, for many plans at once.
 
         Args:
             removed: the blocks that go, for each plan.
             widths: of every group in the skeleton's order, shape (plans, groups).
 
         Returns:
-            Seconds, shape (plans,); NaN where a part that stays is not known at its width.
+            Shape (plans, 1 + knots); NaN where a part that stays is not known at its width.
         """
-        count = len(removed)
+        freed = np.zeros((1 + len(KNOTS), len(removed)))
         stays = {
             block.name: np.array([block.name not in gone for gone in removed], dtype=np.bool_)
             for block in self._skeleton.blocks
         }
-        total = np.zeros(count)
+        for name, kept in stays.items():
+            freed[0] += np.where(kept, 0.0, self.blocks_s[name])
         for place, block in enumerate(self._block_of):
-            latency = self._latencies_s(place, widths)
-            total += latency if block is None else np.where(stays[block], latency, 0.0)
-        return total
+            saved = self._saved_s(place, widths)
+            if saved is not None:
+                freed[1:] += saved if block is None else np.where(stays[block], saved, 0.0)
+        return freed.T / self.whole_s
+
+    def freed_by_layer(self, widths: Mapping[str, int]) -> NDArray[np.float64]:
+        """What each layer frees by getting narrower, seconds of the sum, by how narrow it gets.
+
+        Returns:
+            Shape (layers, knots); NaN for a layer that is not known at its width.
+
+        Raises:
+            UserError: no width of the network.
+        """
+        every = full_widths(self._skeleton.groups, widths)
+        row = np.array([list(every.values())], dtype=np.int64)
+        freed = np.zeros((len(self._block_of), len(KNOTS)))
+        for place in range(len(freed)):
+            saved = self._saved_s(place, row)
+            if saved is not None:
+                freed[place] = saved[:, 0]
+        return freed
 
     def layers_at(self, widths: Mapping[str, int] | None = None) -> tuple[LayerCost, ...]:
         """What each layer costs at some widths, in the skeleton's order.
@@ -192,6 +220,21 @@ class Costs:
         ]
         return math.sqrt(math.fsum(error * error for error in errors))
 
+    def _saved_s(self, place: int, widths: NDArray[np.int64]) -> NDArray[np.float64] | None:
+        """What a layer saves by getting narrower, shape (knots, plans), parted by how near it is to each knot.
+
+        None where its width does not change.
+        """
+        if not self._families or not self._families[place].axes:
+            return None
+        family = self._families[place]
+        share = np.mean(
+            [self._axis(family, axis, widths) / full for axis, full in enumerate(family.full)], axis=0
+        )
+        near = np.array([np.interp(share, KNOTS, row) for row in np.eye(len(KNOTS))])
+        saved: NDArray[np.float64] = near * (self.layers_s[place] - self._latencies_s(place, widths))
+        return saved
+
     def _latencies_s(self, place: int, widths: NDArray[np.int64]) -> NDArray[np.float64]:
         full = self.layers_s[place]
         if not self._families or not self._families[place].axes:
@@ -214,10 +257,18 @@ class Costs:
             for place, layer in enumerate(self._skeleton.layers)
             if layer.block not in gone and np.isnan(self._latencies_s(place, row)[0])
         ]
+        multiples = [surface.multiple for surface in self._surfaces.values()]
+        multiple = max(multiples, default=1)
+        kernels = (
+            f" Widths that are no multiple of {multiple} run other kernels here, which are timed on their own."
+            if multiple > 1 and (row % multiple)[row != self._full].any()
+            else ""
+        )
         return (
             f"{len(names)} layers of {self._skeleton.name} were not measured near these widths "
             f"({', '.join(names[:5])}{', ...' if len(names) > 5 else ''}), and a table does not guess beyond what "
-            "was measured. Run `lathe profile --widths` for it in this setting, or `lathe predict --fill`."
+            f"was measured.{kernels} Run `lathe profile --widths` for it in this setting, or "
+            "`lathe predict --fill`."
         )
 
 
@@ -225,11 +276,11 @@ def surfaces(every: Collection[Family], table: LatencyTable) -> dict[str, Surfac
     """The surface of each family with axes, by its pattern, from all cells of the table that belong to it."""
     points = known_points(every, table)
     kinds = {family.pattern: kind_of(family) for family in every}
-    steps = {
-        kind: kind_steps([known for pattern, known in points.items() if kinds[pattern] == kind], kind[1])
+    stairs = {
+        kind: kind_stairs([known for pattern, known in points.items() if kinds[pattern] == kind], kind[1])
         for kind in dict.fromkeys(kinds[pattern] for pattern in points)
     }
-    return {pattern: Surface(known, steps[kinds[pattern]]) for pattern, known in points.items() if known}
+    return {pattern: Surface(known, stairs[kinds[pattern]]) for pattern, known in points.items() if known}
 
 
 def known_points(every: Collection[Family], table: LatencyTable) -> dict[str, dict[tuple[int, ...], float]]:
@@ -253,18 +304,18 @@ def kind_of(family: Family) -> tuple[str, int]:
     return family.part.kind.split("+")[0], len(family.axes)
 
 
-def kind_steps(points: Sequence[Mapping[tuple[int, ...], float]], axes: int) -> tuple[int, ...]:
-    """The step along each axis, from the longest line of points that differ in that axis alone.
+def kind_stairs(points: Sequence[Mapping[tuple[int, ...], float]], axes: int) -> tuple[Stairs, ...]:
+    """The stairs along each axis, from the longest line of points that differ in that axis alone.
 
     Args:
         points: of each family of a kind: seconds by the values of its axes.
         axes: how many.
     """
-    steps = []
+    stairs = []
     for axis in range(axes):
         lines: dict[object, dict[int, float]] = {}
         for number, known in enumerate(points):
             for place, latency_s in known.items():
                 lines.setdefault((number, place[:axis] + place[axis + 1 :]), {})[place[axis]] = latency_s
-        steps.append(find_step(max(lines.values(), key=len, default={})))
-    return tuple(steps)
+        stairs.append(find_stairs(max(lines.values(), key=len, default={})))
+    return tuple(stairs)

@@ -3,7 +3,8 @@
 Latency over channels is a staircase: runtimes compute channels in groups, so that all widths of one step cost the
 same. Between the steps it is near to linear in each axis, with jumps here and there. So a width is first rounded up
 to its step, then interpolated between the measured anchors around it, linearly in each axis. Outside of what was
-measured nothing is said.
+measured nothing is said, nor of widths that a runtime has no fast kernel for: ONNX Runtime's blocked convolution
+wants input channels in multiples of four, so 26 channels cost more than 32 and have nothing to do with their step.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,30 +28,79 @@ LEAST_RISE = 0.02
 """Steps that rise by less, relative, cannot be told from noise."""
 
 
-def find_step(latencies: Mapping[int, float]) -> int:
-    """The step of a staircase.
+MULTIPLE = 4
+"""Widths that are multiples of this are taken to run the runtime's best kernel."""
+
+JAGGED = 0.1
+"""Other widths run another kernel where they are further from their step than this, relative."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stairs:
+    """How latency goes along one axis.
+
+    Attributes:
+        step: widths cost what the next multiple of this costs; 1 where latency has no steps.
+        multiple: only multiples of this follow the steps, or the line; others run another kernel.
+    """
+
+    step: int = 1
+    multiple: int = 1
+
+    @property
+    def grain(self) -> int:
+        """What widths worth measuring are multiples of: both are powers of two."""
+        return max(self.step, self.multiple)
+
+
+def find_stairs(latencies: Mapping[int, float]) -> Stairs:
+    """Step and multiple of a staircase.
 
     Args:
         latencies: seconds by width, measured along one axis, everything else equal; best at small widths, where
-            a step rises most.
+            a step rises most, and with some widths that are no multiples of four.
 
     Returns:
-        The widest of `STEPS` such that latencies on one step differ far less than those of neighbouring steps; 1
-        where there is no such step, or too few widths to tell: three steps with two widths or more are needed.
+        The step is the widest of `STEPS` such that latencies on one step differ far less than those of neighbouring
+        steps; 1 where there is no such step, or too few widths to tell: three steps with two widths or more are
+        needed. The multiple is 1, 2 or 4: the least whose multiples are near to what multiples of four say. One
+        width alone shows no other kernel.
     """
+    regular = {width: latency_s for width, latency_s in latencies.items() if width % MULTIPLE == 0}
     for step in STEPS:
-        treads: dict[int, list[float]] = {}
-        for width in sorted(latencies):
-            treads.setdefault(math.ceil(width / step), []).append(latencies[width])
-        spreads = [max(tread) / min(tread) - 1.0 for tread in treads.values() if len(tread) > 1]
-        if len(spreads) < 3:
-            continue
-        heights = [float(np.median(treads[number])) for number in sorted(treads)]
-        rises = [abs(after / before - 1.0) for before, after in itertools.pairwise(heights)]
-        rise = float(np.median(rises))
-        if rise >= LEAST_RISE and float(np.median(spreads)) <= FLAT * rise:
-            return step
-    return 1
+        if _is_step(step, latencies if step <= MULTIPLE else regular):
+            break
+    else:
+        step = 1
+    return Stairs(step, _find_multiple(latencies, regular, step))
+
+
+def _is_step(step: int, latencies: Mapping[int, float]) -> bool:
+    treads: dict[int, list[float]] = {}
+    for width in sorted(latencies):
+        treads.setdefault(math.ceil(width / step), []).append(latencies[width])
+    spreads = [max(tread) / min(tread) - 1.0 for tread in treads.values() if len(tread) > 1]
+    if len(spreads) < 3:
+        return False
+    heights = [float(np.median(treads[number])) for number in sorted(treads)]
+    rises = [abs(after / before - 1.0) for before, after in itertools.pairwise(heights)]
+    rise = float(np.median(rises))
+    return rise >= LEAST_RISE and float(np.median(spreads)) <= FLAT * rise
+
+
+def _find_multiple(latencies: Mapping[int, float], regular: Mapping[int, float], step: int) -> int:
+    if not regular:
+        return 1
+    widths = np.array(sorted(regular), dtype=np.float64)
+    heights = np.array([regular[width] for width in sorted(regular)])
+    off: dict[int, list[float]] = {1: [], 2: []}
+    for width, latency_s in latencies.items():
+        place = math.ceil(width / step) * step
+        if width % MULTIPLE and widths[0] <= place <= widths[-1]:
+            expected = float(np.interp(place, widths, heights))
+            off[2 if width % 2 == 0 else 1].append(abs(latency_s / expected - 1.0))
+    jagged = {class_: len(errors) > 1 and float(np.median(errors)) > JAGGED for class_, errors in off.items()}
+    return MULTIPLE if jagged[2] else 2 if jagged[1] else 1
 
 
 class Surface:
@@ -59,18 +110,20 @@ class Surface:
 
     Args:
         points: seconds by the values of the axes, at least one point; all of the same number of axes.
-        steps: the step of each axis.
+        stairs: of each axis.
 
     Attributes:
         anchors: for each axis, the widths that interpolation rests on, rounded up to steps, ascending.
+        multiple: only multiples of this follow the stairs, whichever the axis.
         checks: interpolated over measured latency, less 1, at the points that interpolation does not rest on; on a
             single axis, where it rests on every point, at each inner one as if it were not there.
     """
 
-    def __init__(self, points: Mapping[tuple[int, ...], float], steps: Sequence[int]) -> None:
-        self._summed = len(steps) > 2
-        self._steps = (1,) if self._summed else tuple(steps)
-        places = self._coordinates(np.array(list(points), dtype=np.int64))
+    def __init__(self, points: Mapping[tuple[int, ...], float], stairs: Sequence[Stairs]) -> None:
+        self._summed = len(stairs) > 2
+        self._stairs = (Stairs(),) if self._summed else tuple(stairs)
+        self.multiple = max(one.multiple for one in self._stairs)
+        places = self.places(np.array(list(points), dtype=np.int64))
         gathered: dict[tuple[int, ...], list[float]] = {}
         for place, latency_s in zip(map(tuple, places.tolist()), points.values(), strict=True):
             gathered.setdefault(place, []).append(latency_s)
@@ -78,13 +131,15 @@ class Surface:
         self._places = np.array(list(known), dtype=np.int64)
         self._latencies = np.array(list(known.values()))
         self._codes = self._code(self._places)
-        self.anchors = _grid(set(known))
+        regular = [
+            place for place, follows in zip(known, self._regular(self._places), strict=True) if follows
+        ]
+        self.anchors = _grid(set(regular)) if regular else tuple((0,) for _ in self._stairs)
         grid = _product(self.anchors)
         shape = tuple(len(line) for line in self.anchors)
-        self._grid = np.array([known[place] for place in grid]).reshape(shape)
-        on_grid = set(grid)
-        others = [place for place in known if place not in on_grid]
-        between = self._interpolate(np.array(others, dtype=np.int64).reshape(-1, len(self._steps)))
+        self._grid = np.array([known[place] if regular else np.nan for place in grid]).reshape(shape)
+        others = sorted(set(regular) - set(grid))
+        between = self._interpolate(np.array(others, dtype=np.int64).reshape(-1, len(self._stairs)))
         errors = between / np.array([known[place] for place in others]) - 1.0
         self.checks = (*errors[np.isfinite(errors)].tolist(), *self._left_out())
 
@@ -95,16 +150,17 @@ class Surface:
             values: of the axes, shape (n, axes).
 
         Returns:
-            Shape (n,); as measured where these widths, or ones on the same steps, were; NaN outside of all anchors.
+            Shape (n,); as measured where these widths, or ones on the same steps, were; NaN outside of all anchors,
+            and at widths that do not follow the stairs.
         """
-        places = self._coordinates(values)
-        found = self._interpolate(places)
+        places = self.places(values)
+        found = np.where(self._regular(places), self._interpolate(places), np.nan)
         rank, measured = self._rank(places)
         return np.where(measured, self._latencies[rank], found)
 
     def measured(self, values: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Which of some widths, shape (n, axes), were measured, or lie on the step of ones that were."""
-        return self._rank(self._coordinates(values))[1]
+        return self._rank(self.places(values))[1]
 
     def _left_out(self) -> list[float]:
         """Errors at the inner anchors of a single axis, each interpolated from its neighbours."""
@@ -116,13 +172,21 @@ class Surface:
         errors: list[float] = (between / known[1:-1] - 1.0).tolist()
         return errors
 
-    def _coordinates(self, values: NDArray[np.int64]) -> NDArray[np.int64]:
+    def places(self, values: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Where widths, shape (n, axes), lie: at the upper end of their steps; with three axes or more, the sum."""
         if self._summed:
             total: NDArray[np.int64] = values.sum(axis=1, keepdims=True)
             return total
-        steps = np.array(self._steps, dtype=np.int64)
-        rounded: NDArray[np.int64] = -(-values // steps) * steps
-        return rounded
+        steps = np.array([stairs.step for stairs in self._stairs], dtype=np.int64)
+        # What does not follow the stairs stays where it is: on no step, since every step is a multiple.
+        multiples = np.array([stairs.multiple for stairs in self._stairs], dtype=np.int64)
+        return np.where(values % multiples == 0, -(-values // steps) * steps, values)
+
+    def _regular(self, places: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which of some places follow the stairs on every axis."""
+        multiples = np.array([stairs.multiple for stairs in self._stairs], dtype=np.int64)
+        follows: NDArray[np.bool_] = (places % multiples == 0).all(axis=1)
+        return follows
 
     def _code(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
         """One number for each place, in the order of the places."""

@@ -82,12 +82,13 @@ def predict(
     latency_s = fit.interval(gone, widths)
     narrowed = skeleton.narrowed(widths or {})
     shares = []
+    full_s, narrowed_s = fit.layers_s(), fit.layers_s(widths)
     for place, cost in enumerate(fit.costs.layers_at(widths)):
         kept = skeleton.layers[place].block not in gone
         # A layer that goes is shown at its full width; at the plan's it may never have been measured.
         layer = (narrowed if kept else skeleton).layers[place]
         alone_s = _alone(cost) if layer.part.key not in table.cells else table.latency_s(layer.part)
-        context_s = fit.scale * (cost.scaled_s if kept else fit.costs.layers_s[place])
+        context_s = narrowed_s[place] if kept else full_s[place]
         origin = cost.origin if kept else Origin.MEASURED
         shares.append(Share(layer.name, layer.part.kind, layer.block, alone_s, context_s, kept, origin))
     return Prediction(

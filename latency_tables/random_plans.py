@@ -7,9 +7,13 @@ import random
 from collections.abc import Sequence
 
 from latency_tables.skeleton import Cut, Skeleton
+from latency_tables.widths import ChannelGroup
 
 NARROWEST = 0.25
 """Share of a group's channels below which no plan goes, and no table is measured."""
+
+MULTIPLE = 4
+"""Widths drawn are multiples of this: ONNX Runtime has no blocked convolution for other input channels."""
 
 WHAT = ("blocks", "widths", "both")
 
@@ -55,6 +59,20 @@ def draw_plans(skeleton: Skeleton, count: int, seed: int, what: Sequence[str] = 
     return list(found)
 
 
+def uniform_widths(groups: Sequence[ChannelGroup], share: float) -> dict[str, int]:
+    """Every group that may change at one share of its channels, rounded up to a multiple of `MULTIPLE`."""
+    widths = {group.name: _rounded(share * group.channels) for group in groups if group.frozen is None}
+    return {
+        group.name: widths[group.name]
+        for group in groups
+        if widths.get(group.name, math.inf) < group.channels
+    }
+
+
 def _width(channels: int, centre: float, draw: random.Random) -> int:
     """Channels that stay, most often near a share of them."""
-    return max(1, math.ceil(draw.triangular(NARROWEST, 1.0, centre) * channels))
+    return _rounded(draw.triangular(NARROWEST, 1.0, centre) * channels)
+
+
+def _rounded(width: float) -> int:
+    return math.ceil(width / MULTIPLE) * MULTIPLE

@@ -11,7 +11,7 @@ import numpy as np
 from reports.canvas import BACKING, FAINT, INK, Shape, arms, canvas, legend, legend_height
 from reports.figure_residuals import BAND, face
 from reports.table_charts import stretches
-from reports.table_plots import ANCHOR, CHECK, staircase_span, width_span
+from reports.table_plots import ROLES, staircase_span, width_span
 from reports.table_record import HeatMap, Staircase
 from reports.units import digits, scale
 
@@ -22,7 +22,6 @@ _PALE, _DEEP = "#f4f7fa", "#7fa9d6"
 _NUMBERS = {"column": 4, "slide": 6}
 
 _STYLES: dict[str, Literal["-", ":"]] = {"measured": "-", "interpolated": ":"}
-_ROLES = (("anchor", ANCHOR), ("check", CHECK))
 
 
 def draw_staircase(staircase: Staircase, title: str, shape: Shape) -> Figure:
@@ -46,7 +45,7 @@ def draw_staircase(staircase: Staircase, title: str, shape: Shape) -> Figure:
             axes.fill_between(piece.widths, *ends, color=BAND, linewidth=0, zorder=1)
         style = _STYLES[piece.origin]
         axes.plot(piece.widths, line, color=FAINT, linewidth=2 * shape.stroke, linestyle=style, zorder=2)
-    for role, look in _ROLES:
+    for role, look in ROLES:
         found = [point for point in staircase.points if point.role == role]
         xs = [point.width for point in found]
         ys = [point.latency_s.value * factor for point in found]
@@ -58,7 +57,7 @@ def draw_staircase(staircase: Staircase, title: str, shape: Shape) -> Figure:
         axes.errorbar(
             xs, ys, yerr=rods, fmt="none", ecolor=look.colour, elinewidth=1.5 * shape.stroke, zorder=3
         )
-        axes.plot(xs, ys, look.marker, zorder=4, **face(look.colour, shape, hollow=role == "check"))
+        axes.plot(xs, ys, look.marker, zorder=4, **face(look.colour, shape, hollow=role != "anchor"))
     axes.set_xlim(*width_span(staircase))
     axes.set_ylim(low * factor, high * factor)
     axes.set_xlabel(staircase.axis)
@@ -172,9 +171,9 @@ def _handles(staircase: Staircase, shape: Shape) -> list[Any]:
             [],
             marker=look.marker,
             label=f"measured, {role}",
-            **face(look.colour, shape, hollow=role == "check"),
+            **face(look.colour, shape, hollow=role != "anchor"),
         )
-        for role, look in _ROLES
+        for role, look in ROLES
         if any(point.role == role for point in staircase.points)
     ]
     pieces = stretches(staircase)

@@ -19,6 +19,10 @@ FITTED = Look("#77797f", "D", "diamond")
 ANCHOR = Look("#2f7fd1", "o", "circle")
 """A measured width that interpolation rests on."""
 CHECK = Look("#e0650a", "^", "triangle-up")
+OTHER = Look("#7b5bc4", "s", "square")
+ROLES = (("anchor", ANCHOR), ("check", CHECK), ("other kernel", OTHER))
+"""What a measured width is to the staircase."""
+
 """A measured width that tells how far interpolation is off; drawn hollow."""
 LINE = "#77797f"
 
@@ -118,7 +122,7 @@ def staircase_plot(staircase: Staircase) -> dict[str, Any]:
             }
         )
         named.add(piece.origin)
-    for role, look in (("anchor", ANCHOR), ("check", CHECK)):
+    for role, look in ROLES:
         found = [point for point in staircase.points if point.role == role]
         if found:
             data.append(
@@ -129,7 +133,7 @@ def staircase_plot(staircase: Staircase) -> dict[str, Any]:
                     "x": [point.width for point in found],
                     "y": [point.latency_s.value * factor for point in found],
                     "error_y": bars([point.latency_s for point in found], factor, look),
-                    "marker": _marker(look, hollow=role == "check"),
+                    "marker": _marker(look, hollow=role != "anchor"),
                     "hovertext": [_width_words(staircase, point) for point in found],
                     "hoverinfo": "text",
                 }

@@ -22,6 +22,7 @@ RECORD = "table.json"
 """Name of the record in the folder of a table's report."""
 
 Origin = Literal["measured", "interpolated"]
+Role = Literal["anchor", "check", "other kernel"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +84,13 @@ class WidthPoint:
     Attributes:
         width: channels along the staircase's axis.
         latency_s: timed alone.
-        role: "anchor" where interpolation rests on it; "check" where it tells how far interpolation is off.
+        role: "anchor" where interpolation rests on it; "check" where it tells how far interpolation is off;
+            "other kernel" where the width is not of the staircase's multiples.
     """
 
     width: int
     latency_s: Estimate
-    role: Literal["anchor", "check"]
+    role: Role
 
     def __post_init__(self) -> None:
         _check_above_0(width=self.width, latency_s=self.latency_s.value)
@@ -120,6 +122,7 @@ class Staircase:
         axis: which width, in words, as in "channels out".
         fixed: its other widths in words, as in "channels in: 64"; "" where there are none.
         step: widths in one step cost the same; 1 where no step was found.
+        multiple: only multiples of this follow the staircase; the runtime has another kernel for other widths.
         error: standard deviation of the interpolation for this kind of layer, relative; None where unknown.
         checks: how many measurements stand behind ``error``.
         points: what was measured, by rising width.
@@ -131,13 +134,14 @@ class Staircase:
     axis: str
     fixed: str
     step: int
+    multiple: int
     error: float | None
     checks: int
     points: tuple[WidthPoint, ...]
     curve: tuple[CurvePoint, ...]
 
     def __post_init__(self) -> None:
-        _check_above_0(step=self.step)
+        _check_above_0(step=self.step, multiple=self.multiple)
         if not self.points or not self.curve:
             raise ValueError("a staircase needs at least one point and a curve, got none")
         for name, line in (("points", self.points), ("curve", self.curve)):

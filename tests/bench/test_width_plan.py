@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from bench.width_plan import MOST_ANCHORS, TOLERANCE, Kin, Wanted, WidthPlan
-from latency_tables.costs import kind_steps
+from latency_tables.costs import kind_stairs
 from latency_tables.family import Axis, Family, Slot
 from latency_tables.graph import Graph, Operator, TensorType, Value
-from latency_tables.interpolation import Surface
+from latency_tables.interpolation import Stairs, Surface
 from latency_tables.part import Grain, Part
 from latency_tables.random_plans import NARROWEST
 
@@ -62,7 +62,7 @@ def cliff(c_in: int, c_out: int) -> float:
 
 def error(known: dict[tuple[int, ...], float], latency: Latency, family: Family, grid: int = 1) -> float:
     """The largest relative error at random widths that are multiples of ``grid``."""
-    surface = Surface(known, kind_steps([known], 2))
+    surface = Surface(known, kind_stairs([known], 2))
     drawn = np.random.default_rng(0)
     low = [math.ceil(NARROWEST * full) for full in family.full]
     values = -(-drawn.integers(low, np.array(family.full) + 1, (300, 2)) // grid) * grid
@@ -77,7 +77,7 @@ def test_a_staircase_is_met_with_few_points() -> None:
     assert error(known[family.pattern], stairs, family) < 0.01
     sweeps = [wanted.values for wanted in asked if wanted.why == "sweep"]
     others = [wanted.values for wanted in asked if wanted.why != "sweep"]
-    assert len(sweeps) == 26  # thirteen each way
+    assert len(sweeps) == 34  # seventeen each way
     exhaustive = len(range(64, 257, 16)) * len(range(128, 513, 16))
     assert len(others) < exhaustive / 10
     assert all(value % 16 == 0 for values in others for value in values)
@@ -86,7 +86,7 @@ def test_a_staircase_is_met_with_few_points() -> None:
 def test_a_cliff_gets_anchors_on_both_sides() -> None:
     family = convolution(256, 256)
     _, known = run([Kin(family, (family.full,), 1.0)], cliff)
-    surface = Surface(known[family.pattern], (16, 16))
+    surface = Surface(known[family.pattern], [Stairs(16)] * 2)
     assert {96, 112} <= set(surface.anchors[0])
     # Between 96 and 112 the cliff lies inside a step, which a table on steps cannot show.
     assert error(known[family.pattern], cliff, family, grid=16) < 2 * TOLERANCE
@@ -102,7 +102,7 @@ def test_noise_does_not_have_every_width_measured() -> None:
     asked, known = run([Kin(family, (family.full,), 1.0)], noisy)
     points = known[family.pattern]
     assert len(asked) < 120
-    lines = Surface(points, kind_steps([points], 2)).anchors
+    lines = Surface(points, kind_stairs([points], 2)).anchors
     assert all(len(line) <= MOST_ANCHORS + 13 for line in lines)  # a sweep may lie among them
 
 
@@ -126,7 +126,7 @@ def test_layers_that_share_cells_share_anchors() -> None:
     narrow, wide = convolution(64, 64), convolution(128, 96)
     kin = Kin(wide, (wide.full, narrow.full), 1.0)
     _, known = run([kin], stairs)
-    surface = Surface(known[wide.pattern], (16, 16))
+    surface = Surface(known[wide.pattern], [Stairs(16)] * 2)
     assert {64, 128} <= set(surface.anchors[0])
     assert surface.anchors[0][0] == 16 and surface.anchors[1][0] == 16
     assert narrow.pattern == wide.pattern
@@ -152,5 +152,5 @@ def test_narrow_parts_have_anchors_too(full: int) -> None:
     family = convolution(full, full)
     _, known = run([Kin(family, (family.full,), 1.0)], stairs)
     lowest = math.ceil(NARROWEST * full)
-    surface = Surface(known[family.pattern], kind_steps([known[family.pattern]], 2))
+    surface = Surface(known[family.pattern], kind_stairs([known[family.pattern]], 2))
     assert np.isfinite(surface.at(np.array([[lowest, lowest], [full, lowest], [full, full]]))).all()

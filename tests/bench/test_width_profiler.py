@@ -66,7 +66,7 @@ def test_every_width_that_a_search_may_ask_for_is_known_afterwards(store: Store)
     costs = Costs(SKELETON, store.table(made_up.setting()))
     least = int(NARROWEST * WIDTH)
     widths = np.array([[w] * len(SKELETON.groups) for w in range(least, WIDTH + 1)])
-    totals = costs.totals_s([set()] * len(widths), widths)
+    totals = costs.freed_by_many([set()] * len(widths), widths).sum(axis=1) * costs.whole_s
     assert np.isfinite(totals).all()
     # What is timed here is a line, and so is what lies between.
     np.testing.assert_allclose(np.diff(totals, 2), 0.0, atol=1e-9)

@@ -27,8 +27,8 @@ def test_what_is_no_duration(text: str) -> None:
 def test_widths_by_share_and_by_name() -> None:
     assert parse_widths("", GROUPS) == {}
     assert parse_widths("1.0", GROUPS) == {}
-    assert parse_widths("0.5", GROUPS) == {"stem": 8, "layer.0.conv": 15}
-    assert parse_widths("0.3", GROUPS) == {"stem": 5, "layer.0.conv": 9}
+    assert parse_widths("0.5", GROUPS) == {"stem": 8, "layer.0.conv": 16}
+    assert parse_widths("0.3", GROUPS) == {"stem": 8, "layer.0.conv": 12}
     assert parse_widths("stem=4, layer.0.conv=29", GROUPS) == {"stem": 4, "layer.0.conv": 29}
 
 

@@ -66,8 +66,8 @@ def test_sums_are_those_made_by_hand(plan: tuple[set[str], dict[str, int]]) -> N
 def test_many_plans_at_once_are_the_same(several: list[tuple[set[str], dict[str, int]]]) -> None:
     costs = Costs(SKELETON, table())
     widths = np.array([list((FULL | chosen).values()) for _, chosen in several])
-    many = costs.totals_s([removed for removed, _ in several], widths)
-    np.testing.assert_allclose(many, [costs.total_s(*plan) for plan in several], rtol=1e-12)
+    many = costs.freed_by_many([removed for removed, _ in several], widths)
+    np.testing.assert_allclose(many, [costs.freed(*plan) for plan in several], rtol=1e-12)
 
 
 def test_what_was_not_measured_is_refused_by_name() -> None:

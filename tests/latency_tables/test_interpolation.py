@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from latency_tables.interpolation import Surface, find_step
+from latency_tables.interpolation import Stairs, Surface, find_stairs
 
 
 def staircase(step: int, widths: range) -> dict[int, float]:
@@ -17,14 +17,14 @@ def staircase(step: int, widths: range) -> dict[int, float]:
 
 @pytest.mark.parametrize("step", [4, 8, 16, 32])
 def test_the_step_of_a_staircase_is_found(step: int) -> None:
-    assert find_step(staircase(step, range(step // 4, 8 * step + 1, max(1, step // 4)))) == step
+    assert find_stairs(staircase(step, range(step // 4, 8 * step + 1, max(1, step // 4)))).step == step
 
 
 def test_no_step_where_latency_is_smooth_flat_or_seldom_measured() -> None:
-    assert find_step({width: 1e-6 * width for width in range(16, 129, 4)}) == 1
-    assert find_step({width: 1e-5 * (1 + 0.001 * (width % 3)) for width in range(16, 129, 4)}) == 1
-    assert find_step(staircase(16, range(16, 129, 16))) == 1
-    assert find_step({}) == 1
+    assert find_stairs({width: 1e-6 * width for width in range(16, 129, 4)}).step == 1
+    assert find_stairs({width: 1e-5 * (1 + 0.001 * (width % 3)) for width in range(16, 129, 4)}).step == 1
+    assert find_stairs(staircase(16, range(16, 129, 16))).step == 1
+    assert find_stairs({}).step == 1
 
 
 def test_noise_hides_no_step_and_makes_none() -> None:
@@ -34,11 +34,11 @@ def test_noise_hides_no_step_and_makes_none() -> None:
         noisy = {
             w: t * (1 + drawn.uniform(-0.008, 0.008)) for w, t in staircase(16, range(4, 129, 4)).items()
         }
-        found.append(find_step(noisy))
+        found.append(find_stairs(noisy).step)
     assert found == [16] * 50
     for _ in range(50):
         smooth = {w: 1e-6 * w * (1 + drawn.uniform(-0.01, 0.01)) for w in range(16, 65, 4)}
-        assert find_step(smooth) == 1
+        assert find_stairs(smooth).step == 1
 
 
 def plane(x: int, y: int) -> float:
@@ -51,19 +51,19 @@ def at(surface: Surface, *values: int) -> float:
 
 @given(st.integers(8, 64), st.integers(16, 128))
 def test_a_bilinear_latency_is_met_everywhere(x: int, y: int) -> None:
-    surface = Surface({(a, b): plane(a, b) for a in (8, 24, 64) for b in (16, 128)}, (1, 1))
+    surface = Surface({(a, b): plane(a, b) for a in (8, 24, 64) for b in (16, 128)}, [Stairs(), Stairs()])
     assert at(surface, x, y) == pytest.approx(plane(x, y))
 
 
 @given(st.integers(1, 200), st.integers(1, 200))
 def test_nothing_is_said_outside_of_what_was_measured(x: int, y: int) -> None:
-    surface = Surface({(a, b): plane(a, b) for a in (8, 64) for b in (16, 128)}, (1, 1))
+    surface = Surface({(a, b): plane(a, b) for a in (8, 64) for b in (16, 128)}, [Stairs(), Stairs()])
     assert math.isnan(at(surface, x, y)) == (not (8 <= x <= 64 and 16 <= y <= 128))
 
 
 @given(st.lists(st.floats(1e-6, 1e-3), min_size=4, max_size=4), st.integers(8, 64))
 def test_between_two_anchors_lies_between_their_latencies(latencies: list[float], x: int) -> None:
-    surface = Surface(dict(zip(((8,), (20,), (40,), (64,)), latencies, strict=True)), (1,))
+    surface = Surface(dict(zip(((8,), (20,), (40,), (64,)), latencies, strict=True)), [Stairs()])
     left = max(a for a in (8, 20, 40, 64) if a <= x)
     right = min(a for a in (8, 20, 40, 64) if a >= x)
     ends = [at(surface, left), at(surface, right)]
@@ -71,21 +71,21 @@ def test_between_two_anchors_lies_between_their_latencies(latencies: list[float]
 
 
 def test_widths_on_one_step_cost_the_same() -> None:
-    surface = Surface({(16,): 1.0, (32,): 2.0, (64,): 4.0}, (16,))
+    surface = Surface({(16,): 1.0, (32,): 2.0, (64,): 4.0}, [Stairs(16)])
     assert [at(surface, w) for w in (1, 16, 17, 32, 33, 48, 49, 64)] == [1, 1, 2, 2, 3, 3, 4, 4]
     assert math.isnan(at(surface, 65))
     assert surface.measured(np.array([[9], [31], [40]])).tolist() == [True, True, False]
 
 
 def test_a_full_width_off_the_step_stands_for_its_step() -> None:
-    surface = Surface({(16,): 1.0, (24,): 2.0}, (16,))
+    surface = Surface({(16,): 1.0, (24,): 2.0}, [Stairs(16)])
     assert [at(surface, w) for w in (16, 20, 24)] == [1.0, 2.0, 2.0]
 
 
 def test_points_off_the_grid_are_answers_and_checks() -> None:
     points = {(a, b): plane(a, b) for a in (8, 64) for b in (16, 128)}
     probe = {(32, 128): 1.1 * plane(32, 128)}
-    surface = Surface(points | probe, (1, 1))
+    surface = Surface(points | probe, [Stairs(), Stairs()])
     assert surface.anchors == ((8, 64), (16, 128))
     assert at(surface, 32, 128) == probe[32, 128]
     assert at(surface, 33, 128) == pytest.approx(plane(33, 128))
@@ -96,14 +96,14 @@ def test_an_unfinished_line_is_no_line_but_the_ends_stay() -> None:
     lines = (8, 24, 64), (16, 64, 128)
     points = {place: plane(*place) for place in itertools.product(*lines)}
     del points[24, 64]
-    surface = Surface(points, (1, 1))
+    surface = Surface(points, [Stairs(), Stairs()])
     assert surface.anchors in {((8, 64), (16, 64, 128)), ((8, 24, 64), (16, 128))}
     assert at(surface, 24, 128) == pytest.approx(plane(24, 128))
 
 
 def test_many_at_once_are_the_same_as_one_by_one() -> None:
     points = {(a, b): plane(a, b) for a in (8, 24, 64) for b in (16, 128)} | {(40, 70): 1.0}
-    surface = Surface(points, (8, 1))
+    surface = Surface(points, [Stairs(8), Stairs()])
     values = np.random.default_rng(0).integers(1, 140, (200, 2))
     many = surface.at(values)
     ones = [at(surface, *row) for row in values.tolist()]
@@ -111,11 +111,41 @@ def test_many_at_once_are_the_same_as_one_by_one() -> None:
 
 
 def test_more_than_two_axes_are_one_sum() -> None:
-    surface = Surface({(8, 8, 8): 1.0, (16, 16, 16): 2.0}, (1, 1, 1))
+    surface = Surface({(8, 8, 8): 1.0, (16, 16, 16): 2.0}, [Stairs(), Stairs(), Stairs()])
     assert at(surface, 4, 12, 8) == 1.0
     assert at(surface, 20, 8, 8) == pytest.approx(1.5)
 
 
 def test_on_one_axis_each_inner_anchor_is_a_check() -> None:
-    assert Surface({(8,): 1.0, (16,): 3.0, (24,): 3.0}, (1,)).checks == pytest.approx((2 / 3 - 1,))
-    assert Surface({(8,): 1.0, (24,): 3.0}, (1,)).checks == ()
+    assert Surface({(8,): 1.0, (16,): 3.0, (24,): 3.0}, [Stairs()]).checks == pytest.approx((2 / 3 - 1,))
+    assert Surface({(8,): 1.0, (24,): 3.0}, [Stairs()]).checks == ()
+
+
+@pytest.mark.parametrize("step", [1, 16])
+@pytest.mark.parametrize(("multiple", "slow"), [(1, ()), (2, (1, 3)), (4, (1, 2, 3))])
+def test_widths_without_a_fast_kernel_are_seen(step: int, multiple: int, slow: tuple[int, ...]) -> None:
+    drawn = np.random.default_rng(0)
+    for _ in range(20):
+        swept = {
+            w: 1e-6
+            * math.ceil(w / step)
+            * step
+            * (1.3 if w % 4 in slow else 1.0)
+            * (1 + drawn.uniform(-0.01, 0.01))
+            for w in (*range(16, 65, 4), 33, 34, 50, 51)
+        }
+        assert find_stairs(swept) == Stairs(step, multiple)
+
+
+def test_of_widths_off_the_multiple_only_measurements_are_told() -> None:
+    surface = Surface({(16,): 1.0, (26,): 5.0, (32,): 2.0, (64,): 4.0}, [Stairs(16, 4)])
+    assert [at(surface, w) for w in (24, 26, 28, 32, 48)] == [2.0, 5.0, 2.0, 2.0, 3.0]
+    assert math.isnan(at(surface, 27)) and math.isnan(at(surface, 30))
+    assert surface.measured(np.array([[26], [27], [28]])).tolist() == [True, False, True]
+    assert surface.checks == pytest.approx((0.0,))
+
+
+def test_a_single_width_off_the_multiple_answers_for_itself_alone() -> None:
+    surface = Surface({(10,): 1.0}, [Stairs(1, 4)])
+    assert at(surface, 10) == 1.0
+    assert math.isnan(at(surface, 8)) and math.isnan(at(surface, 12))

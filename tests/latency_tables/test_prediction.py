@@ -54,7 +54,7 @@ def test_shares_and_search_and_prediction_agree(removed: set[str]) -> None:
 def test_layers_of_a_block_add_up_to_the_block() -> None:
     fit = coefficients(SKELETON, world(0.0, 1.0, [set()]))
     within = math.fsum(
-        share for layer, share in zip(SKELETON.layers, fit.layer_s, strict=True) if layer.block == "block1"
+        share for layer, share in zip(SKELETON.layers, fit.layers_s(), strict=True) if layer.block == "block1"
     )
     assert within == pytest.approx(LATENCIES[SKELETON.blocks[1].part.key])
 

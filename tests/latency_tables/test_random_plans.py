@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from latency_tables.random_plans import NARROWEST, draw_plans
+from latency_tables.random_plans import MULTIPLE, NARROWEST, draw_plans, uniform_widths
 
 SKELETON = made_up.chain([64, 32, 16, 128, 64], grouped=True)
 CHANNELS = {group.name: group.channels for group in SKELETON.groups}
@@ -22,6 +22,7 @@ def test_plans_differ_and_are_possible(count: int, seed: int) -> None:
         SKELETON.check(plan.removed)
         for name, width in plan.widths:
             assert math.ceil(NARROWEST * CHANNELS[name]) <= width < CHANNELS[name]
+            assert width % MULTIPLE == 0
         SKELETON.narrowed(dict(plan.widths))
 
 
@@ -50,3 +51,11 @@ def test_plans_spread_from_little_to_much() -> None:
         for plan in draw_plans(SKELETON, 60, 0, ["widths"])
     ]
     assert min(shares) < 0.3 and max(shares) > 0.5
+
+
+@given(st.floats(0.05, 1.0))
+def test_a_uniform_plan_is_at_or_a_little_above_the_share_everywhere(share: float) -> None:
+    widths = uniform_widths(SKELETON.groups, share)
+    for name, channels in CHANNELS.items():
+        width = widths.get(name, channels)
+        assert share * channels <= width < share * channels + MULTIPLE or width == channels

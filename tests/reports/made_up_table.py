@@ -79,6 +79,7 @@ def staircase(**changes: object) -> Staircase:
         "axis": "channels out",
         "fixed": "channels in: 64",
         "step": STEP,
+        "multiple": 1,
         "error": 0.03,
         "checks": 9,
         "points": tuple(
