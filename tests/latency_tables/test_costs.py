@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from latency_tables.context import coefficients
-from latency_tables.costs import Costs, Origin
+from latency_tables.costs import KNOTS, Costs, Origin
 from latency_tables.errors import UserError
+from latency_tables.estimate import Estimate
 from latency_tables.prediction import predict
 from latency_tables.table import LatencyTable, NetworkMeasurement
 
@@ -122,3 +123,46 @@ def test_measured_widths_mean_nothing_to_a_skeleton_without_groups() -> None:
     known = (measured(set(), {}, 1.0), *(measured(*some, 1.0) for some in WORLD))
     plain = made_up.chain([64, 64, 128])
     assert coefficients(plain, table(known)).freedom == 0
+
+
+@given(plans)
+def test_what_a_plan_frees_is_parted_by_how_it_does_so(plan: tuple[set[str], dict[str, int]]) -> None:
+    removed, widths = plan
+    costs = Costs(SKELETON, table())
+    freed = costs.freed(removed, widths)
+    assert freed[0] * costs.whole_s == pytest.approx(sum_s(set(), {}) - sum_s(removed, {}))
+    assert freed.sum() * costs.whole_s == pytest.approx(sum_s(set(), {}) - sum_s(removed, widths))
+
+
+def test_a_layer_counts_for_the_knots_that_it_is_near() -> None:
+    costs = Costs(SKELETON, table())
+
+    def knots(width: int) -> list[int]:
+        return [KNOTS[place] for place in np.flatnonzero(costs.freed((), {"block2": width})[1:] > 1e-9)]
+
+    assert [knots(width) for width in (64, 80, 96)] == [[0.5], [0.5, 0.75], [0.75]]
+
+
+def test_a_context_that_changes_with_the_width_is_learnt_from_uniform_networks() -> None:
+    truth = np.array([0.9, 0.5, 0.7, 0.8, 0.9])
+    costs = Costs(SKELETON, table())
+
+    def seen(removed: set[str], widths: dict[str, int]) -> NetworkMeasurement:
+        value = 1 - float(costs.freed(removed, widths) @ truth)
+        return replace(measured(removed, widths, 1.0), ratio=Estimate(value, value, value))
+
+    uniform = [{name: int(share * full) for name, full in FULL.items()} for share in (0.75, 0.5, 0.25)]
+    known = [
+        seen(set(), {}),
+        seen({"block0"}, {}),
+        seen({"block1", "block2"}, {}),
+        *(seen(set(), w) for w in uniform),
+    ]
+    fit = coefficients(SKELETON, table(tuple(known)))
+    one = coefficients(SKELETON, table(tuple(known[:3])))
+    for plan in [(set(), {"block2": 40}), ({"block0"}, {"block1": 20, "block2": 100}), (set(), uniform[1])]:
+        value = 1 - float(costs.freed(*plan) @ truth)
+        errors = [abs(f.latency_s(*plan) / f.unpruned_s.value / value - 1) for f in (fit, one)]
+        assert errors[0] < 0.01 and errors[0] < 0.3 * errors[1]
+    assert fit.slope == pytest.approx(0.9, abs=0.005)
+    assert set(one.slopes) == {one.slope}  # what no network tells is taken to be as for blocks
