@@ -26,11 +26,13 @@ from bench.words import (
     NetworkName,
     Precision,
     RuntimeName,
+    TableName,
     Threads,
     Weights,
     Workspace,
     parse_duration,
     parse_widths,
+    refuse_setting_words,
 )
 from bench.words import print_json as _print_json
 from bench.words import stoppable as _stoppable
@@ -152,6 +154,7 @@ def profile(
 
 @app.command()
 def predict(
+    context: typer.Context,
     network: NetworkName,
     weights: Weights = None,
     input_shape: Input = None,
@@ -171,10 +174,7 @@ def predict(
         bool, typer.Option("--fill", help="Measure what the table lacks for these widths.")
     ] = False,
     measure: Annotated[bool, typer.Option("--measure", help="Time it, and show both.")] = False,
-    table: Annotated[
-        str | None,
-        typer.Option(help="Another table: a file, a shipped one, or an id; see `lathe table list`."),
-    ] = None,
+    table_name: TableName = None,
     out: Workspace = DEFAULT_OUT,
     as_json: AsJson = False,
 ) -> None:
@@ -194,12 +194,13 @@ def predict(
     terminal = Terminal(quiet=as_json)
     shape = None if input_shape is None else parse_input_shape(input_shape)
     choice = NetworkChoice(network, weights, shape)
-    if table is not None:
+    if table_name is not None:
+        refuse_setting_words(context)
         if measure or fill:
             raise UserError(
                 "--table predicts from another table; --measure and --fill need this machine's own"
             )
-        known, _ = named_table(table, out)
+        known, _ = named_table(table_name, out)
         setting = known.setting
         skeleton = shipped_skeleton(network, setting.batch) if shape is None else None
         skeleton = skeleton or skeleton_of(choice, setting.batch, out, widths=bool(widths))

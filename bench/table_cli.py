@@ -14,6 +14,7 @@ import typer
 from bench.terminal import Terminal
 from bench.words import (
     DEFAULT_OUT,
+    TABLE_HELP,
     AsJson,
     Batch,
     DeviceKind,
@@ -21,10 +22,12 @@ from bench.words import (
     NetworkName,
     Precision,
     RuntimeName,
+    TableName,
     Threads,
     Weights,
     Workspace,
     print_json,
+    refuse_setting_words,
     stoppable,
 )
 
@@ -36,7 +39,6 @@ SettingId = Annotated[
         metavar="ID", help="From `lathe table list`, or the beginning of the setting's text there."
     ),
 ]
-TableName = "An exported file, or an id or the beginning of a setting's text from `lathe table list`."
 
 
 @table_app.command("list")
@@ -72,8 +74,8 @@ def table_show(setting_id: SettingId, out: Workspace = DEFAULT_OUT, as_json: AsJ
 
 @table_app.command("diff")
 def table_diff(
-    before: Annotated[str, typer.Argument(metavar="A", help=TableName)],
-    after: Annotated[str, typer.Argument(metavar="B", help=TableName)],
+    before: Annotated[str, typer.Argument(metavar="A", help=TABLE_HELP)],
+    after: Annotated[str, typer.Argument(metavar="B", help=TABLE_HELP)],
     out: Workspace = DEFAULT_OUT,
     as_json: AsJson = False,
 ) -> None:
@@ -139,6 +141,7 @@ def table_import(
 
 @table_app.command("report")
 def table_report(
+    context: typer.Context,
     network: NetworkName,
     weights: Weights = None,
     input_shape: Input = None,
@@ -147,10 +150,7 @@ def table_report(
     threads: Threads = 1,
     batch: Batch = 1,
     precision: Precision = "fp32",
-    table_name: Annotated[
-        str | None,
-        typer.Option("--table", metavar="ID", help=f"{TableName} Stands for the words of the setting."),
-    ] = None,
+    table_name: TableName = None,
     part: Annotated[
         str | None,
         typer.Option(help="The layer to show over its widths; default: the most expensive one measured so."),
@@ -170,6 +170,7 @@ def table_report(
         choice = SettingChoice(runtime, device, threads, batch, precision)
         table = require_table(existing_store(out), choice.make())
     else:
+        refuse_setting_words(context)
         table, _ = named_table(table_name, out)
     shape = None if input_shape is None else parse_input_shape(input_shape)
     subject = Subject(NetworkChoice(network, weights, shape), table.setting.batch)

@@ -34,6 +34,11 @@ Batch = Annotated[int, typer.Option(help="Images in one forward pass when timed.
 Precision = Annotated[str, typer.Option(help="Number format, as in fp32.")]
 Workspace = Annotated[Path, typer.Option("--out", help="Folder for tables and runs.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
+TABLE_HELP = "An exported file, or an id or the beginning of a setting's text from `lathe table list`."
+TableName = Annotated[
+    str | None,
+    typer.Option("--table", metavar="ID", help=f"{TABLE_HELP} Stands for the words of a setting."),
+]
 DEFAULT_OUT = Path("lathe-out")
 
 
@@ -45,6 +50,19 @@ def stoppable(what: str) -> Iterator[None]:
     except KeyboardInterrupt:
         Terminal().console.print(f"\nstopped. {what}")
         raise typer.Exit(130) from None
+
+
+def refuse_setting_words(context: typer.Context) -> None:
+    """A table has its own setting; words for another one would be passed over in silence.
+
+    Raises:
+        UserError: the command line says runtime, device, threads, batch or precision beside ``--table``.
+    """
+    names = ("runtime", "device", "threads", "batch", "precision")
+    sources = {name: context.get_parameter_source(name) for name in names}
+    said = [f"--{name}" for name, source in sources.items() if source and source.name == "COMMANDLINE"]
+    if said:
+        raise UserError(f"--table names a setting of its own; leave {', '.join(said)} out")
 
 
 def parse_duration(text: str) -> float:

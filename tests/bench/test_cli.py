@@ -260,6 +260,8 @@ def test_a_run_in_use_is_refused(lathe: Lathe, job: dict[str, str], workspace: P
         (["profile", "cifar/resnet20", "--precision", "fp33"], "fp32"),
         (["profile", "net.py:make"], "net.py"),
         (["predict", "cifar/resnet20"], "run `lathe profile` first"),
+        (["predict", "cifar/resnet20", "--table", "x", "--batch", "1"], "leave --batch out"),
+        (["table", "report", "cifar/resnet20", "--threads", "2", "--table", "x"], "leave --threads out"),
         (["report", "nowhere"], "nowhere"),
         (["sweep", "nowhere.toml"], "nowhere.toml"),
         (["profile", "cifar/resnet20", "--runtme", "eager"], "--runtime"),
