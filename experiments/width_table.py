@@ -1,0 +1,184 @@
+"""What a table over widths costs, and what its gaps cost in error.
+
+    python experiments/width_table.py [--out DIR]
+
+ResNet-50 in ONNX Runtime, one thread, batch 1: profiled over depth and width within five minutes in a store of its
+own. Held against an exhaustive grid of step 16: how many cells that would have, and how far its predictions for the
+held-out networks of `closure.py` would be off. For the latter only those cells of the grid are timed that these
+networks stand on, since no other cell would be read. Run `closure.py` first. Writes docs/results/width_table.md.
+About 15 minutes, nothing else running.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cells import RESULTS, origin
+from closure import CONDITIONS, PLANS, held_out
+
+from bench.profiler import time_part
+from bench.session import Session
+from bench.tables import open_store
+from bench.terminal import Terminal
+from bench.width_profiler import WidthsProfiled, profile_with_widths
+from bench.workbench import NetworkChoice, Subject
+from latency_tables.closure import Closure, HeldOut
+from latency_tables.context import coefficients
+from latency_tables.costs import known_points
+from latency_tables.estimate import Estimate
+from latency_tables.family import Family, families
+from latency_tables.files import write_atomically
+from latency_tables.part import Part
+from latency_tables.random_plans import NARROWEST
+from latency_tables.skeleton import Cut, Skeleton
+from latency_tables.table import LatencyTable
+from latency_tables.widths import full_widths
+
+NETWORK = "timm/resnet50"
+STEP = 16
+MINUTES = 5.0
+
+
+@dataclass(frozen=True)
+class Answered:
+    """What a table says of the held-out networks.
+
+    Attributes:
+        closure: over those that it answers for.
+        unknown: how many it does not.
+        cells: over widths, of this network.
+    """
+
+    closure: Closure
+    unknown: int
+    cells: int
+
+
+def varying(skeleton: Skeleton) -> list[Family]:
+    """One family for each pattern that varies."""
+    return list({family.pattern: family for family in families(skeleton) if family.axes}.values())
+
+
+def grid_cells(skeleton: Skeleton) -> int:
+    """How many cells an exhaustive grid has, from the narrowest width to the full one of the widest layer."""
+    widest: dict[str, list[int]] = {}
+    for family in families(skeleton):
+        known = widest.setdefault(family.pattern, list(family.full))
+        widest[family.pattern] = [max(pair) for pair in zip(known, family.full, strict=True)]
+    return sum(
+        math.prod(math.ceil(full / STEP) - math.ceil(NARROWEST * full / STEP) + 1 for full in axes)
+        for axes in widest.values()
+        if axes
+    )
+
+
+def on_grid(skeleton: Skeleton, plans: Sequence[Cut]) -> Iterator[Part]:
+    """The grid's cells on which plans stand."""
+    every = families(skeleton)
+    for plan in plans:
+        widths = full_widths(skeleton.groups, dict(plan.widths))
+        for layer, family in zip(skeleton.layers, every, strict=True):
+            if family.axes and layer.block not in plan.removed:
+                places = zip(family.values(widths), family.full, strict=True)
+                yield family.at([min(full, math.ceil(value / STEP) * STEP) for value, full in places])
+
+
+def answered(skeleton: Skeleton, table: LatencyTable, seen: dict[Cut, list[Estimate]]) -> Answered:
+    """Predicts every held-out network that the table can."""
+    fit = coefficients(skeleton, table)
+    rows = [
+        HeldOut(
+            plan, fit.interval(plan.removed, dict(plan.widths)).scaled(1 / fit.unpruned_s.value), *ratios[:2]
+        )
+        for plan, ratios in seen.items()
+        if fit.costs.knows(plan)
+    ]
+    points = known_points(varying(skeleton), table)
+    return Answered(Closure(tuple(rows)), len(seen) - len(rows), sum(map(len, points.values())))
+
+
+READING = ""
+"""What the run said, in plain words; goes to the top of the page."""
+
+
+def line(name: str, found: Answered, cells: int) -> str:
+    """A row of the page."""
+    closure = found.closure
+    return (
+        f"| {name} | {cells} | {closure.excess_error:.1%} | {closure.mean_abs_error:.1%} | "
+        f"{closure.within(0.05):.0%} | {max(abs(n.error) for n in closure.networks):.1%} | {found.unknown} |"
+    )
+
+
+def main() -> None:
+    """Measures what is not known yet and writes the page."""
+    options = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    options.add_argument("--out", type=Path, default=Path("lathe-out"), help="workspace")
+    words = options.parse_args()
+    choice = CONDITIONS[0].choice
+    outline, setting = Subject(NetworkChoice(NETWORK), choice.batch).wide, choice.make()
+    skeleton = outline.skeleton
+    known = open_store(words.out / "experiments" / "closure-short")
+    closing = known.table(setting)
+    known.close()
+    plans = held_out(skeleton, closing, PLANS["short"])
+    seen: dict[Cut, list[Estimate]] = {plan: [] for plan in plans}
+    for network in closing.measured_networks(skeleton, "closure"):
+        if network.cut in seen:
+            seen[network.cut].append(network.ratio)
+    store = open_store(words.out / "experiments" / "width_table-short")
+    terminal = Terminal()
+    start = time.monotonic()
+    with Session(setting) as session, terminal.progress(f"{NETWORK}, profile") as progress:
+        _, over_widths = profile_with_widths(
+            outline, session, store, deadline_s=start + 60 * MINUTES, progress=progress
+        )
+    took_s = time.monotonic() - start
+    ours = answered(skeleton, store.table(setting), seen)
+    lacking = [
+        part for part in dict.fromkeys(on_grid(skeleton, plans)) if part.key not in store.table(setting).cells
+    ]
+    with Session(setting) as session, terminal.progress("grid") as progress:
+        for number, part in enumerate(lacking):
+            progress(number, len(lacking), f"timing {part.kind}")
+            store.put(setting, part, time_part(session, part))
+    full = answered(skeleton, store.table(setting), seen)
+    store.close()
+    lines = page(ours, full, grid_cells(skeleton), over_widths, took_s)
+    write_atomically(RESULTS / "width_table.md", ("\n".join(lines).rstrip() + "\n").encode())
+    print(f"wrote {RESULTS / 'width_table.md'}")
+
+
+def page(
+    ours: Answered, full: Answered, exhaustive: int, over_widths: WidthsProfiled, took_s: float
+) -> list[str]:
+    """The whole page."""
+    asked = ", ".join(f"{count} {why}" for why, count in over_widths.measured.items())
+    done = "with nothing left to ask for" if over_widths.complete else "stopped by the clock"
+    return [
+        "# A table over widths in five minutes",
+        "",
+        origin("width_table", "short"),
+        "",
+        READING.strip(),
+        "",
+        f"{NETWORK}, ONNX Runtime, one thread, batch 1: profiled over depth and width in {took_s / 60:.1f} minutes, {done} "
+        f"(cells: {asked}). An exhaustive grid of step {STEP} over the same widths has {exhaustive} cells; wanted are at most a third of "
+        f"them ({exhaustive // 3}).",
+        "",
+        "| table | cells over widths | excess error (rms) | mean abs. error | within 5 % | worst | not answered |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+        line("as profiled", ours, ours.cells),
+        line("every width of the held-out networks on the grid", full, exhaustive),
+    ]
+
+
+if __name__ == "__main__":
+    main()
