@@ -12,6 +12,7 @@ time has the best table for it:
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -19,7 +20,7 @@ import numpy as np
 
 from latency_tables.costs import kind_of, kind_stairs
 from latency_tables.family import Family
-from latency_tables.interpolation import Stairs, Surface
+from latency_tables.interpolation import MULTIPLE, Stairs, Surface
 from latency_tables.random_plans import NARROWEST
 
 SWEEP = (*range(16, 65, 4), 33, 34, 50, 51)
@@ -162,8 +163,16 @@ class WidthPlan:
 def _line(full: Sequence[int], grain: int) -> list[int]:
     """The first anchors of an axis, ascending: every full width, the narrowest, and the middle."""
     most, least = max(full), NARROWEST * min(full)
-    between = (least, (least + most) / 2)
-    return sorted({*full, *(min(most, max(1, -(-round(width) // grain) * grain)) for width in between)})
+    between = [least, (least + most) / 2]
+    if least < grain < most:
+        between.append(grain)
+    return sorted({*full, *(min(most, _rounded_up(width, grain)) for width in between)})
+
+
+def _rounded_up(width: float, grain: int) -> int:
+    """To the end of its step; below the first one, which is not flat, to a multiple of four."""
+    unit = grain if width > grain else min(grain, MULTIPLE)
+    return max(1, math.ceil(width / unit) * unit)
 
 
 def _halfway(left: int, right: int, gap: int, grain: int) -> int | None:

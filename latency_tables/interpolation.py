@@ -2,9 +2,11 @@
 
 Latency over channels is a staircase: runtimes compute channels in groups, so that all widths of one step cost the
 same. Between the steps it is near to linear in each axis, with jumps here and there. So a width is first rounded up
-to its step, then interpolated between the measured anchors around it, linearly in each axis. Outside of what was
-measured nothing is said, nor of widths that a runtime has no fast kernel for: ONNX Runtime's blocked convolution
-wants input channels in multiples of four, so 26 channels cost more than 32 and have nothing to do with their step.
+to its step, then interpolated between the measured anchors around it, linearly in each axis. The first step is not
+flat (8 input channels take a convolution half of what 16 do in both CPU runtimes), so widths below it stay as
+they are. Outside of what was measured nothing is said, nor of widths that a runtime has no fast kernel for: ONNX
+Runtime's blocked convolution wants input channels in multiples of four, so 26 channels cost more than 32 and have
+nothing to do with their step.
 """
 
 from __future__ import annotations
@@ -40,7 +42,7 @@ class Stairs:
     """How latency goes along one axis.
 
     Attributes:
-        step: widths cost what the next multiple of this costs; 1 where latency has no steps.
+        step: widths above it cost what the next multiple of it costs; 1 where latency has no steps.
         multiple: only multiples of this follow the steps, or the line; others run another kernel.
     """
 
@@ -180,7 +182,8 @@ class Surface:
         steps = np.array([stairs.step for stairs in self._stairs], dtype=np.int64)
         # What does not follow the stairs stays where it is: on no step, since every step is a multiple.
         multiples = np.array([stairs.multiple for stairs in self._stairs], dtype=np.int64)
-        return np.where(values % multiples == 0, -(-values // steps) * steps, values)
+        on_stairs = (values % multiples == 0) & (values > steps)
+        return np.where(on_stairs, -(-values // steps) * steps, values)
 
     def _regular(self, places: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Which of some places follow the stairs on every axis."""

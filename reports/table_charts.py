@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, pairwise
 from typing import Literal
 
 import numpy as np
@@ -180,10 +180,13 @@ def stretches(staircase: Staircase) -> tuple[Stretch, ...]:
     """The line of a staircase in pieces of one origin: treads where there are steps, else runs of widths."""
     found = []
     if staircase.step > 1:
+        # A tread reaches from above the last one's end to its own.
+        starts = {after.width: before.width for before, after in pairwise(staircase.curve)}
+        first = staircase.curve[0].width
+        starts[first] = max(0, first - staircase.step)
         for origin, places in groupby(staircase.curve, key=lambda place: place.origin):
             treads = list(places)
-            # A tread reaches from above the last step's end to its own.
-            ends = [float(end) for tread in treads for end in (tread.width - staircase.step, tread.width)]
+            ends = [float(end) for tread in treads for end in (starts[tread.width], tread.width)]
             found.append(_stretch(origin, tuple(ends), tuple(t.latency_s for t in treads for _ in range(2))))
         return tuple(found)
     if len(staircase.curve) == 1:

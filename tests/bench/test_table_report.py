@@ -15,7 +15,8 @@ from test_width_profiler import OUTLINE, SKELETON, WIDTH, WeighingSession, run, 
 
 from bench import cli
 from bench.profiler import time_network
-from bench.table_report import axis_names, build_record
+from bench.table_report import build_record
+from bench.width_curves import axis_names
 from latency_tables import cells_frame, networks_frame
 from latency_tables.context import coefficients
 from latency_tables.costs import Costs

@@ -72,9 +72,15 @@ def test_between_two_anchors_lies_between_their_latencies(latencies: list[float]
 
 def test_widths_on_one_step_cost_the_same() -> None:
     surface = Surface({(16,): 1.0, (32,): 2.0, (64,): 4.0}, [Stairs(16)])
-    assert [at(surface, w) for w in (1, 16, 17, 32, 33, 48, 49, 64)] == [1, 1, 2, 2, 3, 3, 4, 4]
+    assert [at(surface, w) for w in (16, 17, 32, 33, 48, 49, 64)] == [1, 2, 2, 3, 3, 4, 4]
     assert math.isnan(at(surface, 65))
-    assert surface.measured(np.array([[9], [31], [40]])).tolist() == [True, True, False]
+    assert surface.measured(np.array([[16], [31], [40]])).tolist() == [True, True, False]
+
+
+def test_the_first_step_is_not_taken_to_be_flat() -> None:
+    surface = Surface({(4,): 0.4, (16,): 1.0, (32,): 2.0}, [Stairs(16, 4)])
+    assert [at(surface, w) for w in (4, 8, 12, 16, 20)] == pytest.approx([0.4, 0.6, 0.8, 1.0, 2.0])
+    assert math.isnan(at(Surface({(16,): 1.0, (32,): 2.0}, [Stairs(16)]), 8))
 
 
 def test_a_full_width_off_the_step_stands_for_its_step() -> None:
