@@ -154,3 +154,17 @@ def test_narrow_parts_have_anchors_too(full: int) -> None:
     lowest = math.ceil(NARROWEST * full)
     surface = Surface(known[family.pattern], kind_stairs([known[family.pattern]], 2))
     assert np.isfinite(surface.at(np.array([[lowest, lowest], [full, lowest], [full, full]]))).all()
+
+
+def test_widths_below_the_first_step_are_measured_and_not_rounded_up() -> None:
+    def latency(c_in: int, c_out: int) -> float:
+        return stairs(c_in, c_out) * (min(c_in, 16) / 16)
+
+    wide, narrow = convolution(256, 512), convolution(16, 64)
+    _, known = run([Kin(wide, (wide.full, narrow.full), 1.0)], latency)
+    surface = Surface(known[wide.pattern], kind_stairs([known[wide.pattern]], 2))
+    assert {4, 16} < set(surface.anchors[0])
+    found = surface.at(np.array([[4, 64], [8, 64], [12, 32], [16, 64]]))
+    np.testing.assert_allclose(
+        found, [latency(c, d) for c, d in ((4, 64), (8, 64), (12, 32), (16, 64))], rtol=0.02
+    )
