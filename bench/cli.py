@@ -244,7 +244,10 @@ def prune(
     shift: ShiftName = None,
     calibration: Calibration = 500,
     method: Annotated[
-        str, typer.Option(help="ttmpd, ttmpd-no-latency, practise (or practise-STEPS), random or last.")
+        str,
+        typer.Option(
+            help="ttmpd, ttmpd-once, ttmpd-no-latency, practise (or practise-STEPS), random or last."
+        ),
     ] = "ttmpd",
     iterations: Annotated[int, typer.Option(help="Steps of finetuning.")] = 200,
     rounds: Annotated[int, typer.Option(help="Most turns of choosing and timing.")] = 4,

@@ -90,6 +90,8 @@ class Comparison:
             self._run(study)
             lines += self._section(study)
             write_atomically(RESULTS / f"{self.name}.md", ("\n".join(lines).rstrip() + "\n").encode())
+        lines += self._together()
+        write_atomically(RESULTS / f"{self.name}.md", ("\n".join(lines).rstrip() + "\n").encode())
         print(f"wrote {RESULTS / self.name}.md")
 
     def _run(self, study: Study) -> None:
@@ -151,6 +153,44 @@ class Comparison:
                 lines.append(f"| {chooser} | " + " | ".join(columns) + f" | {np.mean(seconds):.1f} |")
             lines.append("")
         return lines
+
+    def _together(self) -> list[str]:
+        """Mean paired differences over all studies, runtimes and budgets."""
+        first = self.choosers[0]
+        lines = [
+            "## All together",
+            "",
+            f"Differences to {first} over all networks, runtimes and budgets, paired by cell.",
+            "",
+            f"| chooser | accuracy less {first} (95 %) | latency less {first}, of the unpruned |",
+            "| --- | --- | --- |",
+        ]
+        for chooser in self.choosers[1:]:
+            own, other = self._by_cell(chooser), self._by_cell(first)
+            cells = len(own.accuracy)
+            value, low, high = paired(own.accuracy, other.accuracy, cells)
+            slower = float(np.mean(own.ratio - other.ratio))
+            lines.append(
+                f"| {chooser} | {value:+.1%} ({low:+.1%} to {high:+.1%}), {cells} cells | {slower:+.3f} |"
+            )
+        return lines
+
+    def _by_cell(self, chooser: str) -> _Found:
+        """Everything found of a chooser: one row for each cell, runtimes and budgets in its columns."""
+        found = [
+            [
+                self._found(study, runtime, chooser, budget)
+                for runtime in study.runtimes
+                for budget in study.budgets
+            ]
+            for study in self.studies
+        ]
+        # Studies may differ in how many budgets they have: each cell counts once, with its mean.
+        fields = [
+            np.concatenate([np.mean([getattr(one, name) for one in study], axis=0) for study in found])
+            for name in ("accuracy", "ratio", "blocks", "score_s")
+        ]
+        return _Found(*fields)
 
     def _found(self, study: Study, runtime: str, chooser: str, budget: float) -> _Found:
         rows = []

@@ -26,7 +26,7 @@ from latency_tables.context import Coefficients, coefficients
 from latency_tables.errors import UserError
 from latency_tables.files import write_json
 from latency_tables.skeleton import Cut
-from pruning.criteria.criterion import Additive, Remembering
+from pruning.criteria.criterion import Remembering
 from pruning.criteria.variables import VARIABLES, Workpiece
 from pruning.methods import JOINT, get_method
 from pruning.recovery.finetune import Schedule
@@ -54,12 +54,6 @@ def by_variable(name: str) -> Chooser:
         return greedy(piece.candidates, criterion, fit, budget_s, per_saving=True).removed
 
     return choose
-
-
-def one_shot(_: Ground, piece: Workpiece, fit: Coefficients, budget_s: float) -> Iterable[str]:
-    """The default criterion's scores of single blocks, ranked once over latency."""
-    criterion = Remembering(Additive(Remembering(JOINT.make(piece))))
-    return greedy(piece.candidates, criterion, fit, budget_s, per_saving=True).removed
 
 
 def exact(_: Ground, piece: Workpiece, fit: Coefficients, budget_s: float) -> Iterable[str]:
@@ -148,7 +142,7 @@ class Choosing:
         return self.folder / self.cell.name / "plans" / f"{self.runtime}-{self.name}.json"
 
 
-CHOOSERS: dict[str, Chooser] = {"one-shot": one_shot, "exact": exact, "ttmpd-flops": by_flops}
+CHOOSERS: dict[str, Chooser] = {"exact": exact, "ttmpd-flops": by_flops}
 """Choosers that are no method of the product."""
 
 

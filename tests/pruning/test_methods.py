@@ -61,9 +61,21 @@ def test_the_controls_choose_as_they_say() -> None:
 
 
 def test_who_weighs_by_saving_and_who_needs_controls_of_its_own() -> None:
-    assert [name for name, method in METHODS.items() if method.per_saving] == ["ttmpd", "practise"]
+    assert [name for name, method in METHODS.items() if method.per_saving] == [
+        "ttmpd",
+        "ttmpd-once",
+        "practise",
+    ]
     assert [name for name, method in METHODS.items() if method.needs_controls] == ["ttmpd"]
     assert get_method("ttmpd").criterion is get_method("ttmpd-no-latency").criterion
+
+
+def test_once_scores_single_blocks_and_adds_them_up() -> None:
+    piece = workpiece()
+    whole, once = get_method("ttmpd").scorer(piece), get_method("ttmpd-once").scorer(piece)
+    several = frozenset(BLOCKS[:2])
+    assert once.hurt(several) == pytest.approx(sum(whole.hurt(frozenset({block})) for block in several))
+    assert once.hurt(several) != pytest.approx(whole.hurt(several))
 
 
 def test_scoring_looks_at_the_first_images_only() -> None:
