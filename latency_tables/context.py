@@ -12,7 +12,8 @@ sum of its layers: the layers' latencies are scaled by one factor per block (kap
 The slopes are fitted on whole networks measured in the same setting, as ratios to the unpruned network that was
 timed in the same interleaved pass. Networks that lack blocks tell the first slope, networks that are narrower
 throughout one other each. A slope that no network tells is that of the blocks: each is drawn towards it, as far as
-noise would move it (ridge regression on the differences).
+noise would move it (ridge regression on the differences). What counts is a network's error relative to its own
+latency, so that a network with little left says as much of a slope as its noise allows.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from latency_tables.table import LatencyTable, NetworkMeasurement
 
 #: Passes whose unpruned latencies are pooled, the latest ones.
 _PASSES = 12
-#: How far networks lie off the fit (of the unpruned latency) over how far slopes differ, both typical; squared.
+#: How far networks lie off the fit (relative) over how far slopes differ, both typical; squared.
 _RIDGE = (0.01 / 0.2) ** 2
 #: What a network led through a useless measurement is still allowed to free, as a share of what its parts say.
 _LEAST_SLOPE = 0.05
@@ -49,9 +50,10 @@ class Coefficients:
         costs: the parts timed alone.
         slopes: how much of what is freed alone the network really loses, as shares of each whole; shape
             (1 + knots,), in the order of `Costs.freed`.
-        residual: root mean square of the fit's residuals, as a fraction of the unpruned latency.
+        residual: root mean square of the fit's residuals, each relative to its network's latency.
         scatter: the same of predictions for each fitted network by the others.
-        spread: for a plan that frees f, f . spread . f is the squared error of the fit over ``scatter`` squared.
+        spread: for a plan that frees f and keeps the share s of the latency, f . spread . f / s**2 is the squared
+            relative error of the fit over ``scatter`` squared.
         freedom: degrees of freedom behind ``scatter``; 0 or less when nothing is known about the error.
     """
 
@@ -126,7 +128,7 @@ class Coefficients:
         if self.freedom < 1:
             return Estimate(value, -math.inf, math.inf)
         freed = self.costs.freed(removed, widths)
-        scatter = self.scatter * whole.value * math.sqrt(1.0 + float(freed @ self.spread @ freed))
+        scatter = self.scatter * math.hypot(value, whole.value * math.sqrt(float(freed @ self.spread @ freed)))
         reach = float(stats.t.ppf(0.975, self.freedom)) * scatter
         if widths:
             uncertain_s = self.costs.interpolation_spread_s(removed, widths)
@@ -173,8 +175,7 @@ def coefficients(
 
     pruned = _distinct([n for n in fitted if n.cut and n.cut != blind_to and costs.knows(n.cut)])
     freed = np.array([costs.freed(n.removed, dict(n.widths)) for n in pruned]).reshape(-1, 1 + len(KNOTS))
-    lost = np.array([1.0 - n.ratio.value for n in pruned])
-    fit = _fit(freed, lost)
+    fit = _fit(freed, np.array([n.ratio.value for n in pruned]))
     slopes = fit.slopes
     if through is not None:
         usable = slopes if slopes.min() > 0 else np.ones_like(slopes)
@@ -221,12 +222,12 @@ class _Fit:
     spread: NDArray[np.float64]
 
 
-def _fit(freed: NDArray[np.float64], lost: NDArray[np.float64]) -> _Fit:
+def _fit(freed: NDArray[np.float64], ratios: NDArray[np.float64]) -> _Fit:
     """Slopes by ridge regression: all the same, and differences from that which are drawn towards 0.
 
     Args:
         freed: shape (networks, 1 + knots).
-        lost: shape (networks,).
+        ratios: of the unpruned latency, shape (networks,).
 
     Returns:
         Slopes of 1 (parts add up exactly) where there is nothing to fit.
@@ -237,10 +238,10 @@ def _fit(freed: NDArray[np.float64], lost: NDArray[np.float64]) -> _Fit:
     to_slopes[:, 0] = 1.0
     if not freed.any():
         return _Fit(np.ones(size), 0.0, 0.0, np.zeros((size, size)))
-    design = freed @ to_slopes
+    design, lost = freed @ to_slopes / ratios[:, None], (1.0 - ratios) / ratios
     spread = np.linalg.inv(design.T @ design + _RIDGE * np.diag([0.0, *[1.0] * (size - 1)]))
     slopes = to_slopes @ (spread @ (design.T @ lost))
-    errors = lost - freed @ slopes
+    errors = lost - freed @ slopes / ratios
     leverage = np.einsum("ij,jk,ik->i", design, spread, design)
     blind = errors / np.maximum(1.0 - leverage, 1e-9)
     return _Fit(
