@@ -61,7 +61,6 @@ class WidthCurves:
             if len(points) < 2:
                 notes.append(f"No staircase of {self._layer} over {name}: measured at one width only.")
                 continue
-            anchors = [set(line) for line in self._surface.anchors]
             found.append(
                 Staircase(
                     layer=self._layer,
@@ -73,8 +72,7 @@ class WidthCurves:
                     error=self._error,
                     checks=self._checks,
                     points=tuple(
-                        WidthPoint(width, points[width], self._role(axis, width, anchors))
-                        for width in sorted(points)
+                        WidthPoint(width, points[width], self._role(axis, width)) for width in sorted(points)
                     ),
                     curve=self._curve(axis, sorted(points)),
                 )
@@ -108,11 +106,10 @@ class WidthCurves:
             ),
         )
 
-    def _role(self, axis: int, width: int, anchors: Sequence[set[int]]) -> Role:
+    def _role(self, axis: int, width: int) -> Role:
         if width % self._stairs[axis].multiple:
             return "other kernel"
-        place = self._rounded(self._at(axis, width))
-        rests = all(value in line for value, line in zip(place, anchors, strict=True))
+        rests = self._surface.rests_on(np.array([self._at(axis, width)], dtype=np.int64))[0]
         return "anchor" if rests else "check"
 
     def _curve(self, axis: int, measured: Sequence[int]) -> tuple[CurvePoint, ...]:

@@ -4,9 +4,9 @@ Nothing here measures. Points are asked for in the order in which they are worth
 time has the best table for it:
 
 1. sweeps over small widths, from which the staircase is read, one for each kind of part and axis;
-2. anchors of every family: the narrowest width, the middle and the full width of each axis, in all combinations;
-3. probes halfway between anchors; where a probe disagrees with the interpolation, it becomes an anchor, and the
-   halves are probed in turn.
+2. a coarse grid for every family: the narrowest width, the middle and the full width of each axis;
+3. lines along each axis, the other one at full width, at every step where there are not too many;
+4. probes between the nodes of the grid; where one disagrees with the interpolation, the grid is made finer there.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from latency_tables.costs import kind_of, kind_stairs
+from latency_tables.costs import SWEPT, kind_of, kind_stairs
 from latency_tables.family import Family
 from latency_tables.interpolation import MULTIPLE, Stairs, Surface
 from latency_tables.random_plans import NARROWEST
 
-SWEEP = (*range(16, 65, 4), 33, 34, 50, 51)
+SWEEP = (*range(16, SWEPT + 1, 4), 33, 34, 50, 51)
 """Widths of a sweep: small ones, where a step rises most, and some that are no multiples of four."""
 
 TOLERANCE = 0.03
-"""A probe that is further than this from the interpolated latency, relative, becomes an anchor."""
+"""A probe that is further than this from the interpolated latency, relative, makes the grid finer."""
 
-MOST_ANCHORS = 8
-"""Anchors on one axis; where probes still disagree, noise or a jagged latency would have every width measured."""
+MOST_ON_A_LINE = 32
+"""Widths on a line; where an axis has more steps, every third, fifth, ... of them."""
 
 Point = tuple[int, ...]
 
@@ -57,7 +57,7 @@ class Wanted:
     Attributes:
         family: of the part.
         values: of its axes.
-        why: "sweep", "anchor" or "probe".
+        why: "sweep", "anchor", "line" or "probe".
     """
 
     family: Family
@@ -80,7 +80,7 @@ class WidthPlan:
 
     def points(self) -> Iterator[Wanted]:
         """Everything worth measuring, in order; the next depends on what the last one turned out to be."""
-        for wanted in itertools.chain(self._sweeps(), self._anchors(), self._probes()):
+        for wanted in itertools.chain(self._sweeps(), self._anchors(), self._along_axes(), self._probes()):
             if wanted.values not in self._known[wanted.family.pattern]:
                 yield wanted
 
@@ -95,7 +95,7 @@ class WidthPlan:
         for kin in self._kin:
             for axis, full in enumerate(kin.family.full):
                 kind = (kind_of(kin.family), axis)
-                if kind in done or full < max(SWEEP) or len(kin.family.axes) > 2:
+                if kind in done or full < SWEPT or len(kin.family.axes) > 2:
                     continue
                 done.add(kind)
                 for width in SWEEP:
@@ -118,45 +118,48 @@ class WidthPlan:
             return [tuple(line[place] for line in lines) for place in range(min(map(len, lines)))]
         return list(itertools.product(*lines))
 
+    def _along_axes(self) -> Iterator[Wanted]:
+        for kin in self._kin:
+            family, lines = kin.family, self._lines[kin.family.pattern]
+            if len(lines) > 2:
+                continue
+            far = [line[-1] for line in lines]
+            for axis, stairs in enumerate(self.stairs(family)):
+                for width in _dense(lines[axis], stairs.grain):
+                    values = tuple(width if i == axis else full for i, full in enumerate(far))
+                    yield Wanted(family, values, "line")
+
     def _probes(self) -> Iterator[Wanted]:
         for kin in self._kin:
             family = kin.family
-            if len(family.axes) > 2:
+            if len(family.axes) != 2:
                 continue
-            stairs = self.stairs(family)
-            grains = [one.grain for one in stairs]
-            for axis, grain in enumerate(grains):
-                spans = list(itertools.pairwise(self._lines[family.pattern][axis]))
-                while spans:
-                    left, right = spans.pop(0)
-                    middle = _halfway(left, right, max(grain, 4, family.full[axis] // 16), grain)
-                    if middle is None or len(self._lines[family.pattern][axis]) >= MOST_ANCHORS:
-                        continue
-                    values = tuple(middle if i == axis else full for i, full in enumerate(family.full))
-                    yield Wanted(family, values, "probe")
-                    if not self._disagrees(family, values, stairs):
-                        continue
-                    line = self._lines[family.pattern][axis]
-                    self._lines[family.pattern][axis] = sorted({*line, middle})
-                    for place in self._grid(family):
-                        yield Wanted(family, place, "anchor")
-                    spans += [(left, middle), (middle, right)]
-            if len(family.axes) == 2:  # between the anchors of both axes at once
-                inner = [
-                    _halfway(line[0], line[1], max(grain, 4), grain) if len(line) > 1 else None
-                    for line, grain in zip(self._lines[family.pattern], grains, strict=True)
+            stairs, lines = self.stairs(family), self._lines[family.pattern]
+            middles = [
+                [
+                    middle
+                    for left, right in itertools.pairwise(line)
+                    if (middle := _halfway(left, right, one.grain))
                 ]
-                if None not in inner:
-                    yield Wanted(family, tuple(value for value in inner if value is not None), "probe")
+                for line, one in zip(lines, stairs, strict=True)
+            ]
+            wrong = False
+            for values in itertools.product(*middles):
+                yield Wanted(family, values, "probe")
+                wrong |= self._disagrees(family, values, stairs)
+            if wrong:
+                self._lines[family.pattern] = [
+                    sorted({*line, *between}) for line, between in zip(lines, middles, strict=True)
+                ]
+                for values in self._grid(family):
+                    yield Wanted(family, values, "anchor")
 
     def _disagrees(self, family: Family, values: Point, stairs: Sequence[Stairs]) -> bool:
         known = self._known[family.pattern]
         if values not in known:  # it failed
             return False
-        anchors = {place: known[place] for place in self._grid(family) if place in known}
-        if not anchors:
-            return False
-        expected = float(Surface(anchors, stairs).at(np.array([values]))[0])
+        others = {place: latency_s for place, latency_s in known.items() if place != values}
+        expected = float(Surface(others, stairs).at(np.array([values]))[0])
         return not abs(expected / known[values] - 1.0) <= TOLERANCE
 
 
@@ -175,7 +178,19 @@ def _rounded_up(width: float, grain: int) -> int:
     return max(1, math.ceil(width / unit) * unit)
 
 
-def _halfway(left: int, right: int, gap: int, grain: int) -> int | None:
-    """The end of the step in the middle of a span; None where that is nearer than ``gap`` to an end."""
+def _dense(line: Sequence[int], grain: int) -> list[int]:
+    """Widths between the ends of a line, an odd number of steps apart, since every fourth step is cheaper.
+
+    Below the first step, which is not flat, all multiples of four.
+    """
+    unit = max(grain, MULTIPLE)
+    first = -(-line[0] // unit)
+    stride = -(-(line[-1] // unit - first) // MOST_ON_A_LINE) | 1
+    small = range(-(-line[0] // MULTIPLE) * MULTIPLE, min(unit, line[-1] + 1), MULTIPLE)
+    return [*small, *(step * unit for step in range(first, line[-1] // unit + 1, stride))]
+
+
+def _halfway(left: int, right: int, grain: int) -> int | None:
+    """The end of the step in the middle of a span; None where there is none between its ends."""
     middle = -(-((left + right) // 2) // grain) * grain
-    return middle if left + gap <= middle <= right - gap else None
+    return middle if left < middle < right else None

@@ -22,6 +22,14 @@ KNOTS = (0.25, 0.5, 0.75, 1.0)
 """Relative widths of a layer (the mean of its axes over their full widths) at which the context is told apart."""
 
 
+SWEPT = 64
+"""Widths up to this tell the staircase: a step rises most where there are few."""
+
+
+WAYS = 2 + 2 * len(KNOTS)
+"""Ways in which a plan frees latency, see `Costs.freed`."""
+
+
 class Origin(enum.Enum):
     """Where a layer's latency comes from."""
 
@@ -61,8 +69,10 @@ class Costs:
 
     Attributes:
         blocks_s: each block's latency at full width.
+        layers: of the skeleton.
         layers_s: each layer's at full width, scaled to its block.
         whole_s: their sum.
+        outside: share of that sum that layers outside of all blocks have.
 
     Raises:
         UserError: a part has no cell.
@@ -76,6 +86,7 @@ class Costs:
         for layer, latency_s in zip(skeleton.layers, alone, strict=True):
             if layer.block is not None:
                 within[layer.block] = within.get(layer.block, 0.0) + latency_s
+        self.layers = skeleton.layers
         self.blocks_s = {block.name: table.latency_s(block.part).value for block in skeleton.blocks}
         self._scale = [
             1.0 if layer.block is None else self.blocks_s[layer.block] / within[layer.block]
@@ -83,6 +94,12 @@ class Costs:
         ]
         self.layers_s = tuple(latency * scale for latency, scale in zip(alone, self._scale, strict=True))
         self.whole_s = math.fsum(self.layers_s)
+        outside_s = math.fsum(
+            latency
+            for latency, layer in zip(self.layers_s, skeleton.layers, strict=True)
+            if layer.block is None
+        )
+        self.outside = outside_s / self.whole_s
         self._block_of = [layer.block for layer in skeleton.layers]
         self._places = {group.name: place for place, group in enumerate(skeleton.groups)}
         self._full = np.array([[group.channels for group in skeleton.groups]], dtype=np.int64)
@@ -91,7 +108,7 @@ class Costs:
 
     def total_s(self, removed: Collection[str] = (), widths: Mapping[str, int] | None = None) -> float:
         """The sum over the parts that stay. Arguments and errors as for `freed`."""
-        return self.whole_s * (1.0 - float(self.freed(removed, widths).sum()))
+        return self.whole_s * (1.0 - float(self.freed(removed, widths)[:-1].sum()))
 
     def freed(
         self, removed: Collection[str] = (), widths: Mapping[str, int] | None = None
@@ -103,9 +120,10 @@ class Costs:
             widths: of the groups that are narrower.
 
         Returns:
-            Shape (1 + knots,): what blocks free that go, then what layers free that get narrower, by how narrow
-            they get: a layer between two of `KNOTS` counts for both, the more the nearer it is. All shares together
-            are the share of the sum that the plan frees.
+            Shape (`WAYS`,): what blocks free that go; what layers free that get narrower, first those inside of
+            blocks, then those outside, by how narrow they get (a layer between two of `KNOTS` counts for both, the
+            more the nearer it is); and last, below 0, what layers cost that come to stand between two steps of the
+            staircase. The last is no part of the sum: timed alone such a layer costs what the next step does.
 
         Raises:
             UserError: no width of the network, or one at which a part was neither measured nor can be interpolated.
@@ -137,9 +155,9 @@ class Costs:
             widths: of every group in the skeleton's order, shape (plans, groups).
 
         Returns:
-            Shape (plans, 1 + knots); NaN where a part that stays is not known at its width.
+            Shape (plans, `WAYS`); NaN where a part that stays is not known at its width.
         """
-        freed = np.zeros((1 + len(KNOTS), len(removed)))
+        freed = np.zeros((WAYS, len(removed)))
         stays = {
             block.name: np.array([block.name not in gone for gone in removed], dtype=np.bool_)
             for block in self._skeleton.blocks
@@ -149,21 +167,21 @@ class Costs:
         for place, block in enumerate(self._block_of):
             saved = self._saved_s(place, widths)
             if saved is not None:
-                freed[1:] += saved if block is None else np.where(stays[block], saved, 0.0)
+                freed += saved if block is None else np.where(stays[block], saved, 0.0)
         return freed.T / self.whole_s
 
     def freed_by_layer(self, widths: Mapping[str, int]) -> NDArray[np.float64]:
-        """What each layer frees by getting narrower, seconds of the sum, by how narrow it gets.
+        """What each layer frees by getting narrower, seconds of the sum, by how it does so.
 
         Returns:
-            Shape (layers, knots); NaN for a layer that is not known at its width.
+            Shape (layers, `WAYS`), in the order of `freed`; NaN for a layer that is not known at its width.
 
         Raises:
             UserError: no width of the network.
         """
         every = full_widths(self._skeleton.groups, widths)
         row = np.array([list(every.values())], dtype=np.int64)
-        freed = np.zeros((len(self._block_of), len(KNOTS)))
+        freed = np.zeros((len(self._block_of), WAYS))
         for place in range(len(freed)):
             saved = self._saved_s(place, row)
             if saved is not None:
@@ -221,18 +239,21 @@ class Costs:
         return math.sqrt(math.fsum(error * error for error in errors))
 
     def _saved_s(self, place: int, widths: NDArray[np.int64]) -> NDArray[np.float64] | None:
-        """What a layer saves by getting narrower, shape (knots, plans), parted by how near it is to each knot.
-
-        None where its width does not change.
-        """
+        """What a layer saves by getting narrower, shape (`WAYS`, plans); None where its width does not change."""
         if not self._families or not self._families[place].axes:
             return None
-        family = self._families[place]
+        family, full = self._families[place], self.layers_s[place]
         share = np.mean(
             [self._axis(family, axis, widths) / full for axis, full in enumerate(family.full)], axis=0
         )
         near = np.array([np.interp(share, KNOTS, row) for row in np.eye(len(KNOTS))])
-        saved: NDArray[np.float64] = near * (self.layers_s[place] - self._latencies_s(place, widths))
+        latency = self._latencies_s(place, widths)
+        surface = self._surfaces[family.pattern]
+        off = surface.off_steps(self._values(family, widths)) * latency
+        saved = np.zeros((WAYS, len(widths)))
+        first = 1 if self._block_of[place] is not None else 1 + len(KNOTS)
+        saved[first : first + len(KNOTS)] = near * (full - latency)
+        saved[-1] = surface.off_steps(np.array([family.full]))[0] * full - off
         return saved
 
     def _latencies_s(self, place: int, widths: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -240,10 +261,14 @@ class Costs:
         if not self._families or not self._families[place].axes:
             return np.full(len(widths), full)
         family = self._families[place]
-        values = np.stack([self._axis(family, axis, widths) for axis in range(len(family.axes))], axis=1)
+        values = self._values(family, widths)
         latency = self._surfaces[family.pattern].at(values) * self._scale[place]
         # At full width the cell itself counts, whatever else lies on its step.
         return np.where((values == np.array(family.full)).all(axis=1), full, latency)
+
+    def _values(self, family: Family, widths: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Where plans lie on a family's axes, shape (plans, axes)."""
+        return np.stack([self._axis(family, axis, widths) for axis in range(len(family.axes))], axis=1)
 
     def _axis(self, family: Family, axis: int, widths: NDArray[np.int64]) -> NDArray[np.int64]:
         value = np.full(len(widths), family.axes[axis].constant, dtype=np.int64)
@@ -305,7 +330,7 @@ def kind_of(family: Family) -> tuple[str, int]:
 
 
 def kind_stairs(points: Sequence[Mapping[tuple[int, ...], float]], axes: int) -> tuple[Stairs, ...]:
-    """The stairs along each axis, from the longest line of points that differ in that axis alone.
+    """The stairs along each axis, from the line of points differing in it alone that has most small widths.
 
     Args:
         points: of each family of a kind: seconds by the values of its axes.
@@ -317,5 +342,6 @@ def kind_stairs(points: Sequence[Mapping[tuple[int, ...], float]], axes: int) ->
         for number, known in enumerate(points):
             for place, latency_s in known.items():
                 lines.setdefault((number, place[:axis] + place[axis + 1 :]), {})[place[axis]] = latency_s
-        stairs.append(find_stairs(max(lines.values(), key=len, default={})))
+        swept = max(lines.values(), key=lambda line: sum(width <= SWEPT for width in line), default={})
+        stairs.append(find_stairs({width: swept[width] for width in swept if width <= SWEPT}))
     return tuple(stairs)

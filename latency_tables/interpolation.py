@@ -1,12 +1,14 @@
 """Latency of a part between the widths at which it was measured.
 
 Latency over channels is a staircase: runtimes compute channels in groups, so that all widths of one step cost the
-same. Between the steps it is near to linear in each axis, with jumps here and there. So a width is first rounded up
-to its step, then interpolated between the measured anchors around it, linearly in each axis. The first step is not
-flat (8 input channels take a convolution half of what 16 do in both CPU runtimes), so widths below it stay as
-they are. Outside of what was measured nothing is said, nor of widths that a runtime has no fast kernel for: ONNX
-Runtime's blocked convolution wants input channels in multiples of four, so 26 channels cost more than 32 and have
-nothing to do with their step.
+same. Steps differ among themselves (ONNX Runtime works on four blocks of 16 output channels at once, so a fourth
+one is cheap), but a convolution's two widths hardly care for each other: its latency is near to the product of what
+each costs. So a width is first rounded up to its step; then the latencies along both axes, each measured densely
+with the other one at full width, are multiplied, and corrected by what a coarse grid over both says of the product.
+The first step is not flat (8 input channels take a convolution half of what 16 do in both CPU runtimes), so widths
+below it stay as they are. Outside of what was measured nothing is said, nor of widths that a runtime has no fast
+kernel for: ONNX Runtime's blocked convolution wants input channels in multiples of four, so 26 channels do not cost
+what their step does.
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ LEAST_RISE = 0.02
 MULTIPLE = 4
 """Widths that are multiples of this are taken to run the runtime's best kernel."""
 
-JAGGED = 0.1
+JAGGED = 0.05
 """Other widths run another kernel where they are further from their step than this, relative."""
 
 
@@ -108,14 +110,20 @@ def _find_multiple(latencies: Mapping[int, float], regular: Mapping[int, float],
 class Surface:
     """Latency of a family of parts over its axes.
 
-    With three axes or more (concatenations) all are added up to one, since such parts move data and do no more.
+    With one axis it is interpolated between what was measured. With two, at (x, y), it is
+
+        line0(x) * line1(y) / corner * c(x, y)
+
+    where the lines run through all that was measured with the other axis at the grid's far end, corner is where
+    they meet, and c, which is 1 along both, is interpolated between the nodes of the largest complete grid. With
+    three axes or more (concatenations) all are added up to one, since such parts move data and do no more.
 
     Args:
         points: seconds by the values of the axes, at least one point; all of the same number of axes.
         stairs: of each axis.
 
     Attributes:
-        anchors: for each axis, the widths that interpolation rests on, rounded up to steps, ascending.
+        anchors: for each axis, the widths of the grid, rounded up to steps, ascending.
         multiple: only multiples of this follow the stairs, whichever the axis.
         checks: interpolated over measured latency, less 1, at the points that interpolation does not rest on; on a
             single axis, where it rests on every point, at each inner one as if it were not there.
@@ -133,16 +141,16 @@ class Surface:
         self._places = np.array(list(known), dtype=np.int64)
         self._latencies = np.array(list(known.values()))
         self._codes = self._code(self._places)
-        regular = [
-            place for place, follows in zip(known, self._regular(self._places), strict=True) if follows
-        ]
-        self.anchors = _grid(set(regular)) if regular else tuple((0,) for _ in self._stairs)
-        grid = _product(self.anchors)
+        regular = self._places[self._regular(self._places)]
+        self.anchors = _grid(regular) if len(regular) else tuple((0,) for _ in self._stairs)
+        self._lines = self._through_corner(known)
+        nodes = np.array(_product(self.anchors), dtype=np.int64)
+        latencies = np.array([known.get(place, np.nan) for place in map(tuple, nodes.tolist())])
         shape = tuple(len(line) for line in self.anchors)
-        self._grid = np.array([known[place] if regular else np.nan for place in grid]).reshape(shape)
-        others = sorted(set(regular) - set(grid))
-        between = self._interpolate(np.array(others, dtype=np.int64).reshape(-1, len(self._stairs)))
-        errors = between / np.array([known[place] for place in others]) - 1.0
+        self._grid = (latencies / self._along_lines(nodes)).reshape(shape)
+        others = regular[~self.rests_on(regular)]
+        between = self._interpolate(others)
+        errors = between / np.array([known[place] for place in map(tuple, others.tolist())]) - 1.0
         self.checks = (*errors[np.isfinite(errors)].tolist(), *self._left_out())
 
     def at(self, values: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -164,15 +172,61 @@ class Surface:
         """Which of some widths, shape (n, axes), were measured, or lie on the step of ones that were."""
         return self._rank(self.places(values))[1]
 
+    def off_steps(self, values: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which of some widths, shape (n, axes), are not at the end of a step on every axis."""
+        if self._summed:
+            return np.zeros(len(values), dtype=np.bool_)
+        steps = np.array([stairs.step for stairs in self._stairs], dtype=np.int64)
+        off: NDArray[np.bool_] = (values % steps != 0).any(axis=1)
+        return off
+
+    def rests_on(self, values: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which of some measured widths, shape (n, axes), interpolation rests on: the grid and the lines."""
+        places = self.places(values)
+        on_grid = np.ones(len(places), dtype=np.bool_)
+        for axis, line in enumerate(self.anchors):
+            on_grid &= np.isin(places[:, axis], line)
+        if len(self.anchors) == 1:
+            return np.ones(len(places), dtype=np.bool_)
+        far = np.array([line[-1] for line in self.anchors])
+        on_line: NDArray[np.bool_] = (places == far).any(axis=1)
+        return on_grid | on_line
+
     def _left_out(self) -> list[float]:
-        """Errors at the inner anchors of a single axis, each interpolated from its neighbours."""
+        """Errors at the inner points of a single axis, each interpolated from its neighbours."""
         if len(self.anchors) > 1:
             return []
-        line, known = np.array(self.anchors[0], dtype=np.float64), self._grid
-        share = (line[1:-1] - line[:-2]) / (line[2:] - line[:-2])
+        ((widths, known),) = self._lines
+        share = (widths[1:-1] - widths[:-2]) / (widths[2:] - widths[:-2])
         between = (1.0 - share) * known[:-2] + share * known[2:]
         errors: list[float] = (between / known[1:-1] - 1.0).tolist()
         return errors
+
+    def _through_corner(
+        self, known: Mapping[tuple[int, ...], float]
+    ) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+        """For each axis, widths and latencies along it with all other axes at the grid's far end."""
+        far = [line[-1] for line in self.anchors]
+        lines = []
+        for axis, anchors in enumerate(self.anchors):
+            along = {
+                place[axis]: latency_s
+                for place, latency_s in known.items()
+                if all(value == far[i] for i, value in enumerate(place) if i != axis)
+                and anchors[0] <= place[axis] <= anchors[-1]
+                and place[axis] % self._stairs[axis].multiple == 0
+            } or {0: np.nan}
+            lines.append((np.array(list(along), dtype=np.float64), np.array(list(along.values()))))
+        return lines
+
+    def _along_lines(self, places: NDArray[np.int64]) -> NDArray[np.float64]:
+        """The product of the lines at some places, shape (n,)."""
+        found = np.ones(len(places))
+        for axis, (widths, latencies) in enumerate(self._lines):
+            found *= np.interp(places[:, axis], widths, latencies)
+        corner = self._lines[0][1][-1]
+        product: NDArray[np.float64] = found / corner ** (len(self._lines) - 1)
+        return product
 
     def places(self, values: NDArray[np.int64]) -> NDArray[np.int64]:
         """Where widths, shape (n, axes), lie: at the upper end of their steps; with three axes or more, the sum."""
@@ -221,30 +275,38 @@ class Surface:
             for side, share in zip(corner, shares, strict=True):
                 weight = weight * (share if side else 1.0 - share)
             found += weight * self._grid[tuple(pair[side] for side, pair in zip(corner, rights, strict=True))]
-        return np.where(inside, found, np.nan)
+        return np.where(inside, found * self._along_lines(places), np.nan)
 
 
 _MOST = 1 << 24  # no network is that wide
 
 
-def _grid(places: set[tuple[int, ...]]) -> tuple[tuple[int, ...], ...]:
-    """The lines of a complete grid among some points: the line with the most gaps is left out until none has."""
-    axes = len(next(iter(places)))
-    lines = [sorted({place[axis] for place in places}) for axis in range(axes)]
-    while True:
-        gaps = [(place in places, place) for place in _product(lines)]
-        missing = [place for present, place in gaps if not present]
-        if not missing:
-            return tuple(tuple(line) for line in lines)
-        shares = []
-        for axis, line in enumerate(lines):
-            across = math.prod(len(other) for number, other in enumerate(lines) if number != axis)
-            for value in line:
-                share = sum(place[axis] == value for place in missing) / across
-                # Ends last: without them widths fall outside of what was measured.
-                shares.append((share, value not in (line[0], line[-1]), axis, value))
-        _, _, axis, value = max(shares)
-        lines[axis].remove(value)
+def _grid(places: NDArray[np.int64]) -> tuple[tuple[int, ...], ...]:
+    """The lines of a complete grid among some points: the line with the most gaps is left out until none has.
+
+    The ends are left out last: without them widths fall outside of what was measured.
+
+    Args:
+        places: shape (n, axes), with one axis or two.
+    """
+    if places.shape[1] == 1:
+        return (tuple(np.unique(places).tolist()),)
+    columns, rows = np.unique(places[:, 0]), np.unique(places[:, 1])
+    present = np.zeros((len(columns), len(rows)), dtype=np.bool_)
+    present[np.searchsorted(columns, places[:, 0]), np.searchsorted(rows, places[:, 1])] = True
+    while not present.all():
+        gaps = [1.0 - present.mean(axis=1), 1.0 - present.mean(axis=0)]
+        inner = [np.pad(np.ones(max(0, len(gap) - 2)), 1)[: len(gap)] for gap in gaps]
+        axis, line = max(
+            ((axis, line) for axis in range(2) for line in range(len(gaps[axis]))),
+            key=lambda at: (gaps[at[0]][at[1]] > 0 and inner[at[0]][at[1]], gaps[at[0]][at[1]], at),
+        )
+        present = np.delete(present, line, axis=axis)
+        if axis == 0:
+            columns = np.delete(columns, line)
+        else:
+            rows = np.delete(rows, line)
+    return tuple(columns.tolist()), tuple(rows.tolist())
 
 
 def _product(lines: Sequence[Sequence[int]]) -> list[tuple[int, ...]]:

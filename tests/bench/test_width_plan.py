@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from bench.width_plan import MOST_ANCHORS, TOLERANCE, Kin, Wanted, WidthPlan
+from bench.width_plan import MOST_ON_A_LINE, SWEEP, TOLERANCE, Kin, Wanted, WidthPlan
 from latency_tables.costs import kind_stairs
 from latency_tables.family import Axis, Family, Slot
 from latency_tables.graph import Graph, Operator, TensorType, Value
@@ -79,17 +79,15 @@ def test_a_staircase_is_met_with_few_points() -> None:
     others = [wanted.values for wanted in asked if wanted.why != "sweep"]
     assert len(sweeps) == 34  # seventeen each way
     exhaustive = len(range(64, 257, 16)) * len(range(128, 513, 16))
-    assert len(others) < exhaustive / 10
+    assert len(others) < exhaustive / 5
     assert all(value % 16 == 0 for values in others for value in values)
 
 
-def test_a_cliff_gets_anchors_on_both_sides() -> None:
+def test_a_cliff_is_met_at_every_step() -> None:
     family = convolution(256, 256)
     _, known = run([Kin(family, (family.full,), 1.0)], cliff)
-    surface = Surface(known[family.pattern], [Stairs(16)] * 2)
-    assert {96, 112} <= set(surface.anchors[0])
     # Between 96 and 112 the cliff lies inside a step, which a table on steps cannot show.
-    assert error(known[family.pattern], cliff, family, grid=16) < 2 * TOLERANCE
+    assert error(known[family.pattern], cliff, family, grid=16) < TOLERANCE
 
 
 def test_noise_does_not_have_every_width_measured() -> None:
@@ -99,11 +97,8 @@ def test_noise_does_not_have_every_width_measured() -> None:
         return stairs(c_in, c_out) * float(drawn.uniform(0.8, 1.25))
 
     family = convolution(256, 512)
-    asked, known = run([Kin(family, (family.full,), 1.0)], noisy)
-    points = known[family.pattern]
-    assert len(asked) < 120
-    lines = Surface(points, kind_stairs([points], 2)).anchors
-    assert all(len(line) <= MOST_ANCHORS + 13 for line in lines)  # a sweep may lie among them
+    asked, _ = run([Kin(family, (family.full,), 1.0)], noisy)
+    assert len(asked) < 2 * len(SWEEP) + 2 * (MOST_ON_A_LINE + 2) + 2 * 25
 
 
 def test_the_most_expensive_comes_first_within_each_stage() -> None:

@@ -131,20 +131,20 @@ def test_what_a_plan_frees_is_parted_by_how_it_does_so(plan: tuple[set[str], dic
     costs = Costs(SKELETON, table())
     freed = costs.freed(removed, widths)
     assert freed[0] * costs.whole_s == pytest.approx(sum_s(set(), {}) - sum_s(removed, {}))
-    assert freed.sum() * costs.whole_s == pytest.approx(sum_s(set(), {}) - sum_s(removed, widths))
+    assert freed[:-1].sum() * costs.whole_s == pytest.approx(sum_s(set(), {}) - sum_s(removed, widths))
 
 
 def test_a_layer_counts_for_the_knots_that_it_is_near() -> None:
     costs = Costs(SKELETON, table())
 
     def knots(width: int) -> list[int]:
-        return [KNOTS[place] for place in np.flatnonzero(costs.freed((), {"block2": width})[1:] > 1e-9)]
+        return [KNOTS[place] for place in np.flatnonzero(costs.freed((), {"block2": width})[1:5] > 1e-9)]
 
     assert [knots(width) for width in (64, 80, 96)] == [[0.5], [0.5, 0.75], [0.75]]
 
 
 def test_a_context_that_changes_with_the_width_is_learnt_from_uniform_networks() -> None:
-    truth = np.array([0.9, 0.5, 0.7, 0.8, 0.9])
+    truth = np.array([0.9, *[0.7, 0.8, 0.85, 0.9] * 2, 0.0])
     costs = Costs(SKELETON, table())
 
     def seen(removed: set[str], widths: dict[str, int]) -> NetworkMeasurement:
@@ -163,6 +163,6 @@ def test_a_context_that_changes_with_the_width_is_learnt_from_uniform_networks()
     for plan in [(set(), {"block2": 40}), ({"block0"}, {"block1": 20, "block2": 100}), (set(), uniform[1])]:
         value = 1 - float(costs.freed(*plan) @ truth)
         errors = [abs(f.latency_s(*plan) / f.unpruned_s.value / value - 1) for f in (fit, one)]
-        assert errors[0] < 0.01 and errors[0] < 0.3 * errors[1]
+        assert errors[0] < 0.01 and errors[0] < 0.5 * errors[1]
     assert fit.slope == pytest.approx(0.9, abs=0.005)
-    assert set(one.slopes) == {one.slope}  # what no network tells is taken to be as for blocks
+    assert set(one.slopes[:-1]) == {one.slope}  # what no network tells is taken to be as for blocks
