@@ -40,8 +40,8 @@ _UNIFORM = ((0.75, 0), (0.75, MULTIPLE), (0.5, 0))
 PART_RULE = Rule()
 #: Whole networks decide; they get more time, and their ratio to the unpruned network to half a percent.
 NETWORK_RULE = Rule(target=0.005, max_time_s=8.0)
-#: How often a network to fit on is loaded and timed. The same network loaded again may take a fifth longer (ResNet-56
-#: in ONNX Runtime: 1.28 and 1.53 ms), presumably by where its memory comes to lie; the median tells such a load.
+#: How often a network to fit on is loaded and timed. The same network loaded again may take a fifth longer
+#: (ResNet-56 in ONNX Runtime: 1.28 and 1.53 ms), presumably by where its memory comes to lie; the median tells.
 LOADS = 3
 
 

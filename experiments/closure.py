@@ -79,7 +79,7 @@ CONDITIONS = (
 )
 PLANS = {"short": 40, "full": 100}
 FORMS = (
-    "a slope for blocks and one for each width",
+    "slopes by what is freed (in use)",
     "two slopes, for blocks and for widths",
     "one slope",
     "one slope, over sums of layers",
@@ -98,7 +98,8 @@ class Judged:
         cells: measured cells, of which at full width.
         full_cells: see cells.
         checks: root mean square error of interpolation by kind.
-        slope: of the fitted line.
+        slopes: fitted.
+        freed: by each plan, shape (plans, ways).
     """
 
     network: str
@@ -106,7 +107,8 @@ class Judged:
     cells: int
     full_cells: int
     checks: dict[str, float]
-    slope: float
+    slopes: tuple[float, ...]
+    freed: np.ndarray
 
 
 def measure(condition: Condition, network: str, count: int, folder: Path, until_s: float) -> bool:
@@ -186,7 +188,8 @@ def judge(condition: Condition, network: str, count: int, folder: Path) -> Judge
     }
     keys = {part.key for part in skeleton.parts}
     own = len([key for key in table.cells if key in keys])
-    return Judged(network, closures, len(table.cells), own, fit.costs.interpolation_error, fit.slope)
+    freed = np.array([fit.costs.freed(plan.removed, dict(plan.widths)) for plan in plans])
+    return Judged(network, closures, len(table.cells), own, fit.costs.interpolation_error, fit.slopes, freed)
 
 
 def layer_sum(skeleton: Skeleton, costs: Costs, cut: Cut) -> float:
@@ -244,6 +247,30 @@ def clustered(judged: Sequence[Judged], share: float) -> tuple[float, float]:
     return float(low), float(high)
 
 
+def strangers(judged: Sequence[Judged]) -> list[str]:
+    """Mean absolute errors where nothing was fitted on a network: cells alone, and the other networks' slopes."""
+    lines = [
+        "Mean absolute error with nothing fitted on the network itself (wanted: 5 %):",
+        "",
+        "| slopes | " + " | ".join(one.network for one in judged) + " |",
+        "| --- |" + " --- |" * len(judged),
+    ]
+    alone, borrowed = [], []
+    for one in judged:
+        measured = np.array([n.measured.value for n in one.closures[FORMS[0]].networks])
+        alone.append(one.closures[FORMS[4]].mean_abs_error)
+        others = [other.slopes for other in judged if other is not one]
+        if others:
+            predicted = 1.0 - one.freed @ np.mean(others, axis=0)
+            borrowed.append(float(np.mean(np.abs(predicted / measured - 1.0))))
+    lines.append("| none: parts as they are | " + " | ".join(f"{error:.1%}" for error in alone) + " |")
+    if borrowed:
+        lines.append(
+            "| mean of the other networks' | " + " | ".join(f"{error:.1%}" for error in borrowed) + " |"
+        )
+    return lines
+
+
 def section(condition: Condition, judged: Sequence[Judged]) -> list[str]:
     """A setting's tables."""
     choice, main_form = condition.choice, FORMS[0]
@@ -262,7 +289,7 @@ def section(condition: Condition, judged: Sequence[Judged]) -> list[str]:
         lines.append(
             f"| {one.network} | {closure.excess_error:.1%} | {closure.mean_abs_error:.1%} | {closure.noise_floor:.1%} | "
             f"{closure.within(0.05):.0%} | {closure.within(0.1):.0%} | {'' if coverage is None else f'{coverage:.0%}'} | "
-            f"{max(abs(n.error) for n in closure.networks):.1%} | {one.slope:.3f} | {one.cells}, {one.full_cells} |"
+            f"{max(abs(n.error) for n in closure.networks):.1%} | {one.slopes[0]:.3f} | {one.cells}, {one.full_cells} |"
         )
     five, ten = clustered(judged, 0.05), clustered(judged, 0.1)
     lines += [
@@ -279,7 +306,7 @@ def section(condition: Condition, judged: Sequence[Judged]) -> list[str]:
     for form in FORMS:
         errors = [one.closures[form].excess_error for one in judged] + [pooled(judged, form).excess_error]
         lines.append(f"| {form} | " + " | ".join(f"{error:.1%}" for error in errors) + " |")
-    lines += ["", "Excess error of each form, by what was taken out, in the form in use:", ""]
+    lines += ["", *strangers(judged), "", "Excess error of the form in use, by what was taken out:", ""]
     lines += [
         "| what | " + " | ".join(one.network for one in judged) + " |",
         "| --- |" + " --- |" * len(judged),

@@ -14,9 +14,9 @@ such a layer is slower in a network than at the next step, which it is not alone
 The slopes are fitted on whole networks measured in the same setting, as ratios to the unpruned network that was
 timed in the same interleaved pass. What counts is a network's error relative to its own latency. There are more
 slopes than networks, so they share what is alike in them: one slope for blocks, one difference between inside and
-outside, one from each width to the next narrower one, the extra of odd widths; each difference is drawn towards 0 as
-far as noise would move it (ridge regression). Only where blocks free more in the network than alone is something known
-of the difference outside beforehand: all parts together cannot free more than there is.
+outside, one from each width to the next narrower one, the extra of odd widths; each difference is drawn towards 0
+as far as noise would move it (ridge regression). Only where blocks free more in the network than alone is something
+known of the difference outside beforehand: all parts together cannot free more than there is.
 """
 
 from __future__ import annotations
@@ -251,8 +251,8 @@ def _fit(freed: NDArray[np.float64], ratios: NDArray[np.float64], outside: float
     """
     if not freed.any():
         return _Fit(_AS_ALONE, 0.0, 0.0, np.zeros((WAYS, WAYS)))
-    # Unknowns: the slope of blocks, the difference outside of them, one between each knot and the next wider one (of
-    # the widest: and blocks), the extra off the steps.
+    # Unknowns: the slope of blocks, the difference outside of them, one between each knot and the next wider one
+    # (of the widest: and blocks), the extra off the steps.
     knots = len(KNOTS)
     to_slopes = np.zeros((WAYS, 3 + knots))
     to_slopes[:-1, 0] = 1.0

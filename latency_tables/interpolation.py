@@ -282,31 +282,30 @@ _MOST = 1 << 24  # no network is that wide
 
 
 def _grid(places: NDArray[np.int64]) -> tuple[tuple[int, ...], ...]:
-    """The lines of a complete grid among some points: the line with the most gaps is left out until none has.
+    """The lines of a complete grid among some points.
 
-    The ends are left out last: without them widths fall outside of what was measured.
+    Of the lines with gaps the one with the fewest points is left out until none has any; of two alike an end goes
+    last, since without it widths fall outside of what was measured.
 
     Args:
         places: shape (n, axes), with one axis or two.
     """
     if places.shape[1] == 1:
         return (tuple(np.unique(places).tolist()),)
-    columns, rows = np.unique(places[:, 0]), np.unique(places[:, 1])
-    present = np.zeros((len(columns), len(rows)), dtype=np.bool_)
-    present[np.searchsorted(columns, places[:, 0]), np.searchsorted(rows, places[:, 1])] = True
+    lines = [np.unique(places[:, 0]), np.unique(places[:, 1])]
+    present = np.zeros((len(lines[0]), len(lines[1])), dtype=np.bool_)
+    present[np.searchsorted(lines[0], places[:, 0]), np.searchsorted(lines[1], places[:, 1])] = True
     while not present.all():
-        gaps = [1.0 - present.mean(axis=1), 1.0 - present.mean(axis=0)]
-        inner = [np.pad(np.ones(max(0, len(gap) - 2)), 1)[: len(gap)] for gap in gaps]
-        axis, line = max(
-            ((axis, line) for axis in range(2) for line in range(len(gaps[axis]))),
-            key=lambda at: (gaps[at[0]][at[1]] > 0 and inner[at[0]][at[1]], gaps[at[0]][at[1]], at),
-        )
+        fewest: list[tuple[int, bool, int, int]] = []
+        for axis in range(2):
+            counts = present.sum(axis=1 - axis)
+            gaps = np.flatnonzero(counts < present.shape[1 - axis])
+            ends = (0, len(counts) - 1)
+            fewest += [(int(counts[line]), int(line) in ends, axis, int(line)) for line in gaps]
+        _, _, axis, line = min(fewest)
         present = np.delete(present, line, axis=axis)
-        if axis == 0:
-            columns = np.delete(columns, line)
-        else:
-            rows = np.delete(rows, line)
-    return tuple(columns.tolist()), tuple(rows.tolist())
+        lines[axis] = np.delete(lines[axis], line)
+    return tuple(lines[0].tolist()), tuple(lines[1].tolist())
 
 
 def _product(lines: Sequence[Sequence[int]]) -> list[tuple[int, ...]]:

@@ -133,9 +133,9 @@ def test_a_layer_with_two_widths_has_two_staircases_and_a_heat_map() -> None:
     middle = families(skeleton)[1]
     assert axis_names(middle) == ("channels in", "channels out")
     assert [axis_names(family) for family in families(skeleton)[::2]] == [("channels out",), ("channels in",)]
-    places = [(a, b) for a in (16, 40, 64) for b in (12, 48)] + [(28, 48)]
+    places = [(a, b) for a in (16, 40, 64) for b in (12, 48)] + [(28, 48), (28, 30)]
     cells: dict[str, Any] = {part.key: made_up.cell(1e-4) for part in skeleton.parts}
-    cells |= {middle.at(place).key: made_up.cell(1e-6 * place[0] + 2e-6 * place[1]) for place in places}
+    cells |= {middle.at(place).key: made_up.cell(1e-8 * place[0] * place[1]) for place in places}
     whole = made_up.network(skeleton, [], 1e-3, 1e-3)
     table = LatencyTable(made_up.setting(), cells, (whole,))
     record = build_record(skeleton, table)
@@ -146,7 +146,7 @@ def test_a_layer_with_two_widths_has_two_staircases_and_a_heat_map() -> None:
     inward = record.staircases[0]
     assert [(p.width, p.role) for p in inward.points] == [
         (16, "anchor"),
-        (28, "check"),
+        (28, "anchor"),
         (40, "anchor"),
         (64, "anchor"),
     ]
@@ -160,7 +160,7 @@ def test_a_layer_with_two_widths_has_two_staircases_and_a_heat_map() -> None:
     }  # the other two layers are of its family
     assert (heat.columns[0], heat.columns[-1], heat.rows[0], heat.rows[-1]) == (16, 64, 12, 48)
     assert len(heat.columns) <= 27 and 40 in heat.columns
-    expected = 1e-6 * np.array(heat.columns)[None, :] + 2e-6 * np.array(heat.rows)[:, None]
+    expected = 1e-8 * np.array(heat.columns)[None, :] * np.array(heat.rows)[:, None]
     np.testing.assert_allclose(heat.latency_s, expected)
     # No network with anything cut was measured, and no network has blocks.
     assert record.closure == ()
@@ -269,12 +269,12 @@ def test_between_measured_widths_the_band_is_the_error_that_checks_showed() -> N
     middle = families(skeleton)[1]
     cells: dict[str, Any] = {part.key: made_up.cell(1e-4) for part in skeleton.parts}
     cells |= {middle.at(place).key: made_up.cell(1e-4) for place in [(16, 48), (16, 12), (64, 12)]}
-    cells[middle.at((40, 48)).key] = made_up.cell(1.25e-4)  # interpolated: 1e-4, 20 % too little
+    cells[middle.at((40, 30)).key] = made_up.cell(1.25e-4)  # interpolated: 1e-4, 20 % too little
     table = LatencyTable(made_up.setting(), cells, (made_up.network(skeleton, [], 1e-3, 1e-3),))
     staircase = build_record(skeleton, table).staircases[0]
     assert (staircase.error, staircase.checks) == (pytest.approx(0.2), 1)
     answers = {answer.width: answer for answer in staircase.curve}
     assert answers[28].origin == "interpolated"
     assert answers[28].latency_s.to_json() == pytest.approx([1e-4, 1e-4 * (1 - 0.392), 1e-4 * 1.392])
-    assert answers[40].origin == "measured"
-    assert answers[40].latency_s.to_json() == pytest.approx([1.25e-4] * 3)
+    assert answers[64].origin == "measured"
+    assert answers[64].latency_s.to_json() == pytest.approx([1e-4] * 3)

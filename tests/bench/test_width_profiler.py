@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from test_profiler import KnowingSession, outline_of, run
 
-from bench.profiler import wanted_networks
+from bench.profiler import LOADS, wanted_networks
 from bench.session import MeasurementFailed
 from bench.timing import Rule
 from bench.width_profiler import WidthsProfiled, fill, find_kin, profile_widths, profile_with_widths
@@ -93,7 +93,7 @@ def test_time_ends_it_between_two_cells(store: Store) -> None:
 
 
 def test_a_crash_costs_one_cell_with_its_reason(store: Store) -> None:
-    done = widen(WeighingSession(fails_at=40), store)
+    done = widen(WeighingSession(fails_at=33), store)
     assert done.complete and done.failed == 1  # of the sweep
     failures = [c for c in store.table(made_up.setting()).cells.values() if isinstance(c, Failure)]
     assert [failure.reason for failure in failures] == ["the worker ended with signal SIGSEGV."]
@@ -136,7 +136,8 @@ def test_the_whole_job_in_its_order(tmp_path: Path) -> None:
     fresh, session = Store(tmp_path / "fresh.db"), WeighingSession()
     done, over_widths = profile_with_widths(OUTLINE, session, fresh)  # type: ignore[arg-type]
     assert done.complete and over_widths.complete
-    assert done.networks == session.comparisons == len(wanted_networks(SKELETON))
+    assert done.networks == len(wanted_networks(SKELETON)) == 1 + 5 + 3
+    assert session.comparisons == 1 + LOADS * 5 + 3
     table = fresh.table(made_up.setting())
     assert table.networks[-1].role == "closure"
     fit = coefficients(SKELETON, table)
