@@ -5,15 +5,15 @@ from __future__ import annotations
 import math
 import random
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 
 from bench.anchor import Anchor, Cell, Move
 from bench.session import Handle, MeasurementFailed, Session
 from bench.timing import Rule
-from latency_tables.estimate import Estimate
 from latency_tables.measurement import Measurement
 from latency_tables.part import Part
 from latency_tables.random_plans import MULTIPLE, draw_plans, uniform_widths
@@ -40,9 +40,10 @@ _UNIFORM = ((0.75, 0), (0.75, MULTIPLE), (0.5, 0))
 PART_RULE = Rule()
 #: Whole networks decide; they get more time, and their ratio to the unpruned network to half a percent.
 NETWORK_RULE = Rule(target=0.005, max_time_s=8.0)
-#: How often a network to fit on is loaded and timed. The same network loaded again may take a fifth longer
-#: (ResNet-56 in ONNX Runtime: 1.28 and 1.53 ms), presumably by where its memory comes to lie; the median tells.
-LOADS = 3
+#: How often a network to fit on is timed, loaded anew each time and minutes apart where there is more to do: the
+#: same network loaded again may take a fifth longer (ResNet-56 in ONNX Runtime: 1.28 and 1.53 ms), presumably by where
+#: its memory comes to lie, and a bad minute weighs on some layers more than on others. The median counts.
+PASSES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,7 @@ def profile(
     *,
     retry_failed: bool = False,
     roles: Collection[str] = ROLES,
+    passes: int = PASSES,
     deadline_s: float = math.inf,
     now_s: Callable[[], float] = time.monotonic,
     progress: Progress | None = None,
@@ -88,6 +90,7 @@ def profile(
         store: where measurements go.
         retry_failed: whether parts that failed before are tried again.
         roles: of the whole networks to time: those to fit on, those to judge by, or both.
+        passes: over those to fit on, earlier ones included.
         deadline_s: nothing is begun after this moment of ``now_s``.
         now_s: a monotonic clock.
         progress: told after each measurement.
@@ -100,8 +103,8 @@ def profile(
     todo = list(table.missing(skeleton))
     if retry_failed:
         todo += [part for part, _ in table.failed(skeleton)]
-    networks = [entry for entry in pending_networks(outline, table) if entry[1] in roles]
-    total = len(skeleton.parts) + sum(role in roles for role in wanted_networks(skeleton).values())
+    networks = [entry for entry in pending_networks(outline, table, passes) if entry[1] in roles]
+    total = len(skeleton.parts) + sum(role in roles for _, role in _wanted(skeleton, passes))
     done = total - len(todo) - len(networks)
     anchor = Anchor(partial(time_part, session), partial(store.put, session.setting))
     measured = timed = 0
@@ -117,7 +120,7 @@ def profile(
             break
         if progress is not None:
             progress(done, total, f"timing the network {cut.words}")
-        network = time_network(outline, session, cut, role, loads=LOADS if role == "fit" and cut else 1)
+        network = time_network(outline, session, cut, role)
         store.put_network(session.setting, skeleton.name, network)
         anchor.look()
         timed += 1
@@ -135,14 +138,28 @@ def profile(
     )
 
 
-def pending_networks(outline: Outline, table: LatencyTable) -> list[tuple[Cut, str]]:
+def pending_networks(outline: Outline, table: LatencyTable, passes: int = PASSES) -> list[tuple[Cut, str]]:
     """What to take out, and the role, of each whole network that the profile asks for and the table lacks.
 
-    They are drawn with a seed made from the network itself, so that a job that goes on asks for the same.
+    They are drawn with a seed made from the network itself, so that a job that goes on asks for the same. Networks to
+    fit on come once for each pass, one pass after the other.
     """
     skeleton = outline.skeleton
-    present = {(n.cut, n.role) for n in table.networks if n.skeleton == skeleton.digest}
-    return [entry for entry in wanted_networks(skeleton).items() if entry not in present]
+    present = Counter((n.cut, n.role) for n in table.networks if n.skeleton == skeleton.digest)
+    pending = []
+    for entry in _wanted(skeleton, passes):
+        if present[entry] > 0:
+            present[entry] -= 1
+        else:
+            pending.append(entry)
+    return pending
+
+
+def _wanted(skeleton: Skeleton, passes: int) -> list[tuple[Cut, str]]:
+    """Every measurement of a whole network that a profile asks for."""
+    every = list(wanted_networks(skeleton).items())
+    again = [entry for entry in every if entry[1] == "fit" and entry[0]]
+    return every + again * (passes - 1)
 
 
 def wanted_networks(skeleton: Skeleton) -> dict[Cut, str]:
@@ -184,9 +201,7 @@ def varies(skeleton: Skeleton) -> bool:
     return any(group.frozen is None for group in skeleton.groups)
 
 
-def time_network(
-    outline: Outline, session: Session, cut: Cut, role: str, *, loads: int = 1
-) -> NetworkMeasurement:
+def time_network(outline: Outline, session: Session, cut: Cut, role: str) -> NetworkMeasurement:
     """Times a network with some blocks and channels taken out, interleaved with the unpruned one.
 
     Args:
@@ -195,31 +210,20 @@ def time_network(
         cut: what to take out; nothing for the unpruned network, which is then timed against itself, so that its
             ratio shows the noise floor.
         role: kept with the measurement.
-        loads: how often both are loaded anew, an odd number.
-
-    Returns:
-        Of several loads the one with the median ratio, the ratio's interval widened to hold them all.
 
     Raises:
         MeasurementFailed: the runtime failed.
     """
     graph, weights = outline.without(cut.removed, dict(cut.widths))
-    rule = replace(NETWORK_RULE, max_time_s=NETWORK_RULE.max_time_s / loads)
-    seen: list[NetworkMeasurement] = []
-    for _ in range(loads):
-        handles: list[Handle] = []
-        try:
-            handles.append(session.load(outline.skeleton.graph, outline.weights))
-            handles.append(session.load(graph, weights))
-            unpruned, pruned = handles
-            seen.append(compare(session, unpruned, pruned, outline.skeleton.digest, cut, role, rule))
-        finally:
-            for handle in handles:
-                session.unload(handle)
-    seen.sort(key=lambda network: network.ratio.value)
-    middle = seen[loads // 2]
-    low, high = min(one.ratio.low for one in seen), max(one.ratio.high for one in seen)
-    return replace(middle, ratio=Estimate(middle.ratio.value, low, high))
+    handles: list[Handle] = []
+    try:
+        handles.append(session.load(outline.skeleton.graph, outline.weights))
+        handles.append(session.load(graph, weights))
+        unpruned, pruned = handles
+        return compare(session, unpruned, pruned, outline.skeleton.digest, cut, role)
+    finally:
+        for handle in handles:
+            session.unload(handle)
 
 
 def compare(

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from latency_tables.costs import SWEPT, kind_of, kind_stairs
+from latency_tables.costs import SWEPT, kind_of, kind_stairs, reach
 from latency_tables.family import Family
 from latency_tables.interpolation import MULTIPLE, Stairs, Surface
 from latency_tables.random_plans import NARROWEST
@@ -146,7 +146,7 @@ class WidthPlan:
             wrong = False
             for values in itertools.product(*middles):
                 yield Wanted(family, values, "probe")
-                wrong |= self._disagrees(family, values, stairs)
+                wrong |= self._disagrees(kin, values, stairs)
             if wrong:
                 self._lines[family.pattern] = [
                     sorted({*line, *between}) for line, between in zip(lines, middles, strict=True)
@@ -154,12 +154,12 @@ class WidthPlan:
                 for values in self._grid(family):
                     yield Wanted(family, values, "anchor")
 
-    def _disagrees(self, family: Family, values: Point, stairs: Sequence[Stairs]) -> bool:
-        known = self._known[family.pattern]
+    def _disagrees(self, kin: Kin, values: Point, stairs: Sequence[Stairs]) -> bool:
+        known = self._known[kin.family.pattern]
         if values not in known:  # it failed
             return False
         others = {place: latency_s for place, latency_s in known.items() if place != values}
-        expected = float(Surface(others, stairs).at(np.array([values]))[0])
+        expected = float(Surface(others, stairs, reach(kin.full)).at(np.array([values]))[0])
         return not abs(expected / known[values] - 1.0) <= TOLERANCE
 
 

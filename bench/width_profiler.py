@@ -67,8 +67,9 @@ def profile_with_widths(
 ) -> tuple[Profiled, WidthsProfiled]:
     """A table over depth and width: parts, networks to fit on, parts at other widths, networks to judge by.
 
-    In this order, so that whoever runs out of time lacks what matters least. Arguments as in
-    `bench.profiler.profile` and `profile_widths`; the outline's skeleton has channel groups.
+    In this order, so that whoever runs out of time lacks what matters least; networks to fit on once at first, and
+    again at the end. Arguments as in `bench.profiler.profile` and `profile_widths`; the outline's skeleton has
+    channel groups.
     """
     fitted = profile(
         outline,
@@ -76,13 +77,14 @@ def profile_with_widths(
         store,
         retry_failed=retry_failed,
         roles=("fit",),
+        passes=1,
         deadline_s=deadline_s,
         progress=progress,
     )
     if fitted.failed or not fitted.complete:
         return fitted, WidthsProfiled(0, {}, 0, complete=False)
     over_widths = profile_widths(outline.skeleton, session, store, deadline_s=deadline_s, progress=progress)
-    judged = profile(outline, session, store, roles=("closure",), deadline_s=deadline_s, progress=progress)
+    judged = profile(outline, session, store, deadline_s=deadline_s, progress=progress)
     done = replace(
         fitted,
         networks=fitted.networks + judged.networks,

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from latency_tables.errors import UserError
 from latency_tables.family import Family, families, form
-from latency_tables.interpolation import Stairs, Surface, find_stairs
+from latency_tables.interpolation import Box, Stairs, Surface, find_stairs
+from latency_tables.random_plans import NARROWEST
 from latency_tables.skeleton import Cut, Skeleton
 from latency_tables.table import LatencyTable
 from latency_tables.widths import full_widths
@@ -305,7 +306,27 @@ def surfaces(every: Collection[Family], table: LatencyTable) -> dict[str, Surfac
         kind: kind_stairs([known for pattern, known in points.items() if kinds[pattern] == kind], kind[1])
         for kind in dict.fromkeys(kinds[pattern] for pattern in points)
     }
-    return {pattern: Surface(known, stairs[kinds[pattern]]) for pattern, known in points.items() if known}
+    fulls: dict[str, list[tuple[int, ...]]] = {}
+    for family in every:
+        fulls.setdefault(family.pattern, []).append(family.full)
+    return {
+        pattern: Surface(known, stairs[kinds[pattern]], reach(fulls[pattern]))
+        for pattern, known in points.items()
+        if known
+    }
+
+
+def reach(fulls: Sequence[tuple[int, ...]]) -> Box:
+    """Between which values of its axes a table is measured, for parts that share their cells.
+
+    Args:
+        fulls: of each of them, where it lies at full width.
+    """
+    axes = list(zip(*fulls, strict=True))
+    return (
+        tuple(math.ceil(NARROWEST * min(values)) for values in axes),
+        tuple(max(values) for values in axes),
+    )
 
 
 def known_points(every: Collection[Family], table: LatencyTable) -> dict[str, dict[tuple[int, ...], float]]:

@@ -17,6 +17,7 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -107,6 +108,9 @@ def _find_multiple(latencies: Mapping[int, float], regular: Mapping[int, float],
     return MULTIPLE if jagged[2] else 2 if jagged[1] else 1
 
 
+Box: TypeAlias = tuple[tuple[int, ...], tuple[int, ...]]
+
+
 class Surface:
     """Latency of a family of parts over its axes.
 
@@ -121,6 +125,8 @@ class Surface:
     Args:
         points: seconds by the values of the axes, at least one point; all of the same number of axes.
         stairs: of each axis.
+        box: lowest and highest values of the axes between which to interpolate; points outside answer for themselves
+            alone. They are those of other networks, whose grid is another. None: no bounds.
 
     Attributes:
         anchors: for each axis, the widths of the grid, rounded up to steps, ascending.
@@ -129,7 +135,9 @@ class Surface:
             single axis, where it rests on every point, at each inner one as if it were not there.
     """
 
-    def __init__(self, points: Mapping[tuple[int, ...], float], stairs: Sequence[Stairs]) -> None:
+    def __init__(
+        self, points: Mapping[tuple[int, ...], float], stairs: Sequence[Stairs], box: Box | None = None
+    ) -> None:
         self._summed = len(stairs) > 2
         self._stairs = (Stairs(),) if self._summed else tuple(stairs)
         self.multiple = max(one.multiple for one in self._stairs)
@@ -141,7 +149,11 @@ class Surface:
         self._places = np.array(list(known), dtype=np.int64)
         self._latencies = np.array(list(known.values()))
         self._codes = self._code(self._places)
-        regular = self._places[self._regular(self._places)]
+        low, high = (self._places.min(axis=0), self._places.max(axis=0))
+        if box is not None:
+            low, high = self.places(np.array(box, dtype=np.int64))
+        within = ((low <= self._places) & (self._places <= high)).all(axis=1)
+        regular = self._places[within & self._regular(self._places)]
         self.anchors = _grid(regular) if len(regular) else tuple((0,) for _ in self._stairs)
         self._lines = self._through_corner(known)
         nodes = np.array(_product(self.anchors), dtype=np.int64)
@@ -173,11 +185,11 @@ class Surface:
         return self._rank(self.places(values))[1]
 
     def off_steps(self, values: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Which of some widths, shape (n, axes), are not at the end of a step on every axis."""
+        """Which of some widths, shape (n, axes), are above the first step on some axis and not at the end of one."""
         if self._summed:
             return np.zeros(len(values), dtype=np.bool_)
         steps = np.array([stairs.step for stairs in self._stairs], dtype=np.int64)
-        off: NDArray[np.bool_] = (values % steps != 0).any(axis=1)
+        off: NDArray[np.bool_] = ((values > steps) & (values % steps != 0)).any(axis=1)
         return off
 
     def rests_on(self, values: NDArray[np.int64]) -> NDArray[np.bool_]:

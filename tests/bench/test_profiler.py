@@ -10,7 +10,7 @@ import made_up
 import numpy as np
 import pytest
 
-from bench.profiler import LOADS, pending_networks, profile, wanted_networks
+from bench.profiler import PASSES, pending_networks, profile, wanted_networks
 from bench.session import Handle, MeasurementFailed
 from bench.timing import Comparison, Rule, Verdict
 from latency_tables.context import coefficients
@@ -72,7 +72,7 @@ def test_each_distinct_part_is_timed_once_and_the_networks_put_them_in_context(t
     assert (done.parts, done.measured, done.failed) == (5, 5, ())  # two linears, the sum, the head, the block
     assert len(session.measured) == len(set(session.measured)) == 5
     assert done.networks == len(wanted_networks(outline.skeleton)) == 1 + 4 + 3
-    assert session.comparisons == 1 + LOADS * 4 + 3
+    assert session.comparisons == 1 + PASSES * 4 + 3
     fit = coefficients(outline.skeleton, store.table(session.setting))
     for network in store.table(session.setting).networks:
         assert network.trace is not None

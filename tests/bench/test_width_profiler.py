@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from test_profiler import KnowingSession, outline_of, run
 
-from bench.profiler import LOADS, wanted_networks
+from bench.profiler import PASSES, wanted_networks
 from bench.session import MeasurementFailed
 from bench.timing import Rule
 from bench.width_profiler import WidthsProfiled, fill, find_kin, profile_widths, profile_with_widths
@@ -137,7 +137,7 @@ def test_the_whole_job_in_its_order(tmp_path: Path) -> None:
     done, over_widths = profile_with_widths(OUTLINE, session, fresh)  # type: ignore[arg-type]
     assert done.complete and over_widths.complete
     assert done.networks == len(wanted_networks(SKELETON)) == 1 + 5 + 3
-    assert session.comparisons == 1 + LOADS * 5 + 3
+    assert session.comparisons == 1 + PASSES * 5 + 3
     table = fresh.table(made_up.setting())
     assert table.networks[-1].role == "closure"
     fit = coefficients(SKELETON, table)
