@@ -41,8 +41,8 @@ PART_RULE = Rule()
 #: Whole networks decide; they get more time, and their ratio to the unpruned network to half a percent.
 NETWORK_RULE = Rule(target=0.005, max_time_s=8.0)
 #: How often a network to fit on is timed, loaded anew each time and minutes apart where there is more to do: the
-#: same network loaded again may take a fifth longer (ResNet-56 in ONNX Runtime: 1.28 and 1.53 ms), presumably by where
-#: its memory comes to lie, and a bad minute weighs on some layers more than on others. The median counts.
+#: same network loaded again may take a fifth longer (ResNet-56 in ONNX Runtime: 1.28 and 1.53 ms), presumably by
+#: where its memory comes to lie, and a bad minute weighs on some layers more than on others. The median counts.
 PASSES = 3
 
 
@@ -141,8 +141,8 @@ def profile(
 def pending_networks(outline: Outline, table: LatencyTable, passes: int = PASSES) -> list[tuple[Cut, str]]:
     """What to take out, and the role, of each whole network that the profile asks for and the table lacks.
 
-    They are drawn with a seed made from the network itself, so that a job that goes on asks for the same. Networks to
-    fit on come once for each pass, one pass after the other.
+    They are drawn with a seed made from the network itself, so that a job that goes on asks for the same. Networks
+    to fit on come once for each pass, one pass after the other.
     """
     skeleton = outline.skeleton
     present = Counter((n.cut, n.role) for n in table.networks if n.skeleton == skeleton.digest)

@@ -125,8 +125,8 @@ class Surface:
     Args:
         points: seconds by the values of the axes, at least one point; all of the same number of axes.
         stairs: of each axis.
-        box: lowest and highest values of the axes between which to interpolate; points outside answer for themselves
-            alone. They are those of other networks, whose grid is another. None: no bounds.
+        box: lowest and highest values of the axes between which to interpolate; points outside, other networks'
+            with a grid of their own, answer for themselves alone. None: no bounds.
 
     Attributes:
         anchors: for each axis, the widths of the grid, rounded up to steps, ascending.
@@ -185,7 +185,7 @@ class Surface:
         return self._rank(self.places(values))[1]
 
     def off_steps(self, values: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Which of some widths, shape (n, axes), are above the first step on some axis and not at the end of one."""
+        """Which of some widths, shape (n, axes), are above the first step on some axis and not at a step's end."""
         if self._summed:
             return np.zeros(len(values), dtype=np.bool_)
         steps = np.array([stairs.step for stairs in self._stairs], dtype=np.int64)
