@@ -57,6 +57,7 @@ class WidthCurves:
                 place[axis]: latency
                 for place, latency in self._cells.items()
                 if all(place[i] == full for i, full in others)
+                and self._surface.anchors[axis][0] <= place[axis] <= self._surface.anchors[axis][-1]
             }
             if len(points) < 2:
                 notes.append(f"No staircase of {self._layer} over {name}: measured at one width only.")

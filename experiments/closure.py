@@ -79,8 +79,8 @@ CONDITIONS = (
 )
 PLANS = {"short": 40, "full": 100}
 FORMS = (
-    "slopes by what is freed (in use)",
-    "two slopes, for blocks and for widths",
+    "three slopes (in use)",
+    "two slopes, none off the steps",
     "one slope",
     "one slope, over sums of layers",
     "blocks as they are",

@@ -6,17 +6,16 @@ so a plain sum is wrong by the context. The form used here is linear in what a s
     T / T_unpruned = 1 - sum of slope[j] * f[j]
 
 f are the shares of the sum of parts timed alone that a plan frees (`latency_tables.costs.Costs.freed`): by the
-blocks that go, and by the layers that get narrower, inside of blocks and outside, apart by how narrow they get. A
-block's cell counts, not the sum of its layers: the layers' latencies are scaled by one factor per block (kappa) so
-that both grains agree. The last f is what stands between two steps of the staircase, and its slope says by how much
-such a layer is slower in a network than at the next step, which it is not alone.
+blocks that go, and by the layers that get narrower. A block's cell counts, not the sum of its layers, which are
+scaled by one factor per block (kappa) so that both grains agree. The last f is what stands between two steps of the
+staircase, and its slope says by how much such a layer is slower in a network than at the next step, which it is not
+alone.
 
 The slopes are fitted on whole networks measured in the same setting, as ratios to the unpruned network that was
-timed in the same interleaved pass. What counts is a network's error relative to its own latency. There are more
-slopes than networks, so they share what is alike in them: one slope for blocks, one difference between inside and
-outside, one from each width to the next narrower one, the extra of odd widths; each difference is drawn towards 0
-as far as noise would move it (ridge regression). Only where blocks free more in the network than alone is something
-known of the difference outside beforehand: all parts together cannot free more than there is.
+timed in the same interleaved pass. What counts is a network's error relative to its own latency. What is not known
+of a slope is taken to be as for blocks, and odd widths to cost no more than their step: the differences are drawn
+towards 0 as far as noise would move them (ridge regression). Slopes apart by how narrow a layer gets, and inside
+and outside of blocks, were tried and told no more.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from latency_tables.costs import KNOTS, WAYS, Costs
+from latency_tables.costs import WAYS, Costs
 from latency_tables.errors import LatheError, UserError
 from latency_tables.estimate import Estimate
 from latency_tables.skeleton import Cut, Skeleton
@@ -38,11 +37,9 @@ from latency_tables.table import LatencyTable, NetworkMeasurement
 
 #: Passes whose unpruned latencies are pooled, the latest ones.
 _PASSES = 12
-# What is typical, as standard deviations: how far a network lies off the fit (relative), how far slopes differ
-# between inside and outside of blocks and between neighbouring widths, and what a layer off the steps costs more.
-_NOISE, _OUTSIDE, _WIDTH, _OFF_STEPS = 0.01, 0.1, 0.07, 0.05
-#: Below this nothing is believed of the difference outside of blocks.
-_LEAST_OUTSIDE = -0.5
+# What is typical, as standard deviations: how far a network lies off the fit (relative), how far the slope of
+# widths lies from that of blocks, and what a layer off the steps costs more.
+_NOISE, _WIDTHS, _OFF_STEPS = 0.01, 0.2, 0.05
 #: What a network led through a useless measurement is still allowed to free, as a share of what its parts say.
 _LEAST_SLOPE = 0.05
 
@@ -113,11 +110,7 @@ class Coefficients:
         Raises:
             UserError: no width of the network.
         """
-        outside = self.slopes[-2]  # at full width
-        shares = [
-            (self.slope if layer.block is not None else outside) * latency
-            for layer, latency in zip(self.costs.layers, self.costs.layers_s, strict=True)
-        ]
+        shares = [self.slope * latency for latency in self.costs.layers_s]
         if widths:
             freed = self.costs.freed_by_layer(widths) @ np.array(self.slopes)
             shares = [share - less for share, less in zip(shares, freed.tolist(), strict=True)]
@@ -187,7 +180,7 @@ def coefficients(
 
     pruned = _distinct([n for n in fitted if n.cut and n.cut != blind_to and costs.knows(n.cut)])
     freed = np.array([costs.freed(n.removed, dict(n.widths)) for n in pruned]).reshape(-1, WAYS)
-    fit = _fit(freed, np.array([n.ratio.value for n in pruned]), costs.outside)
+    fit = _fit(freed, np.array([n.ratio.value for n in pruned]))
     slopes = fit.slopes
     if through is not None:
         usable = slopes if slopes[0] > 0 else _AS_ALONE
@@ -238,35 +231,24 @@ _AS_ALONE = np.array([*[1.0] * (WAYS - 1), 0.0])
 """Slopes of a network whose parts add up exactly."""
 
 
-def _fit(freed: NDArray[np.float64], ratios: NDArray[np.float64], outside: float) -> _Fit:
+def _fit(freed: NDArray[np.float64], ratios: NDArray[np.float64]) -> _Fit:
     """Slopes by ridge regression.
 
     Args:
         freed: shape (networks, `WAYS`).
         ratios: of the unpruned latency, shape (networks,).
-        outside: share of the unpruned network's sum outside of blocks.
 
     Returns:
         Slopes of `_AS_ALONE` where there is nothing to fit.
     """
     if not freed.any():
         return _Fit(_AS_ALONE, 0.0, 0.0, np.zeros((WAYS, WAYS)))
-    # Unknowns: the slope of blocks, the difference outside of them, one between each knot and the next wider one
-    # (of the widest: and blocks), the extra off the steps.
-    knots = len(KNOTS)
-    to_slopes = np.zeros((WAYS, 3 + knots))
-    to_slopes[:-1, 0] = 1.0
-    to_slopes[1 + knots : -1, 1] = 1.0
-    for knot in range(knots):
-        to_slopes[1 : 2 + knot, 2 + knot] = 1.0
-        to_slopes[1 + knots : 2 + knots + knot, 2 + knot] = 1.0
-    to_slopes[-1, -1] = 1.0
-    ridge = (_NOISE / np.array([np.inf, _OUTSIDE, *[_WIDTH] * knots, _OFF_STEPS])) ** 2
-    expected = np.zeros(3 + knots)
-    expected[1] = _outside_less(freed, ratios, outside)
+    # Unknowns: the slope of blocks, by how much that of widths differs from it, the extra off the steps.
+    to_slopes = np.array([[1.0, 0.0, 0.0], [1.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
+    ridge = (_NOISE / np.array([np.inf, _WIDTHS, _OFF_STEPS])) ** 2
     design, lost = freed @ to_slopes / ratios[:, None], (1.0 - ratios) / ratios
     spread = np.linalg.inv(design.T @ design + np.diag(ridge))
-    slopes = to_slopes @ (spread @ (design.T @ lost + ridge * expected))
+    slopes = to_slopes @ (spread @ (design.T @ lost))
     errors = lost - freed @ slopes / ratios
     leverage = np.einsum("ij,jk,ik->i", design, spread, design)
     blind = errors / np.maximum(1.0 - leverage, 1e-9)
@@ -276,15 +258,6 @@ def _fit(freed: NDArray[np.float64], ratios: NDArray[np.float64], outside: float
         scatter=float(np.sqrt(np.mean(blind**2))) if len(ratios) > 1 else 0.0,
         spread=to_slopes @ spread @ to_slopes.T,
     )
-
-
-def _outside_less(freed: NDArray[np.float64], ratios: NDArray[np.float64], outside: float) -> float:
-    """By how much the slope outside of blocks is lower for sure, by the networks that lack nothing but blocks."""
-    alone = ~freed[:, 1:].any(axis=1)
-    share, lost = freed[alone, 0] / ratios[alone], (1.0 - ratios[alone]) / ratios[alone]
-    if not share.any() or outside == 0.0:
-        return 0.0
-    return max(_LEAST_OUTSIDE, min(0.0, (1.0 - float(share @ lost / (share @ share))) / outside))
 
 
 def _pooled(networks: Sequence[NetworkMeasurement]) -> Estimate:

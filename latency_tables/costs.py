@@ -19,15 +19,11 @@ from latency_tables.skeleton import Cut, Skeleton
 from latency_tables.table import LatencyTable
 from latency_tables.widths import full_widths
 
-KNOTS = (0.25, 0.5, 0.75, 1.0)
-"""Relative widths of a layer (the mean of its axes over their full widths) at which the context is told apart."""
-
-
 SWEPT = 64
 """Widths up to this tell the staircase: a step rises most where there are few."""
 
 
-WAYS = 2 + 2 * len(KNOTS)
+WAYS = 3
 """Ways in which a plan frees latency, see `Costs.freed`."""
 
 
@@ -70,10 +66,8 @@ class Costs:
 
     Attributes:
         blocks_s: each block's latency at full width.
-        layers: of the skeleton.
         layers_s: each layer's at full width, scaled to its block.
         whole_s: their sum.
-        outside: share of that sum that layers outside of all blocks have.
 
     Raises:
         UserError: a part has no cell.
@@ -87,7 +81,6 @@ class Costs:
         for layer, latency_s in zip(skeleton.layers, alone, strict=True):
             if layer.block is not None:
                 within[layer.block] = within.get(layer.block, 0.0) + latency_s
-        self.layers = skeleton.layers
         self.blocks_s = {block.name: table.latency_s(block.part).value for block in skeleton.blocks}
         self._scale = [
             1.0 if layer.block is None else self.blocks_s[layer.block] / within[layer.block]
@@ -95,12 +88,6 @@ class Costs:
         ]
         self.layers_s = tuple(latency * scale for latency, scale in zip(alone, self._scale, strict=True))
         self.whole_s = math.fsum(self.layers_s)
-        outside_s = math.fsum(
-            latency
-            for latency, layer in zip(self.layers_s, skeleton.layers, strict=True)
-            if layer.block is None
-        )
-        self.outside = outside_s / self.whole_s
         self._block_of = [layer.block for layer in skeleton.layers]
         self._places = {group.name: place for place, group in enumerate(skeleton.groups)}
         self._full = np.array([[group.channels for group in skeleton.groups]], dtype=np.int64)
@@ -121,10 +108,9 @@ class Costs:
             widths: of the groups that are narrower.
 
         Returns:
-            Shape (`WAYS`,): what blocks free that go; what layers free that get narrower, first those inside of
-            blocks, then those outside, by how narrow they get (a layer between two of `KNOTS` counts for both, the
-            more the nearer it is); and last, below 0, what layers cost that come to stand between two steps of the
-            staircase. The last is no part of the sum: timed alone such a layer costs what the next step does.
+            Shape (`WAYS`,): what blocks free that go; what layers free that get narrower; and last, below 0, what
+            layers cost that come to stand between two steps of the staircase. The last is no part of the sum: timed
+            alone such a layer costs what it does at the next step.
 
         Raises:
             UserError: no width of the network, or one at which a part was neither measured nor can be interpolated.
@@ -244,18 +230,11 @@ class Costs:
         if not self._families or not self._families[place].axes:
             return None
         family, full = self._families[place], self.layers_s[place]
-        share = np.mean(
-            [self._axis(family, axis, widths) / full for axis, full in enumerate(family.full)], axis=0
-        )
-        near = np.array([np.interp(share, KNOTS, row) for row in np.eye(len(KNOTS))])
         latency = self._latencies_s(place, widths)
         surface = self._surfaces[family.pattern]
         off = surface.off_steps(self._values(family, widths)) * latency
-        saved = np.zeros((WAYS, len(widths)))
-        first = 1 if self._block_of[place] is not None else 1 + len(KNOTS)
-        saved[first : first + len(KNOTS)] = near * (full - latency)
-        saved[-1] = surface.off_steps(np.array([family.full]))[0] * full - off
-        return saved
+        off_before = surface.off_steps(np.array([family.full]))[0] * full
+        return np.stack([np.zeros(len(widths)), full - latency, off_before - off])
 
     def _latencies_s(self, place: int, widths: NDArray[np.int64]) -> NDArray[np.float64]:
         full = self.layers_s[place]

@@ -199,7 +199,7 @@ class Surface:
         for axis, line in enumerate(self.anchors):
             on_grid &= np.isin(places[:, axis], line)
         if len(self.anchors) == 1:
-            return np.ones(len(places), dtype=np.bool_)
+            return on_grid
         far = np.array([line[-1] for line in self.anchors])
         on_line: NDArray[np.bool_] = (places == far).any(axis=1)
         return on_grid | on_line

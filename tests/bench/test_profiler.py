@@ -71,8 +71,8 @@ def test_each_distinct_part_is_timed_once_and_the_networks_put_them_in_context(t
     done = run(session, store, outline)
     assert (done.parts, done.measured, done.failed) == (5, 5, ())  # two linears, the sum, the head, the block
     assert len(session.measured) == len(set(session.measured)) == 5
-    assert done.networks == len(wanted_networks(outline.skeleton)) == 1 + 4 + 3
-    assert session.comparisons == 1 + PASSES * 4 + 3
+    assert len(wanted_networks(outline.skeleton)) == 1 + 4 + 3
+    assert done.networks == session.comparisons == 1 + PASSES * 4 + 3
     fit = coefficients(outline.skeleton, store.table(session.setting))
     for network in store.table(session.setting).networks:
         assert network.trace is not None
@@ -112,7 +112,10 @@ def test_the_networks_asked_for_are_distinct_and_always_the_same(tmp_path: Path,
     asked = pending_networks(outline, table)
     assert asked == pending_networks(outline, table)
     assert asked[0] == (Cut(), "fit")
-    assert len({cut for cut, _ in asked}) == len(asked)
+    once = pending_networks(outline, table, passes=1)
+    assert len({cut for cut, _ in once}) == len(once)
+    fitted = [entry for entry in once if entry[1] == "fit" and entry[0]]
+    assert asked == once + fitted * (PASSES - 1)
     assert not any(cut.widths for cut, _ in asked)
 
 
@@ -120,8 +123,10 @@ def test_where_widths_vary_networks_lack_channels_too(tmp_path: Path) -> None:
     store, outline = Store(tmp_path / "lathe.db"), outline_of(6, 32, grouped=True)
     run(KnowingSession(), store, outline)
     networks = store.table(made_up.setting()).networks
-    assert [network.role for network in networks] == ["fit"] * 6 + ["closure"] * 3
-    assert sum(bool(network.widths) for network in networks if network.role == "fit") == 3
+    assert [network.role for network in networks] == ["fit"] * 6 + ["closure"] * 3 + ["fit"] * 5 * (
+        PASSES - 1
+    )
+    assert sum(bool(network.widths) for network in networks if network.role == "fit") == 3 * PASSES
     assert {bool(network.widths) for network in networks if network.role == "closure"} == {True, False}
     # Their widths are not in the table yet, so the fit does without them.
     assert coefficients(outline.skeleton, store.table(made_up.setting())).freedom == 1

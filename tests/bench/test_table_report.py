@@ -260,7 +260,7 @@ def test_the_command_draws_from_a_store_or_a_file(
             assert all(Path(image).stat().st_size > 1000 for image in found["images"])
         else:
             assert captured.out.split("\n")[0] == str(folder / "index.html")
-            assert "No heat map" in captured.err
+            assert "o heat map" in captured.err
     assert record.command.startswith("lathe table report 'a net/of:mine' --table")
 
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from latency_tables.context import coefficients
-from latency_tables.costs import KNOTS, Costs, Origin
+from latency_tables.costs import Costs, Origin
 from latency_tables.errors import UserError
 from latency_tables.estimate import Estimate
 from latency_tables.prediction import predict
@@ -73,7 +73,9 @@ def test_many_plans_at_once_are_the_same(several: list[tuple[set[str], dict[str,
 
 def test_what_was_not_measured_is_refused_by_name() -> None:
     costs = Costs(SKELETON, table())
-    with pytest.raises(UserError, match=r"1 layers of chain .*\(block1.b\).*lathe profile --widths"):
+    with pytest.raises(
+        UserError, match=r"2 layers of chain .*\(block1.a, block1.b\).*lathe profile --widths"
+    ):
         costs.total_s((), {"block1": 15})
     assert costs.total_s({"block1"}, {"block1": 15}) == pytest.approx(sum_s({"block1"}, {}))
     with pytest.raises(UserError, match="channel group"):
@@ -134,17 +136,24 @@ def test_what_a_plan_frees_is_parted_by_how_it_does_so(plan: tuple[set[str], dic
     assert freed[:-1].sum() * costs.whole_s == pytest.approx(sum_s(set(), {}) - sum_s(removed, widths))
 
 
-def test_a_layer_counts_for_the_knots_that_it_is_near() -> None:
-    costs = Costs(SKELETON, table())
+def test_what_stands_between_two_steps_is_told_apart() -> None:
+    swept = tuple(range(16, 65, 4))
+    stepped = {w: 1e-5 + 1e-7 * 16 * math.ceil(w / 16) for w in (*swept, 96, 128)}
+    cells = dict(table().cells)
+    for width in (*swept, 96, 128):
+        widths = {name: min(full, width) for name, full in FULL.items()}
+        for layer in SKELETON.narrowed(widths).layers:
+            if layer.block is not None and not layer.name.endswith("c"):
+                cells[layer.part.key] = made_up.cell(stepped[widths[layer.block]])
+    costs = Costs(SKELETON, replace(table(), cells=cells))
+    on, off = costs.freed((), {"block2": 48}), costs.freed((), {"block2": 40})
+    assert on[1] == pytest.approx(off[1])
+    assert on[2] == 0.0 > off[2]
+    assert costs.total_s((), {"block2": 40}) == pytest.approx(costs.total_s((), {"block2": 48}))
 
-    def knots(width: int) -> list[int]:
-        return [KNOTS[place] for place in np.flatnonzero(costs.freed((), {"block2": width})[1:5] > 1e-9)]
 
-    assert [knots(width) for width in (64, 80, 96)] == [[0.5], [0.5, 0.75], [0.75]]
-
-
-def test_a_context_that_changes_with_the_width_is_learnt_from_uniform_networks() -> None:
-    truth = np.array([0.9, *[0.7, 0.8, 0.85, 0.9] * 2, 0.0])
+def test_that_widths_free_less_in_context_than_blocks_do_is_learnt_from_uniform_networks() -> None:
+    truth = np.array([0.9, 0.7, 0.0])
     costs = Costs(SKELETON, table())
 
     def seen(removed: set[str], widths: dict[str, int]) -> NetworkMeasurement:
@@ -165,4 +174,4 @@ def test_a_context_that_changes_with_the_width_is_learnt_from_uniform_networks()
         errors = [abs(f.latency_s(*plan) / f.unpruned_s.value / value - 1) for f in (fit, one)]
         assert errors[0] < 0.01 and errors[0] < 0.5 * errors[1]
     assert fit.slope == pytest.approx(0.9, abs=0.005)
-    assert set(one.slopes[:-1]) == {one.slope}  # what no network tells is taken to be as for blocks
+    assert one.slopes == (one.slope, one.slope, 0.0)  # what no network tells is taken to be as for blocks
