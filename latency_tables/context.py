@@ -40,6 +40,8 @@ _PASSES = 12
 # What is typical, as standard deviations: how far a network lies off the fit (relative), how far the slope of
 # widths lies from that of blocks, and what a layer off the steps costs more.
 _NOISE, _WIDTHS, _OFF_STEPS = 0.01, 0.2, 0.05
+#: So many networks are what `_NOISE` is taken from.
+_WEIGHT = 3
 #: What a network led through a useless measurement is still allowed to free, as a share of what its parts say.
 _LEAST_SLOPE = 0.05
 
@@ -54,10 +56,11 @@ class Coefficients:
         slopes: how much of what is freed alone the network really loses, as shares of each whole, in the order of
             `Costs.freed`.
         residual: root mean square of the fit's residuals, each relative to its network's latency.
-        scatter: the same of predictions for each fitted network by the others.
+        scatter: how far networks lie off the fit, relative, allowing for the fitted slopes; what is typical weighs
+            in as `_WEIGHT` networks would, since few are fitted.
         spread: for a plan that frees f and keeps the share s of the latency, f . spread . f / s**2 is the squared
             relative error of the fit over ``scatter`` squared.
-        freedom: degrees of freedom behind ``scatter``; 0 or less when nothing is known about the error.
+        freedom: degrees of freedom behind ``scatter``; 0 when nothing is known about the error.
     """
 
     unpruned_s: Estimate
@@ -66,7 +69,7 @@ class Coefficients:
     residual: float
     scatter: float
     spread: NDArray[np.float64] = field(compare=False)
-    freedom: int
+    freedom: float
 
     @property
     def slope(self) -> float:
@@ -128,7 +131,7 @@ class Coefficients:
         whole = self.unpruned_s
         if not removed and not widths:
             return whole
-        if self.freedom < 1:
+        if self.freedom <= 0:
             return Estimate(value, -math.inf, math.inf)
         freed = self.costs.freed(removed, widths)
         scatter = self.scatter * math.hypot(
@@ -201,7 +204,7 @@ def coefficients(
         residual=fit.residual,
         scatter=fit.scatter,
         spread=fit.spread,
-        freedom=len(pruned) - 1,
+        freedom=fit.freedom,
     )
 
 
@@ -225,6 +228,7 @@ class _Fit:
     residual: float
     scatter: float
     spread: NDArray[np.float64]
+    freedom: float
 
 
 _AS_ALONE = np.array([*[1.0] * (WAYS - 1), 0.0])
@@ -242,7 +246,7 @@ def _fit(freed: NDArray[np.float64], ratios: NDArray[np.float64]) -> _Fit:
         Slopes of `_AS_ALONE` where there is nothing to fit.
     """
     if not freed.any():
-        return _Fit(_AS_ALONE, 0.0, 0.0, np.zeros((WAYS, WAYS)))
+        return _Fit(_AS_ALONE, 0.0, 0.0, np.zeros((WAYS, WAYS)), 0.0)
     # Unknowns: the slope of blocks, by how much that of widths differs from it, the extra off the steps.
     to_slopes = np.array([[1.0, 0.0, 0.0], [1.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
     ridge = (_NOISE / np.array([np.inf, _WIDTHS, _OFF_STEPS])) ** 2
@@ -250,13 +254,14 @@ def _fit(freed: NDArray[np.float64], ratios: NDArray[np.float64]) -> _Fit:
     spread = np.linalg.inv(design.T @ design + np.diag(ridge))
     slopes = to_slopes @ (spread @ (design.T @ lost))
     errors = lost - freed @ slopes / ratios
-    leverage = np.einsum("ij,jk,ik->i", design, spread, design)
-    blind = errors / np.maximum(1.0 - leverage, 1e-9)
+    left = len(ratios) - float(np.einsum("ij,jk,ik->", design, spread, design))
+    freedom = _WEIGHT + left
     return _Fit(
         slopes,
         residual=float(np.sqrt(np.mean(errors**2))),
-        scatter=float(np.sqrt(np.mean(blind**2))) if len(ratios) > 1 else 0.0,
+        scatter=math.sqrt((_WEIGHT * _NOISE**2 + float(errors @ errors)) / freedom),
         spread=to_slopes @ spread @ to_slopes.T,
+        freedom=freedom if len(ratios) > 1 else 0.0,
     )
 
 

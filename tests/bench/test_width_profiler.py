@@ -71,7 +71,9 @@ def test_every_width_that_a_search_may_ask_for_is_known_afterwards(store: Store)
     # What is timed here is a line, and so is what lies between.
     np.testing.assert_allclose(np.diff(totals, 2), 0.0, atol=1e-9)
     # Now the networks that lack channels can be fitted on.
-    assert coefficients(SKELETON, store.table(made_up.setting())).freedom == 4
+    assert (
+        coefficients(SKELETON, store.table(made_up.setting())).freedom > 5
+    )  # five networks, at most three slopes
 
 
 def test_a_stopped_profile_goes_on_and_measures_nothing_twice(store: Store) -> None:
@@ -145,7 +147,7 @@ def test_the_whole_job_in_its_order(tmp_path: Path) -> None:
         "fit"
     ] * fitted * (PASSES - 1)
     fit = coefficients(SKELETON, table)
-    assert fit.freedom == 4
+    assert fit.freedom > 5
     for network in table.measured_networks(SKELETON, "closure"):
         assert fit.costs.knows(network.cut)
 
