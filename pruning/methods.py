@@ -146,7 +146,12 @@ METHODS = {
         # Our reconstruction of TT-MPD: least damage per second saved, scored anew after each removal.
         Method("ttmpd", JOINT.make, per_saving=True, needs_controls=True),
         # The same by the scores of single blocks, added up: a fifth of the scoring on 25 blocks.
-        Method("ttmpd-once", lambda piece: Additive(Remembering(JOINT.make(piece))), per_saving=True),
+        Method(
+            "ttmpd-once",
+            lambda piece: Additive(Remembering(JOINT.make(piece))),
+            per_saving=True,
+            needs_controls=True,
+        ),
         # The same choice without its latency term: least damage, until the budget is met.
         Method("ttmpd-no-latency", JOINT.make, per_saving=False),
         practise("practise", 1000),
