@@ -17,6 +17,7 @@ from latency_tables.measurement import Measurement
 from latency_tables.part import Part
 from latency_tables.random_plans import draw_plans
 from latency_tables.skeleton import Cut, Skeleton
+from latency_tables.slow_minutes import quick_latency_s
 from latency_tables.store import Store
 from latency_tables.table import Failure, LatencyTable
 from latency_tables.verdict import Verdict, judge, ratio
@@ -213,6 +214,7 @@ def check_networks(
             f"{skeleton.name} has no block and no channel that can be taken out; check it without --held-out"
         )
     predicted = [_predicted(skeleton, table, plan) for plan in plans]
+    quick_s = quick_latency_s(skeleton, table)
     passes: list[list[Estimate]] = []
     for turn in range(2):
         ratios = []
@@ -222,7 +224,7 @@ def check_networks(
                 if progress is not None:
                     done = turn * len(plans) + place
                     progress(done, 2 * len(plans), f"timing the network {plan.words}")
-                measured = time_network(outline, session, plan, "closure")
+                measured = time_network(outline, session, plan, "closure", quick_s)
                 store.put_network(table.setting, skeleton.name, measured)
                 ratios.append(measured.ratio)
         passes.append(ratios)

@@ -190,6 +190,7 @@ def predict(
     from latency_tables.prediction import predict as predict_latency
     from latency_tables.shipped import shipped_skeleton
     from latency_tables.skeleton import Cut
+    from latency_tables.slow_minutes import quick_latency_s
 
     terminal = Terminal(quiet=as_json)
     shape = None if input_shape is None else parse_input_shape(input_shape)
@@ -222,7 +223,7 @@ def predict(
         subject = Subject(choice, batch)
         outline = subject.wide if widths else subject.outline
         with _stoppable("Nothing was stored."), Session(setting) as session:
-            seen = time_network(outline, session, cut, "closure")
+            seen = time_network(outline, session, cut, "closure", quick_latency_s(skeleton, known))
         store.put_network(setting, skeleton.name, seen)
         measured = seen.latency_s
     if as_json:

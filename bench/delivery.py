@@ -48,7 +48,13 @@ class Delivered:
 
 
 def deliver(
-    subject: Subject, pruned: nn.Module, plan: Plan, session: Session, images: torch.Tensor, folder: Path
+    subject: Subject,
+    pruned: nn.Module,
+    plan: Plan,
+    session: Session,
+    images: torch.Tensor,
+    folder: Path,
+    quick_s: float | None = None,
 ) -> Delivered:
     """Writes a pruned network down, checks it and times it.
 
@@ -62,6 +68,7 @@ def deliver(
         session: where to time.
         images: preprocessed, at least one batch of them.
         folder: where the files go.
+        quick_s: as for `bench.profiler.compare`.
 
     Returns:
         Files, latency and the largest difference seen.
@@ -93,9 +100,8 @@ def deliver(
         difference = _difference(pruned, small, session, loaded, images)
         _require_equal(difference, folder)
         unpruned = session.load(skeleton.graph, subject.outline.weights)
-        network = compare(
-            session, unpruned, loaded, skeleton.digest, Cut.of(plan.removed, plan.widths), "fit"
-        )
+        cut = Cut.of(plan.removed, plan.widths)
+        network = compare(session, unpruned, loaded, skeleton.digest, cut, "fit", quick_s=quick_s)
     finally:
         session.unload(loaded)
         if unpruned is not None:

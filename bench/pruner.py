@@ -123,7 +123,9 @@ class _Pruning:
     def _measure(self, removed: Collection[str]) -> NetworkMeasurement:
         shop = self._shop
         with self._stage("measure"):
-            measured = time_network(shop.subject.outline, shop.session, Cut.of(removed), "fit")
+            measured = time_network(
+                shop.subject.outline, shop.session, Cut.of(removed), "fit", shop.quick_s()
+            )
         shop.store.put_network(shop.session.setting, shop.subject.outline.skeleton.name, measured)
         return measured
 
@@ -139,7 +141,15 @@ class _Pruning:
         )
         folder = shop.folder / self._recipe.id
         with self._stage("deliver"):
-            delivered = deliver(shop.subject, student, plan, shop.session, shop.images.calibration, folder)
+            delivered = deliver(
+                shop.subject,
+                student,
+                plan,
+                shop.session,
+                shop.images.calibration,
+                folder,
+                quick_s=shop.quick_s(),
+            )
         shop.store.put_network(shop.session.setting, skeleton.name, delivered.measured)
         return delivered
 
@@ -188,7 +198,7 @@ class _Pruning:
 
 def unpruned_point(shop: Shop, id_: str, seed: int) -> Point:
     """The unpruned network as a point, timed against itself."""
-    measured = time_network(shop.subject.outline, shop.session, Cut(), "fit")
+    measured = time_network(shop.subject.outline, shop.session, Cut(), "fit", shop.quick_s())
     shop.store.put_network(shop.session.setting, shop.subject.outline.skeleton.name, measured)
     outputs = shop.unpruned_outputs
     predicted = coefficients(shop.subject.outline.skeleton, shop.store.table(shop.session.setting)).unpruned_s

@@ -14,6 +14,7 @@ from bench.session import Session
 from bench.terminal import Terminal
 from bench.workbench import GalleryPart, Subject
 from latency_tables.estimate import Estimate
+from latency_tables.slow_minutes import quick_latency_s
 from latency_tables.store import Store
 from pruning.methods import heal
 from pruning.recovery.finetune import Schedule
@@ -50,6 +51,10 @@ class Shop:
     labels: Targets
     stages_s: Mapping[str, float]
     controls: Mapping[str, Estimate]
+
+    def quick_s(self) -> float | None:
+        """What the unpruned network takes when the machine is quick, as far as the table knows."""
+        return quick_latency_s(self.subject.outline.skeleton, self.store.table(self.session.setting))
 
     def accuracy(self, outputs: torch.Tensor) -> Estimate | None:
         """Accuracy on the report images; None where they have no labels."""

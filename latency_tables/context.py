@@ -33,6 +33,7 @@ from latency_tables.costs import WAYS, Costs
 from latency_tables.errors import LatheError, UserError
 from latency_tables.estimate import Estimate
 from latency_tables.skeleton import Cut, Skeleton
+from latency_tables.slow_minutes import is_slow, quick_latency_s
 from latency_tables.table import LatencyTable, NetworkMeasurement
 
 #: Passes whose unpruned latencies are pooled, the latest ones.
@@ -181,17 +182,18 @@ def coefficients(
             "run `lathe profile` for it first"
         )
 
-    pruned = _distinct([n for n in fitted if n.cut and n.cut != blind_to and costs.knows(n.cut)])
+    usable = [n for n in fitted if n.cut and n.cut != blind_to and costs.knows(n.cut)]
+    pruned = _distinct(usable, quick_latency_s(skeleton, table))
     freed = np.array([costs.freed(n.removed, dict(n.widths)) for n in pruned]).reshape(-1, WAYS)
     fit = _fit(freed, np.array([n.ratio.value for n in pruned]))
     slopes = fit.slopes
     if through is not None:
-        usable = slopes if slopes[0] > 0 else _AS_ALONE
+        sound = slopes if slopes[0] > 0 else _AS_ALONE
         factor = (1.0 - through.ratio.value) / float(
-            costs.freed(through.removed, dict(through.widths)) @ usable
+            costs.freed(through.removed, dict(through.widths)) @ sound
         )
         # A network measured to be no faster frees next to nothing; the search then takes more out.
-        slopes = usable * max(factor, _LEAST_SLOPE / usable[0])
+        slopes = sound * max(factor, _LEAST_SLOPE / sound[0])
     if slopes[0] <= 0:
         raise LatheError(
             f"networks cut from {skeleton.name} were measured to be no faster than the unpruned one in "
@@ -208,14 +210,18 @@ def coefficients(
     )
 
 
-def _distinct(networks: Sequence[NetworkMeasurement]) -> list[NetworkMeasurement]:
-    """One observation for each distinct network: the median of its ratios, however often it was timed."""
+def _distinct(networks: Sequence[NetworkMeasurement], quick_s: float | None) -> list[NetworkMeasurement]:
+    """One observation for each distinct network: the median of its ratios, however often it was timed.
+
+    Timings of slow minutes count only for networks that have no others.
+    """
     groups: dict[Cut, list[NetworkMeasurement]] = {}
     for network in networks:
         groups.setdefault(network.cut, []).append(network)
     chosen = []
     for group in groups.values():
-        ratio = median(network.ratio.value for network in group)
+        counted = [network for network in group if not is_slow(network, quick_s)] or group
+        ratio = median(network.ratio.value for network in counted)
         chosen.append(replace(group[-1], ratio=Estimate(ratio, -math.inf, math.inf)))
     return chosen
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import made_up
 import numpy as np
 import pytest
 
-from bench.profiler import PASSES, pending_networks, profile, wanted_networks
+from bench.profiler import PASSES, RETRIES, pending_networks, profile, time_network, wanted_networks
 from bench.session import Handle, MeasurementFailed
 from bench.timing import Comparison, Rule, Verdict
 from latency_tables.context import coefficients
@@ -27,11 +27,13 @@ def outline_of(blocks: int, width: int = 4, *, grouped: bool = False) -> Outline
 
 
 class KnowingSession:
-    """Every operator costs a microsecond; graphs that hold a forbidden text crash."""
+    """Every operator costs a microsecond; graphs that hold a forbidden text crash; comparisons may be slow."""
 
-    def __init__(self, forbidden: str = "", stop_after: int | None = None) -> None:
+    def __init__(
+        self, forbidden: str = "", stop_after: int | None = None, slow: Collection[int] = ()
+    ) -> None:
         self.setting = made_up.setting()
-        self.forbidden, self.stop_after = forbidden, stop_after
+        self.forbidden, self.stop_after, self.slow = forbidden, stop_after, slow
         self.measured: list[str] = []
         self.loaded: dict[int, Graph] = {}
         self.comparisons = 0
@@ -58,6 +60,8 @@ class KnowingSession:
     def interleave(self, handles: Sequence[Handle], rule: Rule | None = None) -> Any:
         self.comparisons += 1
         first, second = (1e-6 * len(self.loaded[handle.number].operators) for handle in handles)
+        if self.comparisons in self.slow:  # the larger network suffers more
+            first *= 1.2
         ratio = made_up.exact(second / first)
         return (made_up.cell(first), made_up.cell(second)), (Comparison(ratio, Verdict.CANNOT_TELL, 10),)
 
@@ -145,3 +149,40 @@ def test_progress_ends_at_its_total(tmp_path: Path) -> None:
     assert [done for done, _ in seen] == sorted(done for done, _ in seen)
     assert seen[-1][0] == seen[-1][1]
     assert len({total for _, total in seen}) == 1
+
+
+def test_networks_timed_in_a_slow_minute_are_timed_again_and_the_fit_does_not_see_it(tmp_path: Path) -> None:
+    store, outline = Store(tmp_path / "lathe.db"), outline_of(8)
+    session = KnowingSession(slow={3, 5})
+    done = run(session, store, outline)
+    assert done.complete
+    assert done.networks == session.comparisons == 1 + PASSES * 4 + 3 + 2
+    fit = coefficients(outline.skeleton, store.table(session.setting))
+    assert fit.slope == pytest.approx(1.0)
+    assert pending_networks(outline, store.table(session.setting)) == []
+
+
+def test_a_machine_that_stays_slow_is_not_asked_for_ever(tmp_path: Path) -> None:
+    store, outline = Store(tmp_path / "lathe.db"), outline_of(8)
+    session = KnowingSession(slow=range(3, 1000))
+    done = run(session, store, outline)
+    assert done.complete
+    distinct = len(wanted_networks(outline.skeleton))
+    assert done.networks <= 1 + PASSES * 4 + 3 + RETRIES * distinct
+    assert run(KnowingSession(), store, outline).networks == 0
+
+
+def test_a_single_timing_of_a_slow_minute_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    rests: list[float] = []
+    monkeypatch.setattr("bench.profiler._rest", rests.append)
+    outline = outline_of(8)
+    cut = Cut.of(outline.skeleton.removable[:4])
+    quick = time_network(outline, KnowingSession(), cut, "fit")  # type: ignore[arg-type]
+    assert not rests
+    session = KnowingSession(slow={1})
+    again = time_network(outline, session, cut, "fit", quick.unpruned_s.value)  # type: ignore[arg-type]
+    assert (again.ratio, len(rests), session.comparisons) == (quick.ratio, 1, 2)
+    session = KnowingSession(slow=range(10))
+    slow = time_network(outline, session, cut, "fit", quick.unpruned_s.value)  # type: ignore[arg-type]
+    assert slow.ratio.value < quick.ratio.value
+    assert (len(rests), session.comparisons) == (3, 3)
