@@ -36,7 +36,7 @@ from latency_tables.estimate import Estimate
 from latency_tables.files import write_atomically
 from latency_tables.random_plans import draw_plans
 from latency_tables.skeleton import Cut, Skeleton
-from latency_tables.slow_minutes import is_slow, quick_latency_s
+from latency_tables.slow_minutes import SLOW_BY, is_slow, quick_latency_s
 from latency_tables.store import Store
 from latency_tables.table import LatencyTable, NetworkMeasurement
 from pruning.outline import Outline
@@ -54,7 +54,7 @@ RELOAD = 5
 """Plans timed in turns with the unpruned network before that is loaded anew."""
 DRAW = 9
 """Seed of the held-out plans; profiles draw theirs from others, and the form was chosen on those of 7 and 8."""
-RETRIES = 2
+RETRIES = 1
 """How often a timing is made again, after all others, that fell into a slow minute."""
 
 
@@ -84,13 +84,16 @@ CONDITIONS = (
 )
 PLANS = {"short": 40, "full": 100}
 FORMS = (
-    "three slopes (in use)",
-    "two slopes, none off the steps",
+    "four slopes (in use)",
+    "blocks, widths and off the steps apart",
+    "blocks and widths apart",
     "one slope",
     "one slope, over sums of layers",
     "blocks as they are",
     "layers as they are",
 )
+FEWER = {FORMS[1]: ((0,), (1, 2), (3,)), FORMS[2]: ((0,), (1, 2)), FORMS[3]: ((0, 1, 2),)}
+"""By form, which of what a plan frees (`Costs.freed`) has a slope in common."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +108,7 @@ class Judged:
         checks: root mean square error of interpolation by kind.
         slopes: fitted.
         freed: by each plan, shape (plans, ways).
+        slow: share of the timings that fell into slow minutes each time they were made.
     """
 
     network: str
@@ -114,6 +118,7 @@ class Judged:
     checks: dict[str, float]
     slopes: tuple[float, ...]
     freed: np.ndarray
+    slow: float
 
 
 def measure(condition: Condition, network: str, count: int, folder: Path, until_s: float) -> bool:
@@ -196,20 +201,22 @@ def judge(condition: Condition, network: str, count: int, folder: Path) -> Judge
         table = store.table(setting)
     finally:
         store.close()
-    seen: dict[Cut, list[Estimate]] = {}
+    timed: dict[Cut, list[NetworkMeasurement]] = {}
     for measured in table.measured_networks(skeleton, "closure"):
-        seen.setdefault(measured.cut, []).append(measured.ratio)
+        timed.setdefault(measured.cut, []).append(measured)
     plans = held_out(skeleton, table, count)
-    if not plans or any(len(seen.get(plan, [])) < 2 for plan in plans):
+    if not plans or any(len(timed.get(plan, [])) < 2 for plan in plans):
         return None
+    seen = {plan: [measured.ratio for measured in timed[plan]] for plan in plans}
+    quick_s = quick_latency_s(skeleton, table)
+    slow = float(np.mean([is_slow(measured, quick_s) for plan in plans for measured in timed[plan][:2]]))
     fit = coefficients(skeleton, table)
     forms = {
         FORMS[0]: [fit.interval(p.removed, dict(p.widths)).scaled(1 / fit.unpruned_s.value) for p in plans],
-        FORMS[1]: fewer_slopes(skeleton, table, fit.costs, plans, apart=True),
-        FORMS[2]: fewer_slopes(skeleton, table, fit.costs, plans, apart=False),
-        FORMS[3]: layer_line(skeleton, table, fit.costs, plans),
-        FORMS[4]: [point(fit.costs.total_s(p.removed, dict(p.widths)) / fit.costs.whole_s) for p in plans],
-        FORMS[5]: [
+        **{form: fewer_slopes(skeleton, table, fit.costs, plans, ways) for form, ways in FEWER.items()},
+        FORMS[4]: layer_line(skeleton, table, fit.costs, plans),
+        FORMS[5]: [point(fit.costs.total_s(p.removed, dict(p.widths)) / fit.costs.whole_s) for p in plans],
+        FORMS[6]: [
             point(layer_sum(skeleton, fit.costs, p) / layer_sum(skeleton, fit.costs, Cut())) for p in plans
         ],
     }
@@ -220,7 +227,9 @@ def judge(condition: Condition, network: str, count: int, folder: Path) -> Judge
     keys = {part.key for part in skeleton.parts}
     own = len([key for key in table.cells if key in keys])
     freed = np.array([fit.costs.freed(plan.removed, dict(plan.widths)) for plan in plans])
-    return Judged(network, closures, len(table.cells), own, fit.costs.interpolation_error, fit.slopes, freed)
+    return Judged(
+        network, closures, len(table.cells), own, fit.costs.interpolation_error, fit.slopes, freed, slow
+    )
 
 
 def layer_sum(skeleton: Skeleton, costs: Costs, cut: Cut) -> float:
@@ -245,15 +254,17 @@ def layer_line(skeleton: Skeleton, table: LatencyTable, costs: Costs, plans: Seq
 
 
 def fewer_slopes(
-    skeleton: Skeleton, table: LatencyTable, costs: Costs, plans: Sequence[Cut], *, apart: bool
+    skeleton: Skeleton, table: LatencyTable, costs: Costs, plans: Sequence[Cut], ways: Sequence[Sequence[int]]
 ) -> list[Estimate]:
-    """The same sums with one slope for all, or ``apart``: one for what blocks free and one for what widths do."""
+    """The same sums with a slope for each group of ways to free latency, by least squares."""
 
     def lost(cut: Cut) -> np.ndarray:
         freed = costs.freed(cut.removed, dict(cut.widths))
-        return np.array([freed[0], freed[1:-1].sum()] if apart else [freed[:-1].sum()])
+        return np.array([freed[list(some)].sum() for some in ways])
 
     fitted = [n for n in table.measured_networks(skeleton, "fit") if n.cut and costs.knows(n.cut)]
+    quick_s = quick_latency_s(skeleton, table)
+    fitted = [n for n in fitted if not is_slow(n, quick_s)] or fitted
     freed = np.array([1.0 - network.ratio.value for network in fitted])
     slopes = np.linalg.lstsq(np.array([lost(network.cut) for network in fitted]), freed, rcond=None)[0]
     return [point(1.0 - float(slopes @ lost(plan))) for plan in plans]
@@ -289,7 +300,7 @@ def strangers(judged: Sequence[Judged]) -> list[str]:
     alone, borrowed = [], []
     for one in judged:
         measured = np.array([n.measured.value for n in one.closures[FORMS[0]].networks])
-        alone.append(one.closures[FORMS[4]].mean_abs_error)
+        alone.append(one.closures[FORMS[5]].mean_abs_error)
         others = [other.slopes for other in judged if other is not one]
         if others:
             predicted = 1.0 - one.freed @ np.mean(others, axis=0)
@@ -311,8 +322,8 @@ def section(condition: Condition, judged: Sequence[Judged]) -> list[str]:
         f"## {choice.runtime}, {threads}, batch {choice.batch}",
         "",
         "| network | excess error (rms) | mean abs. error | noise floor | within 5 % | within 10 % | in the interval | worst | "
-        "slope | cells, at full width |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+        "slopes: blocks, widths inside and outside of them, off the steps | slow timings | cells, at full width |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for one in judged:
         closure = one.closures[main_form]
@@ -320,16 +331,18 @@ def section(condition: Condition, judged: Sequence[Judged]) -> list[str]:
         lines.append(
             f"| {one.network} | {closure.excess_error:.1%} | {closure.mean_abs_error:.1%} | {closure.noise_floor:.1%} | "
             f"{closure.within(0.05):.0%} | {closure.within(0.1):.0%} | {'' if coverage is None else f'{coverage:.0%}'} | "
-            f"{max(abs(n.error) for n in closure.networks):.1%} | {one.slopes[0]:.3f} | {one.cells}, {one.full_cells} |"
+            f"{max(abs(n.error) for n in closure.networks):.1%} | {', '.join(f'{s:.2f}' for s in one.slopes)} | {one.slow:.0%} | "
+            f"{one.cells}, {one.full_cells} |"
         )
     five, ten = clustered(judged, 0.05), clustered(judged, 0.1)
     lines += [
         f"| all | {total.excess_error:.1%} (wanted: {condition.excess:.1%}) | {total.mean_abs_error:.1%} | "
         f"{total.noise_floor:.1%} | {total.within(0.05):.0%} ({five[0]:.0%} to {five[1]:.0%}; wanted: {condition.within_5:.0%}) | "
         f"{total.within(0.1):.0%} ({ten[0]:.0%} to {ten[1]:.0%}; wanted: {condition.within_10:.0%}) | | "
-        f"{max(abs(n.error) for n in total.networks):.1%} | | |",
+        f"{max(abs(n.error) for n in total.networks):.1%} | | | |",
         "",
-        "Cells are all of the setting's table so far, networks share them.",
+        "Cells are all of the setting's table so far, networks share them. Slow timings are those in which the unpruned network "
+        f"took more than {SLOW_BY:.0%} longer than in the quickest tenth, in every attempt; they count.",
         "",
         "| form | " + " | ".join(one.network for one in judged) + " | all |",
         "| --- |" + " --- |" * (len(judged) + 1),

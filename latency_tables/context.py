@@ -6,16 +6,16 @@ so a plain sum is wrong by the context. The form used here is linear in what a s
     T / T_unpruned = 1 - sum of slope[j] * f[j]
 
 f are the shares of the sum of parts timed alone that a plan frees (`latency_tables.costs.Costs.freed`): by the
-blocks that go, and by the layers that get narrower. A block's cell counts, not the sum of its layers, which are
-scaled by one factor per block (kappa) so that both grains agree. The last f is what stands between two steps of the
-staircase, and its slope says by how much such a layer is slower in a network than at the next step, which it is not
-alone.
+blocks that go, and by the layers that get narrower, inside of removable blocks and outside. A block's cell counts,
+not the sum of its layers, which are scaled by one factor per block (kappa) so that both grains agree. The last f is
+what stands between two steps of the staircase, and its slope says by how much such a layer is slower in a network
+than at the next step, which it is not alone.
 
 The slopes are fitted on whole networks measured in the same setting, as ratios to the unpruned network that was
 timed in the same interleaved pass. What counts is a network's error relative to its own latency. What is not known
-of a slope is taken to be as for blocks, and odd widths to cost no more than their step: the differences are drawn
-towards 0 as far as noise would move them (ridge regression). Slopes apart by how narrow a layer gets, and inside
-and outside of blocks, were tried and told no more.
+of a slope is taken to be what it would be if parts in context added up to the unpruned network: layers of removable
+blocks as those blocks, the others such that nothing is left over, odd widths no more than their step. Slopes are
+drawn to that as far as noise would move them (ridge regression).
 """
 
 from __future__ import annotations
@@ -38,9 +38,11 @@ from latency_tables.table import LatencyTable, NetworkMeasurement
 
 #: Passes whose unpruned latencies are pooled, the latest ones.
 _PASSES = 12
-# What is typical, as standard deviations: how far a network lies off the fit (relative), how far the slope of
-# widths lies from that of blocks, and what a layer off the steps costs more.
-_NOISE, _WIDTHS, _OFF_STEPS = 0.01, 0.2, 0.05
+# What is typical, as standard deviations: how far a network lies off the fit (relative), how far slopes of widths
+# lie from what that of blocks makes expect, and what a layer off the steps costs more.
+_NOISE, _WIDTHS, _OFF_STEPS = 0.01, 0.07, 0.05
+#: Where less of the sum than this lies outside of removable blocks, it is not made to answer for all of them.
+_LEAST_OUTSIDE = 0.25
 #: So many networks are what `_NOISE` is taken from.
 _WEIGHT = 3
 #: What a network led through a useless measurement is still allowed to free, as a share of what its parts say.
@@ -185,7 +187,7 @@ def coefficients(
     usable = [n for n in fitted if n.cut and n.cut != blind_to and costs.knows(n.cut)]
     pruned = _distinct(usable, quick_latency_s(skeleton, table))
     freed = np.array([costs.freed(n.removed, dict(n.widths)) for n in pruned]).reshape(-1, WAYS)
-    fit = _fit(freed, np.array([n.ratio.value for n in pruned]))
+    fit = _fit(freed, np.array([n.ratio.value for n in pruned]), costs.inside)
     slopes = fit.slopes
     if through is not None:
         sound = slopes if slopes[0] > 0 else _AS_ALONE
@@ -241,25 +243,32 @@ _AS_ALONE = np.array([*[1.0] * (WAYS - 1), 0.0])
 """Slopes of a network whose parts add up exactly."""
 
 
-def _fit(freed: NDArray[np.float64], ratios: NDArray[np.float64]) -> _Fit:
+def _fit(freed: NDArray[np.float64], ratios: NDArray[np.float64], inside: float) -> _Fit:
     """Slopes by ridge regression.
 
     Args:
         freed: shape (networks, `WAYS`).
         ratios: of the unpruned latency, shape (networks,).
+        inside: share of the sum that lies in removable blocks, 0 to 1.
 
     Returns:
         Slopes of `_AS_ALONE` where there is nothing to fit.
     """
     if not freed.any():
         return _Fit(_AS_ALONE, 0.0, 0.0, np.zeros((WAYS, WAYS)), 0.0)
-    # Unknowns: the slope of blocks, by how much that of widths differs from it, the extra off the steps.
-    to_slopes = np.array([[1.0, 0.0, 0.0], [1.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
-    ridge = (_NOISE / np.array([np.inf, _WIDTHS, _OFF_STEPS])) ** 2
-    design, lost = freed @ to_slopes / ratios[:, None], (1.0 - ratios) / ratios
-    spread = np.linalg.inv(design.T @ design + np.diag(ridge))
-    slopes = to_slopes @ (spread @ (design.T @ lost))
-    errors = lost - freed @ slopes / ratios
+    # Unknowns: how far the slope of blocks lies from 1, by how much those of widths inside and outside differ from
+    # what it makes expect, the extra off the steps. Where blocks weigh more than alone, the rest weighs less.
+    rest = -inside / max(1.0 - inside, _LEAST_OUTSIDE)
+    to_slopes = np.array(
+        [[1.0, 0.0, 0.0, 0.0], [1.0, 1.0, 0.0, 0.0], [rest, 0.0, 1.0, 0.0], [0.0, 0.0, 0.0, 1.0]]
+    )
+    ridge = (_NOISE / np.array([np.inf, _WIDTHS, _WIDTHS, _OFF_STEPS])) ** 2
+    design = freed @ to_slopes / ratios[:, None]
+    lost = (1.0 - ratios - freed @ _AS_ALONE) / ratios
+    # No block of a network may be removable, and the first column 0: its slope then stays 1.
+    spread = np.linalg.pinv(design.T @ design + np.diag(ridge), hermitian=True)
+    slopes = _AS_ALONE + to_slopes @ (spread @ (design.T @ lost))
+    errors = (1.0 - ratios - freed @ slopes) / ratios
     left = len(ratios) - float(np.einsum("ij,jk,ik->", design, spread, design))
     freedom = _WEIGHT + left
     return _Fit(

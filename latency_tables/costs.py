@@ -23,7 +23,7 @@ SWEPT = 64
 """Widths up to this tell the staircase: a step rises most where there are few."""
 
 
-WAYS = 3
+WAYS = 4
 """Ways in which a plan frees latency, see `Costs.freed`."""
 
 
@@ -68,6 +68,7 @@ class Costs:
         blocks_s: each block's latency at full width.
         layers_s: each layer's at full width, scaled to its block.
         whole_s: their sum.
+        inside: share of it that lies in removable blocks, 0 to 1.
 
     Raises:
         UserError: a part has no cell.
@@ -89,6 +90,8 @@ class Costs:
         self.layers_s = tuple(latency * scale for latency, scale in zip(alone, self._scale, strict=True))
         self.whole_s = math.fsum(self.layers_s)
         self._block_of = [layer.block for layer in skeleton.layers]
+        self._removable = frozenset(skeleton.removable)
+        self.inside = math.fsum(self.blocks_s[name] for name in self._removable) / self.whole_s
         self._places = {group.name: place for place, group in enumerate(skeleton.groups)}
         self._full = np.array([[group.channels for group in skeleton.groups]], dtype=np.int64)
         self._families = families(skeleton) if skeleton.sizes else ()
@@ -108,9 +111,10 @@ class Costs:
             widths: of the groups that are narrower.
 
         Returns:
-            Shape (`WAYS`,): what blocks free that go; what layers free that get narrower; and last, below 0, what
-            layers cost that come to stand between two steps of the staircase. The last is no part of the sum: timed
-            alone such a layer costs what it does at the next step.
+            Shape (`WAYS`,): what blocks free that go; what layers free that get narrower, those inside of
+            removable blocks and then the others; and last, below 0, what layers cost that come to stand between two
+            steps of the staircase. The last is no part of the sum: timed alone such a layer costs what it does at
+            the next step.
 
         Raises:
             UserError: no width of the network, or one at which a part was neither measured nor can be interpolated.
@@ -234,7 +238,10 @@ class Costs:
         surface = self._surfaces[family.pattern]
         off = surface.off_steps(self._values(family, widths)) * latency
         off_before = surface.off_steps(np.array([family.full]))[0] * full
-        return np.stack([np.zeros(len(widths)), full - latency, off_before - off])
+        saved = np.zeros((WAYS, len(widths)))
+        saved[1 if self._block_of[place] in self._removable else 2] = full - latency
+        saved[3] = off_before - off
+        return saved
 
     def _latencies_s(self, place: int, widths: NDArray[np.int64]) -> NDArray[np.float64]:
         full = self.layers_s[place]

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from latency_tables.context import coefficients
+from latency_tables.context import _fit, coefficients
 from latency_tables.costs import Costs, Origin
 from latency_tables.errors import UserError
 from latency_tables.estimate import Estimate
@@ -147,31 +147,58 @@ def test_what_stands_between_two_steps_is_told_apart() -> None:
                 cells[layer.part.key] = made_up.cell(stepped[widths[layer.block]])
     costs = Costs(SKELETON, replace(table(), cells=cells))
     on, off = costs.freed((), {"block2": 48}), costs.freed((), {"block2": 40})
-    assert on[1] == pytest.approx(off[1])
-    assert on[2] == 0.0 > off[2]
+    assert on[:3] == pytest.approx(off[:3])
+    assert on[3] == 0.0 > off[3]
     assert costs.total_s((), {"block2": 40}) == pytest.approx(costs.total_s((), {"block2": 48}))
 
 
+def seen(costs: Costs, removed: set[str], widths: dict[str, int], truth: np.ndarray) -> NetworkMeasurement:
+    """A network as it would be measured if these were the slopes."""
+    value = 1 - float(costs.freed(removed, widths) @ truth)
+    return replace(measured(removed, widths, 1.0), ratio=Estimate(value, value, value))
+
+
+UNIFORM = [{name: int(share * full) for name, full in FULL.items()} for share in (0.75, 0.5, 0.25)]
+
+
 def test_that_widths_free_less_in_context_than_blocks_do_is_learnt_from_uniform_networks() -> None:
-    truth = np.array([0.9, 0.7, 0.0])
+    truth = np.array([0.9, 0.7, 0.8, 0.0])
     costs = Costs(SKELETON, table())
-
-    def seen(removed: set[str], widths: dict[str, int]) -> NetworkMeasurement:
-        value = 1 - float(costs.freed(removed, widths) @ truth)
-        return replace(measured(removed, widths, 1.0), ratio=Estimate(value, value, value))
-
-    uniform = [{name: int(share * full) for name, full in FULL.items()} for share in (0.75, 0.5, 0.25)]
     known = [
-        seen(set(), {}),
-        seen({"block0"}, {}),
-        seen({"block1", "block2"}, {}),
-        *(seen(set(), w) for w in uniform),
+        seen(costs, set(), {}, truth),
+        seen(costs, {"block0"}, {}, truth),
+        seen(costs, {"block1", "block2"}, {}, truth),
+        *(seen(costs, set(), widths, truth) for widths in UNIFORM),
     ]
     fit = coefficients(SKELETON, table(tuple(known)))
     one = coefficients(SKELETON, table(tuple(known[:3])))
-    for plan in [(set(), {"block2": 40}), ({"block0"}, {"block1": 20, "block2": 100}), (set(), uniform[1])]:
+    for plan in [(set(), {"block2": 40}), ({"block0"}, {"block1": 20, "block2": 100}), (set(), UNIFORM[1])]:
         value = 1 - float(costs.freed(*plan) @ truth)
         errors = [abs(f.latency_s(*plan) / f.unpruned_s.value / value - 1) for f in (fit, one)]
         assert errors[0] < 0.01 and errors[0] < 0.5 * errors[1]
     assert fit.slope == pytest.approx(0.9, abs=0.005)
-    assert one.slopes == (one.slope, one.slope, 0.0)  # what no network tells is taken to be as for blocks
+
+
+@given(st.floats(0.7, 1.3), st.floats(0.2, 0.75))
+def test_what_no_network_tells_of_widths_is_as_if_parts_in_context_added_up(
+    slope: float, inside: float
+) -> None:
+    freed = np.array([[0.1, 0.0, 0.0, 0.0], [0.2, 0.0, 0.0, 0.0], [0.15, 0.0, 0.0, 0.0]])
+    slopes = _fit(freed, 1 - slope * freed[:, 0], inside).slopes
+    assert slopes[:2] == pytest.approx(slope)
+    assert slopes[0] * inside + slopes[2] * (1 - inside) == pytest.approx(1.0)
+    assert slopes[3] == 0.0
+
+
+def test_a_network_without_removable_blocks_is_fitted_by_its_widths_alone() -> None:
+    freed = np.array([[0.0, 0.0, 0.3, 0.0], [0.0, 0.0, 0.6, 0.0]])
+    slopes = _fit(freed, 1 - 0.9 * freed[:, 2], 0.0).slopes
+    assert slopes == pytest.approx([1.0, 1.0, 0.9, 0.0], abs=0.005)
+
+
+def test_where_next_to_nothing_is_outside_of_blocks_it_does_not_answer_for_them() -> None:
+    freed = np.array([[0.5, 0.0, 0.0, 0.0], [0.25, 0.0, 0.0, 0.0]])
+    for inside in (0.99, 1.0):
+        slopes = _fit(freed, 1 - 1.1 * freed[:, 0], inside).slopes
+        assert slopes[0] == pytest.approx(1.1, abs=0.002)
+        assert 0.5 < slopes[2] < 1.0
