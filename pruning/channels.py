@@ -10,7 +10,7 @@ import copy
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -76,6 +76,49 @@ def narrow(model: nn.Module, example: Tensor, keep: Keep) -> nn.Module:
     for name, gone in _gone(model, keep).items():
         network.group(name, gone).prune()
     return smaller.train(model.training)
+
+
+@dataclass(frozen=True, slots=True)
+class Strand:
+    """Where the channels of a group lie in one weight.
+
+    Attributes:
+        weight: the parameter's name.
+        dimension: 0 where the layer makes the channels, 1 where it reads them.
+        places: positions along that dimension.
+        channels: of the group, one for each place; a flattened channel has several places.
+    """
+
+    weight: str
+    dimension: int
+    places: tuple[int, ...]
+    channels: tuple[int, ...]
+
+
+def find_strands(
+    model: nn.Module, example: Tensor, groups: Sequence[ChannelGroup]
+) -> dict[str, tuple[Strand, ...]]:
+    """By group, which entries of which weights go when a channel goes; norms and biases are left out.
+
+    Args:
+        model: the network; left as it is.
+        example: shape (n, channels, height, width).
+        groups: of this network.
+    """
+    network = _Network(model, example)
+    names = {module: name for name, module in model.named_modules()}
+    found: dict[str, tuple[Strand, ...]] = {}
+    for group in groups:
+        strands = []
+        for item in network.group(group.name, range(group.channels)).items:
+            module = item.dep.target.module
+            if isinstance(module, _MAKERS):
+                dimension = int("in_channels" in item.dep.handler.__name__)
+                strands.append(
+                    Strand(f"{names[module]}.weight", dimension, tuple(item.idxs), tuple(item.root_idxs))
+                )
+        found[group.name] = tuple(strands)
+    return found
 
 
 @contextmanager

@@ -112,17 +112,20 @@ class _TinyBlock(nn.Module):
 class ResNet8(nn.Module):
     """The image classifier of MLPerf Tiny (Banbury et al. 2021): three residual units, 78,186 parameters.
 
-    It takes pixel values 0..255 as they are.
+    With the weights of MLPerf it takes pixel values 0..255 as they are.
+
+    Args:
+        widths: channels of the three stages.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, widths: tuple[int, int, int] = _WIDTHS) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(3, _WIDTHS[0], 3, padding=1)
-        self.bn1 = nn.BatchNorm2d(_WIDTHS[0], eps=1e-3)
-        self.layer1 = nn.Sequential(_TinyBlock(_WIDTHS[0], _WIDTHS[0], 1))
-        self.layer2 = nn.Sequential(_TinyBlock(_WIDTHS[0], _WIDTHS[1], 2))
-        self.layer3 = nn.Sequential(_TinyBlock(_WIDTHS[1], _WIDTHS[2], 2))
-        self.linear = nn.Linear(_WIDTHS[2], 10)
+        self.conv1 = nn.Conv2d(3, widths[0], 3, padding=1)
+        self.bn1 = nn.BatchNorm2d(widths[0], eps=1e-3)
+        self.layer1 = nn.Sequential(_TinyBlock(widths[0], widths[0], 1))
+        self.layer2 = nn.Sequential(_TinyBlock(widths[0], widths[1], 2))
+        self.layer3 = nn.Sequential(_TinyBlock(widths[1], widths[2], 2))
+        self.linear = nn.Linear(widths[2], 10)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Maps images (N, 3, H, W) to logits (N, 10)."""

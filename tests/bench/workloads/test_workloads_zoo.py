@@ -80,7 +80,7 @@ def test_a_package_that_does_not_load_says_why(monkeypatch: pytest.MonkeyPatch) 
         raise RuntimeError("operator torchvision::roi_align does not exist")
 
     monkeypatch.setattr(importlib.util, "find_spec", lambda *_: object())
-    monkeypatch.setattr(zoo, "_declare_torchvision_operators", lambda: None)
+    monkeypatch.setattr(zoo, "declare_operators", lambda: None)
     monkeypatch.setattr(importlib, "import_module", fail)
     with pytest.raises(UserError, match=r"does not load beside torch .*roi_align.*lathe\[zoo\]"):
         resolve("timm/resnet18")

@@ -1,0 +1,342 @@
+"""Does EPSD keep weights that are better for self-distillation, or only a good number of them in each layer?
+
+    python experiments/epsd_controls.py --train npz:TRAIN --test npz:TEST [--scale short] [--out lathe-out]
+
+A residual network is pruned before training at a high sparsity and then trained with a self-distillation. The mask
+comes from EPSD (sensitivity of the self-distillation loss after three steps), or from what EPSD must beat: ProsPr's
+plain cross entropy and the same training (the simple combination), EPSD's own mask shuffled within each layer, SNIP,
+SynFlow, chance. All arms of a seed share the first weights, the images and their order. Writes
+docs/results/epsd_controls.md. Scale short: ResNet-8 (16-32-64), 20,000 images, six epochs, five seeds, about 90
+minutes on 2 cores; full: ResNet-18 and ResNet-32 at 160 epochs over 80 to 99 % sparsity with GraSP and magnitude
+besides, for a GPU, days. Both resume.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from cells import RESULTS, origin, read, run_all
+from paired import paired
+from small_networks import resnet8
+from torch import nn
+
+from bench import evaluation
+from bench.workloads import load_images
+from bench.workloads.cifar import CifarResNet
+from bench.workloads.images import Images
+from bench.workloads.network import IMAGENET_MEAN, IMAGENET_STD, Preprocess
+from bench.workloads.training_images import AugmentedImages
+from latency_tables.errors import LatheError
+from latency_tables.files import write_atomically, write_json
+from pruning.early.epsd import Epsd
+from pruning.early.grasp import Grasp
+from pruning.early.magnitude import Magnitude
+from pruning.early.masks import Masks, keep_best, shuffled
+from pruning.early.meta_gradient import Inner
+from pruning.early.prospr import ProsPr
+from pruning.early.random import RandomScores
+from pruning.early.snip import Snip
+from pruning.early.synflow import SynFlow
+from pruning.recovery.batches import balanced_batch
+from pruning.recovery.cs_kd import ClassWise
+from pruning.recovery.dlb import LastBatch
+from pruning.recovery.objective import CrossEntropy, Objective
+from pruning.recovery.ps_kd import Progressive
+from pruning.recovery.training import Regime, train
+
+PREPROCESS = Preprocess(IMAGENET_MEAN, IMAGENET_STD, 255.0)
+SCORING_BATCH = 128
+CLASSES = 10
+EPSD, SIMPLE, SHUFFLED = "EPSD", "simple combination", "EPSD's mask shuffled"
+
+
+@dataclass(frozen=True)
+class Study:
+    """What is compared.
+
+    Attributes:
+        network: name of the factory.
+        objective: the self-distillation.
+        sparsity: share of the weights that goes.
+        arms: where masks come from.
+        seeds: how many.
+    """
+
+    network: str
+    objective: str
+    sparsity: float
+    arms: tuple[str, ...]
+    seeds: int
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How much is run."""
+
+    studies: tuple[Study, ...]
+    images: int | None
+    regime: Regime
+
+
+ARMS = (EPSD, SIMPLE, SHUFFLED, "ProsPr, plain training", "SNIP", "SynFlow", "random", "dense")
+FEW = (EPSD, SIMPLE, SHUFFLED)
+SCALES = {
+    "short": Scale(
+        (
+            Study("resnet8", "cs-kd", 0.9, ARMS, 5),
+            Study("resnet8", "cs-kd", 0.98, ARMS, 5),
+            Study("resnet8", "ps-kd", 0.98, FEW, 5),
+            Study("resnet8", "dlb", 0.98, FEW, 5),
+        ),
+        20_000,
+        Regime(epochs=6, learning_rate=0.1, bf16=True),
+    ),
+    "full": Scale(
+        tuple(
+            Study(network, objective, sparsity, (*ARMS, "GraSP", "magnitude"), 3)
+            for network in ("resnet18", "resnet32")
+            for objective in ("cs-kd", "ps-kd", "dlb")
+            for sparsity in (0.8, 0.9, 0.95, 0.98, 0.99)
+        ),
+        None,
+        Regime(epochs=160, learning_rate=0.1, schedule="step"),
+    ),
+}
+VARIANTS = {
+    "EPSD, first order": Inner(first_order=True),
+    "EPSD, no step": Inner(steps=0),
+    "EPSD, one step": Inner(steps=1),
+    "EPSD, five steps": Inner(steps=5),
+}
+
+
+@dataclass(frozen=True)
+class Task:
+    """One training.
+
+    Attributes:
+        study: which comparison.
+        arm: where the mask comes from.
+        seed: of first weights, scoring batch, order and augmentation.
+        scale: name of the scale.
+        train: images to train on, as `lathe` names them.
+        test: images to judge on.
+        folder: of the records.
+    """
+
+    study: Study
+    arm: str
+    seed: int
+    scale: str
+    train: str
+    test: str
+    folder: Path
+
+    @property
+    def path(self) -> Path:
+        """Of the record; a dense network does not depend on the sparsity."""
+        sparsity = "dense" if self.arm == "dense" else f"{self.study.sparsity:g}"
+        words = f"{self.study.network}-{self.study.objective}-{sparsity}-{self.arm}-s{self.seed}"
+        return self.folder / f"{words.replace(' ', '_').replace(chr(39), '')}.json"
+
+
+def networks() -> dict[str, Callable[[], nn.Module]]:
+    """By name."""
+
+    def resnet18() -> nn.Module:
+        import timm
+
+        model = timm.create_model("resnet18", num_classes=CLASSES)
+        model.conv1 = nn.Conv2d(3, 64, 3, padding=1, bias=False)  # the stem for small images
+        model.maxpool = nn.Identity()
+        return model
+
+    return {"resnet8": resnet8, "resnet18": resnet18, "resnet32": lambda: CifarResNet(32)}
+
+
+def objective(name: str, count: int) -> Objective:
+    """Fresh."""
+    made: dict[str, Callable[[], Objective]] = {
+        "plain": CrossEntropy,
+        "cs-kd": ClassWise,
+        "ps-kd": lambda: Progressive(count, CLASSES),
+        "dlb": LastBatch,
+    }
+    return made[name]()
+
+
+@lru_cache(maxsize=2)
+def images_of(source: str, count: int | None) -> Images:
+    """The first ``count`` images in an order drawn once; all where it is None."""
+    images = load_images(source, size=(32, 32))
+    order = np.random.default_rng(0).permutation(len(images))
+    return images.take(order[: count or len(images)])
+
+
+def mask_of(task: Task, model: nn.Module, images: AugmentedImages) -> Masks | None:
+    """The arm's mask; None: dense.
+
+    Raises:
+        LatheError: the ranking collapses.
+    """
+    study, arm = task.study, task.arm
+    if arm == "dense":
+        return None
+
+    def distil() -> Objective:
+        return objective(study.objective, len(images))
+
+    criteria: dict[str, Any] = {
+        EPSD: Epsd(distil),
+        SHUFFLED: Epsd(distil),
+        SIMPLE: ProsPr(),
+        "ProsPr, plain training": ProsPr(),
+        "SNIP": Snip(),
+        "SynFlow": SynFlow(),
+        "GraSP": Grasp(task.seed),
+        "magnitude": Magnitude(),
+        "random": RandomScores(task.seed),
+        **{name: Epsd(distil, inner) for name, inner in VARIANTS.items()},
+    }
+    batch = balanced_batch(images, distil(), SCORING_BATCH, task.seed)
+    density = 1.0 - study.sparsity
+    masks = keep_best(criteria[arm].scores(model, batch, density), density)
+    if arm == SHUFFLED:
+        masks = shuffled(masks, torch.Generator().manual_seed(task.seed))
+    return masks
+
+
+def run(task: Task) -> None:
+    """Prunes, trains and judges, unless that was done before."""
+    if task.path.exists():
+        return
+    scale, study = SCALES[task.scale], task.study
+    images = AugmentedImages(images_of(task.train, scale.images), PREPROCESS, "crop-flip")
+    with torch.random.fork_rng():
+        torch.manual_seed(task.seed)
+        model = networks()[study.network]()
+    record: dict[str, Any] = {"arm": task.arm, "seed": task.seed}
+    started = time.process_time()
+    try:
+        masks = mask_of(task, copy.deepcopy(model), images)
+        record["scoring_s"] = time.process_time() - started
+        plain = task.arm == "ProsPr, plain training"
+        done = train(
+            model,
+            images,
+            objective("plain" if plain else study.objective, len(images)),
+            regime=scale.regime,
+            seed=task.seed,
+            masks=masks,
+            checkpoint=task.path.with_suffix(".checkpoint"),
+        )
+        test = images_of(task.test, None)
+        assert test.labels is not None  # noqa: S101  real data has labels
+        logits = evaluation.logits_of(model, test, PREPROCESS, "the trained network")
+        record["accuracy"] = float((logits.argmax(1).numpy() == test.labels).mean())
+        record["losses"] = [epoch.loss for epoch in done.epochs]
+        record["densities"] = {name: float(mask.float().mean()) for name, mask in (masks or {}).items()}
+    except LatheError as error:
+        record |= {"accuracy": 1.0 / CLASSES, "failed": str(error)}
+    record["seconds"] = time.process_time() - started
+    write_json(task.path, record)
+    task.path.with_suffix(".checkpoint").unlink(missing_ok=True)
+
+
+def section(study: Study, tasks: Sequence[Task]) -> list[str]:
+    """One study's table."""
+    found = {
+        arm: np.array([read(task.path)["accuracy"] for task in tasks if task.arm == arm])
+        for arm in arms_of(tasks)
+    }
+    cost = {
+        arm: np.mean([read(task.path).get("scoring_s", np.nan) for task in tasks if task.arm == arm])
+        for arm in found
+    }
+    failed = {arm: sum("failed" in read(task.path) for task in tasks if task.arm == arm) for arm in found}
+    lines = [
+        f"## {study.network}, {study.objective}, {study.sparsity:.0%} of the weights taken out",
+        "",
+        f"| mask from | accuracy, mean of {study.seeds} seeds | lowest to highest | {EPSD} less this (95 %) | scoring, s |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for arm, accuracy in found.items():
+        difference = ""
+        if arm != EPSD:
+            value, low, high = paired(found[EPSD], accuracy, study.seeds)
+            difference = f"{100 * value:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
+        note = f", {failed[arm]} collapsed" if failed[arm] else ""
+        lines.append(
+            f"| {arm} | {accuracy.mean():.1%}{note} | {accuracy.min():.1%} to {accuracy.max():.1%} | {difference} | "
+            f"{cost[arm]:.1f} |"
+        )
+    return [*lines, ""]
+
+
+def arms_of(tasks: Sequence[Task]) -> list[str]:
+    """In order."""
+    return list(dict.fromkeys(task.arm for task in tasks))
+
+
+READING = ""
+"""What the run said, in plain words; goes to the top of the page."""
+
+
+def main() -> None:
+    """Trains what is not known yet and writes the page."""
+    options = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    options.add_argument("--train", required=True, help="training images, npz:PATH or cifar10:PATH")
+    options.add_argument("--test", required=True, help="test images")
+    options.add_argument("--scale", choices=tuple(SCALES), default="short")
+    options.add_argument("--out", type=Path, default=Path("lathe-out"), help="workspace")
+    options.add_argument("--jobs", type=int, default=2, help="processes of one thread each")
+    options.add_argument("--minutes", type=float, default=np.inf, help="begin nothing new after so many")
+    options.add_argument(
+        "--variants", action="store_true", help="other forms of EPSD as well, at the highest sparsity"
+    )
+    words = options.parse_args()
+    if words.scale == "full":
+        print("expected: days on 2 cores; meant for a GPU")
+    folder = words.out / "experiments" / f"epsd_controls-{words.scale}"
+    scale = SCALES[words.scale]
+    studies = list(scale.studies)
+    if words.variants:
+        hardest = max(scale.studies, key=lambda study: (len(study.arms), study.sparsity))
+        place = studies.index(hardest)
+        studies[place] = replace(hardest, arms=(*hardest.arms, *VARIANTS))
+    # Seed by seed, so that a run that was stopped has whole comparisons.
+    tasks = [
+        Task(study, arm, seed, words.scale, words.train, words.test, folder)
+        for seed in range(max(study.seeds for study in studies))
+        for study in studies
+        if seed < study.seeds
+        for arm in study.arms
+    ]
+    todo = {task.path: task for task in tasks if not task.path.exists()}
+    run_all(
+        run, list(todo.values()), words.jobs, "training", deadline_s=time.monotonic() + 60 * words.minutes
+    )
+    lines = ["# EPSD and its controls", "", origin("epsd_controls", words.scale), "", READING.strip(), ""]
+    for study in studies:
+        own = [task for task in tasks if task.study == study and task.path.exists()]
+        seeds = min((sum(task.arm == arm for task in own) for arm in study.arms), default=0)
+        if seeds > 1:
+            whole = [task for task in own if task.seed < seeds]
+            lines += section(replace(study, seeds=seeds), whole)
+    write_atomically(RESULTS / "epsd_controls.md", ("\n".join(lines).rstrip() + "\n").encode())
+    print(f"wrote {RESULTS / 'epsd_controls.md'}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Pruning before training: which weights, or whole channels, an untrained network keeps."""

@@ -1,0 +1,77 @@
+"""The one interface of all early-pruning criteria: how much is each weight of an untrained network worth?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol, TypeAlias
+
+from torch import Tensor, nn
+
+from latency_tables.errors import LatheError
+from pruning.recovery.objective import Batch
+
+Scores: TypeAlias = Mapping[str, Tensor]
+"""By weight, one number for each entry, float32, of the weight's shape; what is higher stays."""
+
+
+class EarlyCriterion(Protocol):
+    """Scores the weights of convolutions and linear layers; biases and norms are never taken out.
+
+    Attributes:
+        name: the word for it in commands, records and messages.
+        needs_labels: whether the batch must have labels.
+    """
+
+    @property
+    def name(self) -> str:
+        """The word for it in commands, records and messages."""
+        ...
+
+    @property
+    def needs_labels(self) -> bool:
+        """Whether the batch must have labels."""
+        ...
+
+    def scores(self, model: nn.Module, batch: Batch, density: float) -> Scores:
+        """What each weight is worth.
+
+        Args:
+            model: untrained; its weights, buffers, mode and gradients are left as they are.
+            batch: images of all classes.
+            density: share of the weights that will stay, above 0 to 1; of use to criteria that go in rounds.
+
+        Raises:
+            UserError: no labels where they are needed.
+            LatheError: a score is not finite.
+        """
+        ...
+
+
+def prunable(model: nn.Module) -> dict[str, nn.Parameter]:
+    """The weights of convolutions and linear layers by name, in the order of the network."""
+    layers = {
+        f"{name}.weight".lstrip(".")
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Linear)
+    }
+    return {name: parameter for name, parameter in model.named_parameters() if name in layers}
+
+
+def finite(name: str, scores: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The scores as they are.
+
+    Args:
+        name: of the criterion, for the message.
+        scores: to be looked at.
+
+    Raises:
+        LatheError: one is not finite; the message names the weight.
+    """
+    for weight, score in scores.items():
+        if not bool(score.isfinite().all()):
+            bad = int((~score.isfinite()).sum())
+            raise LatheError(
+                f"{name} gives {bad} of {score.numel()} entries of {weight} a score that is not finite. Check the "
+                "preprocessing of the images and the network's first weights."
+            )
+    return dict(scores)

@@ -1,0 +1,164 @@
+"""Training images in batches, drawn so that a training that goes on sees exactly what it would have seen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from latency_tables.errors import UserError
+from pruning.recovery.objective import Batch, Objective, Second
+
+
+class TrainingImages(Protocol):
+    """Images to train on, however they are kept and augmented."""
+
+    @property
+    def labels(self) -> Tensor | None:
+        """int64, shape (n,), on the CPU; None where the images have none."""
+        ...
+
+    def __len__(self) -> int:
+        """How many there are."""
+        ...
+
+    def take(self, index: Tensor, seed: int) -> Tensor:
+        """Some of the images, augmented at random and preprocessed.
+
+        Args:
+            index: which, int64, shape (m,).
+            seed: of the augmentation; the same seed and index give the same images.
+
+        Returns:
+            float32, shape (m, channels, height, width).
+        """
+        ...
+
+
+def require_fit(images: TrainingImages, objective: Objective) -> None:
+    """Says what an objective misses, before anything is trained.
+
+    Raises:
+        UserError: fewer than two images, no labels where they are needed, or one class alone.
+    """
+    if len(images) < 2:
+        raise UserError(f"training needs at least 2 images, got {len(images)}. Give more images.")
+    if not objective.needs_labels:
+        return
+    if images.labels is None:
+        raise UserError(
+            f"{objective.name} needs labels, and the images have none. Give images with classes: a folder for each "
+            "class, or an npz file with 'labels'."
+        )
+    if int(images.labels.min()) == int(images.labels.max()):
+        raise UserError(
+            f"{objective.name} tells classes apart, but all {len(images)} images are of class "
+            f"{int(images.labels[0])}. Give images of at least two classes."
+        )
+
+
+def batches(
+    images: TrainingImages, objective: Objective, batch_size: int, seed: int, epoch: int
+) -> Iterator[Batch]:
+    """The batches of one epoch: every image once, in an order that seed and epoch decide.
+
+    The last batch is left out where it is smaller than the others, unless it is the only one.
+
+    Args:
+        images: n of them.
+        objective: says what second view it needs.
+        batch_size: images in a batch; all where there are fewer.
+        seed: of the training.
+        epoch: counted from 0.
+    """
+    order = torch.randperm(len(images), generator=_generator(seed, epoch, 0))
+    size = min(batch_size, len(images))
+    partners = Partners(images.labels) if objective.second is Second.PARTNER else None
+    for number in range(len(images) // size):
+        index = order[number * size : (number + 1) * size]
+        draw = _generator(seed, epoch, 1 + number)
+        first, second = (int(torch.randint(2**62, (), generator=draw)) for _ in range(2))
+        other = None
+        if partners is not None:
+            other = images.take(partners.draw(index, draw), second)
+        elif objective.second is Second.AGAIN:
+            other = images.take(index, second)
+        labels = None if images.labels is None else images.labels[index]
+        yield Batch(images.take(index, first), labels, index, other)
+
+
+def balanced_batch(images: TrainingImages, objective: Objective, size: int, seed: int) -> Batch:
+    """One batch with the same number of images of each class, as far as that divides; for scoring.
+
+    Args:
+        images: where they are drawn from; without labels any images are drawn.
+        objective: says what second view it needs.
+        size: images wanted; all where there are fewer.
+        seed: of the draw and of the augmentation.
+
+    Raises:
+        UserError: a class between 0 and the highest has no image.
+    """
+    draw = _generator(seed, 0, 0)
+    order = torch.randperm(len(images), generator=draw)
+    if images.labels is not None:
+        empty = [k for k, n in enumerate(images.labels.bincount().tolist()) if n == 0]
+        if empty:
+            raise UserError(
+                f"no image of class {empty[0]} among {len(images)}, though there are higher classes; give more "
+                "images, or number the classes without gaps."
+            )
+        # The k-th image of every class goes before the k + 1st of any.
+        labels = images.labels[order]
+        rank = torch.zeros_like(labels)
+        for label in range(int(labels.max()) + 1):
+            of_class = labels == label
+            rank[of_class] = torch.arange(int(of_class.sum()))
+        order = order[rank.argsort(stable=True)]
+    index = order[:size]
+    first, second = (int(torch.randint(2**62, (), generator=draw)) for _ in range(2))
+    other = None
+    if objective.second is Second.PARTNER:
+        other = images.take(Partners(images.labels).draw(index, draw), second)
+    elif objective.second is Second.AGAIN:
+        other = images.take(index, second)
+    labels_of = None if images.labels is None else images.labels[index]
+    return Batch(images.take(index, first), labels_of, index, other)
+
+
+class Partners:
+    """Draws for each image another one of its class, or itself.
+
+    Args:
+        labels: of all training images.
+
+    Raises:
+        UserError: there are none.
+    """
+
+    def __init__(self, labels: Tensor | None) -> None:
+        if labels is None:
+            raise UserError("a partner of the same class can only be drawn where the images have labels")
+        self._labels = labels
+        self._by_class = labels.argsort(stable=True)
+        self._count = labels.bincount()
+        self._start = self._count.cumsum(0) - self._count
+
+    def draw(self, index: Tensor, generator: torch.Generator) -> Tensor:
+        """Indices of the partners, shape as `index`."""
+        own = self._labels[index]
+        place = (torch.rand(len(index), generator=generator) * self._count[own]).long()
+        return self._by_class[self._start[own] + place.minimum(self._count[own] - 1)]
+
+
+def mixed_seed(*numbers: int) -> int:
+    """A seed that differs wherever any of the numbers does."""
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+def _generator(*numbers: int) -> torch.Generator:
+    """Independent of those of other numbers, and known without having drawn them."""
+    return torch.Generator().manual_seed(mixed_seed(*numbers))

@@ -1,0 +1,68 @@
+"""The state of a training in a file: whole or not there, and only for the training that it belongs to."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+
+from latency_tables.errors import UserError
+from latency_tables.files import write_atomically
+
+FORMAT = 1
+
+
+def write_checkpoint(path: Path, identity: Mapping[str, Any], state: Mapping[str, Any]) -> None:
+    """Replaces a checkpoint.
+
+    Args:
+        path: the file.
+        identity: plain values that a training must share to go on from it.
+        state: tensors, numbers, texts, and lists and dictionaries of them.
+
+    Raises:
+        LatheError: it could not be written; the old one is untouched.
+    """
+    content = io.BytesIO()
+    torch.save({"format": FORMAT, "identity": dict(identity), "state": dict(state)}, content)
+    write_atomically(path, content.getvalue())
+
+
+def read_checkpoint(path: Path, identity: Mapping[str, Any]) -> dict[str, Any]:
+    """Reads a checkpoint's state; no code in it is run.
+
+    Args:
+        path: the file.
+        identity: of the training that wants to go on.
+
+    Raises:
+        UserError: the file is damaged, or belongs to another training; the message names what differs.
+    """
+    try:
+        data = torch.load(path, map_location="cpu", weights_only=True)
+        found, state = data["identity"], data["state"]
+    except (
+        OSError,
+        RuntimeError,
+        UnpicklingError,
+        EOFError,
+        zipfile.BadZipFile,
+        KeyError,
+        TypeError,
+    ) as error:
+        raise UserError(
+            f"the checkpoint {path} cannot be read ({type(error).__name__}: {str(error)[:120]}). Remove it to "
+            "start this training anew."
+        ) from error
+    for name in dict.fromkeys([*identity, *found]):
+        if found.get(name) != identity.get(name):
+            raise UserError(
+                f"the checkpoint {path} belongs to another training: {name} is {found.get(name)!r} there and "
+                f"{identity.get(name)!r} here. Name another folder, or remove it to start anew."
+            )
+    return dict(state)

@@ -1,0 +1,98 @@
+"""Learning from another network: one that runs along, or what one said once and was stored."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from latency_tables.errors import UserError
+from pruning.features import forward_with_features
+from pruning.recovery.losses import Loss
+from pruning.recovery.objective import Batch, Forgetful, Second
+from pruning.targets import Targets, device_of
+
+
+class Taught(Forgetful):
+    """A teacher runs along: L = (1 - share_taught) * CE(f(x), y) + share_taught * distance to the teacher.
+
+    With `pruning.recovery.losses.StoredLogits` at temperature 4 and a share of 0.9 this is Hinton's knowledge
+    distillation (2015) with the usual numbers; with `StoredFeatures` and 1 it is feature mimicking.
+
+    Args:
+        name: the word for it in records and messages.
+        teacher: run in evaluation mode, without gradient.
+        distance: of the student's outputs to the teacher's.
+        share_taught: 0 to 1; with 1 no labels are needed.
+    """
+
+    second = Second.NONE
+
+    def __init__(self, name: str, teacher: nn.Module, distance: Loss, share_taught: float) -> None:
+        self.name = name
+        self._teacher, self._distance, self._share = teacher.eval(), distance, share_taught
+
+    @property
+    def needs_labels(self) -> bool:
+        """Whether labels weigh in."""
+        return self._share < 1.0
+
+    def loss(self, model: nn.Module, batch: Batch, share: float) -> Tensor:  # noqa: ARG002
+        """See `pruning.recovery.objective.Objective`.
+
+        Raises:
+            UserError: student and teacher do not compare.
+        """
+        with torch.no_grad():
+            wanted = Targets(*reversed(forward_with_features(self._teacher, batch.images)))
+        features, logits = forward_with_features(model, batch.images)
+        _require_alike(self.name, logits, features, wanted, self._distance)
+        value = self._share * self._distance(logits, features, wanted)
+        if self.needs_labels:
+            value = value + (1.0 - self._share) * F.cross_entropy(logits, batch.known(self.name))
+        return value
+
+
+class Stored(Forgetful):
+    """What an unpruned network said of every training image, asked once: TT-MPD's pseudo labels.
+
+    Images must not be augmented, since a target belongs to the image as it is.
+
+    Args:
+        targets: of all training images, in their order.
+        distance: of the student's outputs to them.
+    """
+
+    name = "stored pseudo labels"
+    second = Second.NONE
+    needs_labels = False
+
+    def __init__(self, targets: Targets, distance: Loss) -> None:
+        self._targets, self._distance = targets, distance
+
+    def loss(self, model: nn.Module, batch: Batch, share: float) -> Tensor:  # noqa: ARG002
+        """See `pruning.recovery.objective.Objective`.
+
+        Raises:
+            UserError: student and targets do not compare.
+        """
+        wanted = self._targets.take(batch.index.to(device_of(model)))
+        features, logits = forward_with_features(model, batch.images)
+        _require_alike(self.name, logits, features, wanted, self._distance)
+        return self._distance(logits, features, wanted)
+
+
+def _require_alike(name: str, logits: Tensor, features: Tensor, wanted: Targets, distance: Loss) -> None:
+    if wanted.logits.shape != logits.shape:
+        raise UserError(
+            f"{name}: the teacher knows {wanted.logits.shape[1]} classes and the network {logits.shape[1]}; "
+            "choose a teacher that was trained for the same classes."
+        )
+    if not distance.needs_features:
+        return
+    if wanted.features is None or wanted.features.shape != features.shape:
+        there = None if wanted.features is None else tuple(wanted.features.shape[1:])
+        raise UserError(
+            f"{name} compares features, which are {tuple(features.shape[1:])} here and {there} with the teacher; "
+            "a network that was narrowed before its pooling can only be taught by logits."
+        )

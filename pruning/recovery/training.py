@@ -1,0 +1,290 @@
+"""Training a network from scratch, masked or not: the loop, its schedule, and how it goes on after a kill."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, LRScheduler, MultiStepLR, SequentialLR
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from latency_tables.errors import LatheError
+from pruning.recovery.batches import TrainingImages, batches, mixed_seed, require_fit
+from pruning.recovery.checkpoint import read_checkpoint, write_checkpoint
+from pruning.recovery.objective import Objective
+from pruning.search import Progress
+from pruning.targets import device_of
+
+
+@dataclass(frozen=True, slots=True)
+class Regime:
+    """How long, how fast and in what arithmetic a network is trained: SGD with Nesterov momentum.
+
+    Attributes:
+        epochs: passes over the images, at least 1.
+        batch_size: images in one step.
+        learning_rate: the highest, positive.
+        momentum: 0 to 1.
+        weight_decay: at least 0.
+        warmup: share of the steps in which the rate rises from a tenth, 0 to below 1.
+        schedule: "cosine" down to 0, or "step": a tenth at half and again at three quarters.
+        average: decay of the exponential moving average of the weights that is kept in the end; 0: none.
+        bf16: whether passes run in bfloat16 autocast; weights and updates stay float32.
+        channels_last: whether images and weights lie with their channels innermost.
+    """
+
+    epochs: int = 30
+    batch_size: int = 128
+    learning_rate: float = 0.1
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    warmup: float = 0.05
+    schedule: Literal["cosine", "step"] = "cosine"
+    average: float = 0.0
+    bf16: bool = False
+    channels_last: bool = True
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1 or self.batch_size < 1 or not self.learning_rate > 0:
+            raise ValueError(f"epochs, batch size and learning rate must be positive, got {self}")
+        if not (0 <= self.warmup < 1 and 0 <= self.average < 1 and 0 <= self.momentum < 1):
+            raise ValueError(f"warm-up, average and momentum must be 0 to below 1, got {self}")
+
+
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """What one pass over the images said.
+
+    Attributes:
+        loss: mean over its steps, before each update.
+        accuracy: share of images that the network in training classified rightly; None without labels.
+    """
+
+    loss: float
+    accuracy: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """What a training did.
+
+    Attributes:
+        epochs: one entry for each, those of an earlier run of it included.
+        resumed: how many of them an earlier run had made.
+    """
+
+    epochs: tuple[Epoch, ...]
+    resumed: int
+
+
+def train(
+    model: nn.Module,
+    images: TrainingImages,
+    objective: Objective,
+    *,
+    regime: Regime,
+    seed: int,
+    masks: Mapping[str, Tensor] | None = None,
+    checkpoint: Path | None = None,
+    progress: Progress | None = None,
+) -> Trained:
+    """Trains a network in place; it ends in evaluation mode.
+
+    With a checkpoint the training goes on after the last whole epoch, and on one thread it ends with the weights,
+    to the bit, that it would have had: order, augmentation and dropout depend on seed, epoch and step alone.
+
+    Args:
+        model: with the weights to start from; all parameters are trained.
+        images: what to train on.
+        objective: what for; fresh.
+        regime: how.
+        seed: of everything random.
+        masks: by weight, which entries may differ from zero; the others are set to zero and kept so.
+        checkpoint: the file that each epoch's state goes to; None: none.
+        progress: told after each step.
+
+    Returns:
+        Loss and accuracy by epoch.
+
+    Raises:
+        UserError: the objective misses something, or the checkpoint is damaged or of another training.
+        LatheError: the loss is not finite; the message names epoch and step. Or the checkpoint cannot be written.
+    """
+    require_fit(images, objective)
+    return _Training(model, images, objective, regime, seed, masks or {}, checkpoint).run(progress)
+
+
+class _Training:
+    def __init__(
+        self,
+        model: nn.Module,
+        images: TrainingImages,
+        objective: Objective,
+        regime: Regime,
+        seed: int,
+        masks: Mapping[str, Tensor],
+        checkpoint: Path | None,
+    ) -> None:
+        self._model, self._images, self._objective = model, images, objective
+        self._regime, self._seed, self._checkpoint = regime, seed, checkpoint
+        if regime.channels_last:
+            model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        parameters = dict(model.named_parameters())
+        self._device = device_of(model)
+        self._masked = [(parameters[name], mask.to(self._device)) for name, mask in masks.items()]
+        model.requires_grad_(True).train()
+        self._mask()
+        self._optimiser = torch.optim.SGD(
+            model.parameters(),
+            lr=regime.learning_rate,
+            momentum=regime.momentum,
+            weight_decay=regime.weight_decay,
+            nesterov=regime.momentum > 0,
+        )
+        self._steps = max(1, len(images) // min(regime.batch_size, len(images)))
+        self._rates = _schedule(self._optimiser, regime, self._steps * regime.epochs)
+        self._average = (
+            AveragedModel(
+                model,
+                multi_avg_fn=get_ema_multi_avg_fn(regime.average),  # type: ignore[no-untyped-call]
+                use_buffers=True,
+            )
+            if regime.average
+            else None
+        )
+        self._history: list[Epoch] = []
+
+    def run(self, progress: Progress | None) -> Trained:
+        resumed = self._resume()
+        for epoch in range(resumed, self._regime.epochs):
+            self._history.append(self._pass(epoch, progress))
+            self._save()
+        if self._average is not None:
+            self._model.load_state_dict(self._average.module.state_dict())
+            self._mask()
+        self._model.eval()
+        return Trained(tuple(self._history), resumed)
+
+    def _pass(self, epoch: int, progress: Progress | None) -> Epoch:
+        regime, total = self._regime, self._steps * self._regime.epochs
+        share = (epoch + 1) / regime.epochs
+        watched = _Watched(self._model)
+        losses: list[float] = []
+        right = seen = 0
+        drawn = batches(self._images, self._objective, regime.batch_size, self._seed, epoch)
+        with torch.random.fork_rng():
+            torch.manual_seed(mixed_seed(self._seed, epoch))  # dropout
+            for step, batch in enumerate(one.to(self._device) for one in drawn):
+                rate = self._optimiser.param_groups[0]["lr"]
+                with self._arithmetic():
+                    value = self._objective.loss(watched, batch, share)
+                losses.append(float(value.detach()))
+                if not math.isfinite(losses[-1]):
+                    raise LatheError(
+                        f"training diverged: the loss is {losses[-1]} in epoch {epoch + 1} of {regime.epochs}, "
+                        f"step {step + 1} of {self._steps}, learning rate {rate:.3g}. Use a smaller learning "
+                        "rate, a longer warm-up, or remove less."
+                    )
+                self._optimiser.zero_grad()
+                value.backward()  # type: ignore[no-untyped-call]
+                self._optimiser.step()
+                self._rates.step()
+                self._mask()
+                if self._average is not None:
+                    self._average.update_parameters(self._model)
+                if batch.labels is not None:
+                    right += int((watched.said(len(batch.labels)) == batch.labels).sum())
+                    seen += len(batch.labels)
+                if progress is not None:
+                    at = f"epoch {epoch + 1} of {regime.epochs}, loss {losses[-1]:.3f}"
+                    at += f", accuracy {right / seen:.1%}" if seen else ""
+                    progress(epoch * self._steps + step + 1, total, at)
+        return Epoch(math.fsum(losses) / len(losses), right / seen if seen else None)
+
+    def _arithmetic(self) -> AbstractContextManager[Any]:
+        if not self._regime.bf16:
+            return nullcontext()
+        return torch.autocast(self._device.type, torch.bfloat16)
+
+    def _mask(self) -> None:
+        with torch.no_grad():
+            for parameter, mask in self._masked:
+                parameter.mul_(mask)
+
+    def _resume(self) -> int:
+        if self._checkpoint is None or not self._checkpoint.exists():
+            return 0
+        state = read_checkpoint(self._checkpoint, self._identity())
+        self._model.load_state_dict(state["model"])
+        self._optimiser.load_state_dict(state["optimiser"])
+        self._rates.load_state_dict(state["rates"])
+        self._objective.load_state_dict(state["objective"])
+        if self._average is not None:
+            self._average.load_state_dict(state["average"])
+        self._history = [Epoch(loss, accuracy) for loss, accuracy in state["history"]]
+        return len(self._history)
+
+    def _save(self) -> None:
+        if self._checkpoint is None:
+            return
+        state: dict[str, Any] = {
+            "model": self._model.state_dict(),
+            "optimiser": self._optimiser.state_dict(),
+            "rates": self._rates.state_dict(),
+            "objective": self._objective.state_dict(),
+            "average": None if self._average is None else self._average.state_dict(),
+            "history": [(epoch.loss, epoch.accuracy) for epoch in self._history],
+        }
+        write_checkpoint(self._checkpoint, self._identity(), state)
+
+    def _identity(self) -> dict[str, Any]:
+        """What must be the same for a checkpoint to be gone on from."""
+        kept = sum(int(mask.sum()) for _, mask in self._masked)
+        return {
+            **asdict(self._regime),
+            "seed": self._seed,
+            "images": len(self._images),
+            "objective": self._objective.name,
+            "kept weights": kept,
+        }
+
+
+class _Watched(nn.Module):
+    """The network itself; remembers the classes it said, so that accuracy costs no pass of its own."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+        self._first: Tensor | None = None
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.model(images)
+        if logits.requires_grad:  # the pass that is learnt from, not one that only gives targets
+            self._first = logits.detach().argmax(1)
+        return logits
+
+    def said(self, count: int) -> Tensor:
+        """Classes of the last batch's images, the repeated ones behind them left out."""
+        if self._first is None:
+            raise RuntimeError("no pass was made")
+        return self._first[:count]
+
+
+def _schedule(optimiser: torch.optim.Optimizer, regime: Regime, steps: int) -> LRScheduler:
+    warmup = round(regime.warmup * steps)
+    rest = steps - warmup
+    after: LRScheduler
+    if regime.schedule == "cosine":
+        after = CosineAnnealingLR(optimiser, max(1, rest))
+    else:
+        after = MultiStepLR(optimiser, [max(1, round(share * steps) - warmup) for share in (0.5, 0.75)])
+    if not warmup:
+        return after
+    rising = LinearLR(optimiser, start_factor=0.1, total_iters=warmup)
+    return SequentialLR(optimiser, [rising, after], [warmup])

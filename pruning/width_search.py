@@ -1,0 +1,161 @@
+"""How wide each channel group stays, so that the network meets a latency budget and hurts least."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from latency_tables.errors import UserError
+from latency_tables.random_plans import MULTIPLE, NARROWEST
+from latency_tables.widths import ChannelGroup
+
+REACH = 16
+"""How many multiples a group may lose at once: latency falls in steps, and the next one must be within sight."""
+
+
+class WidthLatency(Protocol):
+    """Says how fast the network would be at many choices of widths."""
+
+    def latencies_s(
+        self, removed: list[set[str]] | list[frozenset[str]], widths: NDArray[np.int64]
+    ) -> NDArray[np.float64]:
+        """Seconds, shape (plans,), NaN where unknown; widths of shape (plans, groups)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class WidthSelection:
+    """The outcome of a search over widths.
+
+    Attributes:
+        channels: for each group that gets narrower, the channels that stay, ascending.
+        predicted_s: latency predicted for that network, at most the budget.
+        hurt: share of the criterion's total that goes, 0 to 1.
+    """
+
+    channels: Mapping[str, tuple[int, ...]]
+    predicted_s: float
+    hurt: float
+
+
+def choose_widths(
+    groups: Sequence[ChannelGroup],
+    scores: Mapping[str, NDArray[np.float64]],
+    latency: WidthLatency,
+    budget_s: float,
+) -> WidthSelection:
+    """Takes channels out, the least worth for the time they save first, until the budget is met.
+
+    In each turn every group is offered at several smaller widths, without its least channels; the offer with the
+    least loss per second saved is taken, a saving beyond what the budget still needs worth nothing. An offer that
+    saves nothing is never taken. At the end groups get back what the budget still allows, the most precious first.
+
+    Args:
+        groups: all of the network, in the skeleton's order; frozen ones stay.
+        scores: of the groups that may change, what each channel is worth, at least 0, shape (channels,).
+        latency: of the network at given widths.
+        budget_s: most latency allowed, in seconds.
+
+    Raises:
+        UserError: the budget is out of reach at the least widths, or the table knows too few widths.
+    """
+    search = _Search(groups, scores, latency, budget_s)
+    search.narrow()
+    search.widen()
+    return search.selection()
+
+
+class _Search:
+    def __init__(
+        self,
+        groups: Sequence[ChannelGroup],
+        scores: Mapping[str, NDArray[np.float64]],
+        latency: WidthLatency,
+        budget_s: float,
+    ) -> None:
+        self._groups, self._latency, self._budget_s = groups, latency, budget_s
+        self._free = [place for place, group in enumerate(groups) if group.frozen is None]
+        self._order = {place: np.argsort(-scores[groups[place].name], kind="stable") for place in self._free}
+        # kept[w]: what is worth the w best channels.
+        self._kept = {
+            place: np.concatenate([[0.0], np.cumsum(scores[groups[place].name][self._order[place]])])
+            for place in self._free
+        }
+        self._widths = np.array([group.channels for group in groups], np.int64)
+        (self._now_s,) = self._predict(self._widths[None])
+
+    def narrow(self) -> None:
+        """Until the budget is met."""
+        full_s = self._now_s
+        while self._now_s > self._budget_s:
+            offers = self._offers(range(1, REACH + 1), down=True)
+            seconds = self._predict(offers)
+            saved = np.minimum(self._now_s - seconds, self._now_s - self._budget_s)
+            lost = np.array([self._worth(self._widths) - self._worth(offer) for offer in offers])
+            useful = np.flatnonzero(saved > 0)  # also false where a latency is unknown
+            if not useful.size:
+                raise UserError(
+                    f"a budget of {self._budget_s * 1e3:.3g} ms ({self._budget_s / full_s:.2f} of the whole "
+                    f"network's) is out of reach by taking channels out: {self._now_s * 1e3:.3g} ms is the least "
+                    "that the table foresees. Choose a larger budget, or extend the table with `lathe profile "
+                    "--widths`."
+                )
+            best = useful[np.argmin(lost[useful] / saved[useful])]
+            self._widths, self._now_s = offers[best], float(seconds[best])
+
+    def widen(self) -> None:
+        """As long as a group can get channels back within the budget."""
+        while True:
+            offers = self._offers(range(1, REACH + 1), down=False)
+            if not len(offers):
+                return
+            seconds = self._predict(offers)
+            gained = np.array([self._worth(offer) - self._worth(self._widths) for offer in offers])
+            allowed = np.flatnonzero((seconds <= self._budget_s) & (gained > 0))
+            if not allowed.size:
+                return
+            best = allowed[np.argmax(gained[allowed])]
+            self._widths, self._now_s = offers[best], float(seconds[best])
+
+    def selection(self) -> WidthSelection:
+        channels = {
+            self._groups[place].name: tuple(sorted(self._order[place][: self._widths[place]].tolist()))
+            for place in self._free
+            if self._widths[place] < self._groups[place].channels
+        }
+        every = math.fsum(float(self._kept[place][-1]) for place in self._free)
+        hurt = 1.0 - self._worth(self._widths) / every if every > 0 else 0.0
+        return WidthSelection(channels, self._now_s, max(0.0, hurt))
+
+    def _offers(self, steps: range, *, down: bool) -> NDArray[np.int64]:
+        """The present widths with one group changed."""
+        found = []
+        for place in self._free:
+            channels, now = self._groups[place].channels, int(self._widths[place])
+            least = math.ceil(NARROWEST * channels / MULTIPLE) * MULTIPLE
+            for step in steps:
+                # Widths stay multiples, but for a full width that is none.
+                width = (
+                    (math.ceil(now / MULTIPLE) - step) * MULTIPLE
+                    if down
+                    else (now // MULTIPLE + step) * MULTIPLE
+                )
+                width = min(width, channels)
+                if width >= least and (width < now if down else width > now):
+                    offer = self._widths.copy()
+                    offer[place] = width
+                    found.append(offer)
+        return np.array(found, np.int64).reshape(-1, len(self._groups))
+
+    def _worth(self, widths: NDArray[np.int64]) -> float:
+        return math.fsum(float(self._kept[place][widths[place]]) for place in self._free)
+
+    def _predict(self, widths: NDArray[np.int64]) -> NDArray[np.float64]:
+        if not len(widths):
+            return np.empty(0)
+        return self._latency.latencies_s([frozenset[str]()] * len(widths), widths)

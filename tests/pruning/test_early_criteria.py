@@ -1,0 +1,79 @@
+"""What every early-pruning criterion must hold to, whatever it measures."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+
+import pytest
+import torch
+from early_networks import CRITERIA, batch, residual
+
+from latency_tables.errors import LatheError, UserError
+from pruning.early.criterion import prunable
+from pruning.early.masks import keep_best, sparsity
+
+every_criterion = pytest.mark.parametrize("name", CRITERIA)
+
+
+@every_criterion
+def test_each_prunable_weight_gets_a_finite_score_for_every_entry(name: str) -> None:
+    model = residual()
+    scores = CRITERIA[name]().scores(model, batch(), 0.3)
+    assert {key: score.shape for key, score in scores.items()} == {
+        key: weight.shape for key, weight in prunable(model).items()
+    }
+    assert all(bool(score.isfinite().all()) for score in scores.values())
+    assert all(score.dtype == torch.float32 and not score.requires_grad for score in scores.values())
+    assert len({float(x) for score in scores.values() for x in score.flatten()[:5]}) > 5
+
+
+@every_criterion
+def test_the_network_is_left_as_it_is(name: str) -> None:
+    model = residual()
+    model.head.eval()
+    before = copy.deepcopy(model.state_dict())
+    modes = [module.training for module in model.modules()]
+    CRITERIA[name]().scores(model, batch(), 0.3)
+    after = model.state_dict()
+    assert all(torch.equal(before[key], after[key]) for key in before)
+    assert [module.training for module in model.modules()] == modes
+    assert all(parameter.grad is None and parameter.requires_grad for parameter in model.parameters())
+
+
+@every_criterion
+def test_the_same_network_and_batch_give_the_same_scores(name: str) -> None:
+    once = CRITERIA[name]().scores(residual(), batch(), 0.3)
+    criterion = CRITERIA[name]()
+    for _ in range(2):  # what one scoring remembers must not reach the next
+        again = criterion.scores(residual(), batch(), 0.3)
+        assert all(torch.equal(once[key], again[key]) for key in once)
+
+
+@every_criterion
+def test_the_scores_make_a_mask_of_the_sparsity_asked_for(name: str) -> None:
+    scores = CRITERIA[name]().scores(residual(), batch(), 0.3)
+    total = sum(score.numel() for score in scores.values())
+    masks = keep_best(scores, 0.3)
+    assert sparsity(masks) == pytest.approx(0.7, abs=1 / total)
+
+
+@every_criterion
+def test_missing_labels_are_said_where_they_are_needed(name: str) -> None:
+    criterion, blind = CRITERIA[name](), replace(batch(), labels=None)
+    if not criterion.needs_labels:
+        assert criterion.scores(residual(), blind, 0.3)
+        return
+    with pytest.raises(UserError, match="needs labels, and the images have none"):
+        criterion.scores(residual(), blind, 0.3)
+
+
+@every_criterion
+def test_a_network_whose_weights_are_not_finite_is_refused(name: str) -> None:
+    model = residual()
+    with torch.no_grad():
+        model.widen.weight[0, 0] = float("nan")
+    if name == "random":
+        return
+    with pytest.raises(LatheError, match="score that is not finite"):
+        CRITERIA[name]().scores(model, batch(), 0.3)

@@ -1,0 +1,228 @@
+"""The numbers of each criterion: by hand, and by derivatives taken another way."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+import torch.nn.functional as F
+from early_networks import OBJECTIVES, batch, perceptron
+from torch import Tensor, nn
+
+from pruning.early.epsd import Epsd
+from pruning.early.grasp import TEMPERATURE, Grasp
+from pruning.early.magnitude import Magnitude
+from pruning.early.meta_gradient import Inner
+from pruning.early.prospr import ProsPr
+from pruning.early.random import RandomScores
+from pruning.early.snip import Snip
+from pruning.early.synflow import SynFlow
+from pruning.recovery.objective import Batch, CrossEntropy
+
+
+def one_layer(weight: list[list[float]]) -> nn.Module:
+    layer = nn.Linear(len(weight[0]), len(weight), bias=False)
+    with torch.no_grad():
+        layer.weight.copy_(torch.tensor(weight))
+    return nn.Sequential(layer)
+
+
+def one_image(values: list[float], label: int) -> Batch:
+    return Batch(torch.tensor([values]), torch.tensor([label]), torch.tensor([0]))
+
+
+def test_magnitude_is_the_size_of_the_weights() -> None:
+    scores = Magnitude().scores(one_layer([[1.0, -2.0], [0.5, 0.0]]), one_image([1.0, 1.0], 0), 0.5)
+    assert scores["0.weight"].tolist() == [[1.0, 2.0], [0.5, 0.0]]
+
+
+def test_random_scores_are_drawn_by_seed() -> None:
+    network, image = one_layer([[1.0, -2.0], [0.5, 0.0]]), one_image([1.0, 1.0], 0)
+    first, other = (RandomScores(seed).scores(network, image, 0.5)["0.weight"] for seed in (0, 1))
+    assert not torch.equal(first, other)
+
+
+def test_snip_by_hand() -> None:
+    # Logits (1, 0) for the image (1, 2): p = (e / (e + 1), 1 / (e + 1)); dL/dz = p - one-hot(1); dL/dW = dL/dz x.
+    network = one_layer([[1.0, 0.0], [2.0, -1.0]])
+    p = math.e / (math.e + 1)
+    scores = Snip().scores(network, one_image([1.0, 2.0], 1), 0.5)
+    expected = [[1.0 * p * 1, 0.0], [2.0 * p * 1, 1.0 * p * 2]]
+    torch.testing.assert_close(scores["0.weight"], torch.tensor(expected))
+
+
+def test_synflow_by_hand() -> None:
+    network = nn.Sequential(*one_layer([[1.0, -2.0], [3.0, 0.0]]), *one_layer([[1.0, -1.0]]))
+    image = one_image([5.0, 7.0], 0)
+    scores = SynFlow(1).scores(network, image, 1.0)
+    # R = sum |W2| |W1| 1 = 3 + 3; every path's flow counts in both layers. The highest is 3.
+    torch.testing.assert_close(scores["0.weight"], torch.tensor([[1.0, 2.0], [3.0, 0.0]]) / 3)
+    torch.testing.assert_close(scores["1.weight"], torch.tensor([[3.0, 3.0]]) / 3)
+
+
+def test_synflow_goes_in_rounds_so_that_no_layer_is_emptied() -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(50, 50, bias=False), nn.Linear(50, 3, bias=False))
+    image = Batch(torch.zeros(1, 50), torch.tensor([0]), torch.tensor([0]))
+    scores = SynFlow(100).scores(network, image, 0.01)
+    left = {name: int((score > 0).sum()) for name, score in scores.items()}
+    assert sum(left.values()) <= 35  # what all rounds but the last have kept
+    assert all(left.values())
+
+
+def hessian_product(model: nn.Module, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    """w * (H g) with the Hessian written out."""
+    names = [name for name, _ in model.named_parameters()]
+    chosen = [name for name in names if name.endswith("weight")]
+    values = dict(model.named_parameters())
+
+    def loss(*weights: Tensor) -> Tensor:
+        given = dict(values) | dict(zip(chosen, weights, strict=True))
+        logits = torch.func.functional_call(model, given, (images,))
+        halves = zip(logits.chunk(2), labels.chunk(2), strict=True)
+        return sum((F.cross_entropy(z / TEMPERATURE, y) for z, y in halves), torch.zeros(()))
+
+    at = tuple(values[name].detach() for name in chosen)
+    gradient = torch.autograd.functional.jacobian(loss, at)
+    hessian = torch.autograd.functional.hessian(loss, at)
+    found = {}
+    for row, name in enumerate(chosen):
+        product = sum(
+            torch.tensordot(hessian[row][column], gradient[column], dims=gradient[column].ndim)
+            for column in range(len(chosen))
+        )
+        found[name] = at[row] * product
+    return found
+
+
+def test_grasp_is_the_product_with_the_hessian() -> None:
+    model, images = perceptron(), batch((4,), torch.float64)
+    scores = Grasp(3).scores(model, images, 0.5)
+    with torch.no_grad():  # the scoring draws linear layers anew, in their order
+        generator = torch.Generator().manual_seed(3)
+        for layer in (model[0], model[2]):
+            nn.init.xavier_normal_(layer.weight, generator=generator)
+    expected = hessian_product(model, images.images, images.labels)
+    for name, score in scores.items():
+        torch.testing.assert_close(score.double(), expected[name], rtol=1e-5, atol=0)
+
+
+def losses(name: str) -> Callable[[list[Tensor], Tensor, Batch], Tensor]:
+    """Each objective's loss written out for a step, given earlier logits without gradient.
+
+    The arguments are what was said of (images, second view) in the steps before and in this one, logits of this
+    step as a function of the weights, and the batch.
+    """
+    labels = batch().labels
+
+    def soft(wanted: Tensor, got: Tensor, t: float) -> Tensor:
+        p = (wanted / t).softmax(1)
+        return t * t * (p * (p.log() - (got / t).log_softmax(1))).sum(1).mean()
+
+    def plain(said: list[tuple[Tensor, Tensor]], now: tuple[Tensor, Tensor], _: Batch) -> Tensor:
+        return F.cross_entropy(now[0], labels)
+
+    def cs_kd(said: list[tuple[Tensor, Tensor]], now: tuple[Tensor, Tensor], _: Batch) -> Tensor:
+        return F.cross_entropy(now[0], labels) + soft(said[-1][1], now[0], 4.0)
+
+    def ps_kd(said: list[tuple[Tensor, Tensor]], now: tuple[Tensor, Tensor], _: Batch) -> Tensor:
+        target = F.one_hot(labels, 3).double()
+        if len(said) > 1:
+            target = 0.2 * target + 0.8 * said[-2][0].softmax(1)
+        return -(target * now[0].log_softmax(1)).sum(1).mean()
+
+    def dlb(said: list[tuple[Tensor, Tensor]], now: tuple[Tensor, Tensor], _: Batch) -> Tensor:
+        if len(said) == 1:
+            return F.cross_entropy(now[0], labels)
+        both = F.cross_entropy(torch.cat(now), torch.cat([labels, labels]))
+        return both + soft(said[-2][0], now[1], 3.0)
+
+    return {"plain": plain, "cs-kd": cs_kd, "ps-kd": ps_kd, "dlb": dlb}[name]  # type: ignore[return-value]
+
+
+def by_differences(name: str, model: nn.Module, given: Batch, inner: Inner) -> dict[str, Tensor]:
+    """|dL/dm| by central differences; soft targets are those of the undisturbed run, as they carry no gradient."""
+    loss = losses(name)
+    first = {key: parameter.detach() for key, parameter in model.named_parameters()}
+
+    def run(weights: dict[str, Tensor], fixed: list[tuple[Tensor, Tensor]] | None) -> tuple[float, list]:
+        said: list[tuple[Tensor, Tensor]] = []
+        for step in range(inner.steps + 1):
+            weights = {key: weight.detach().requires_grad_(True) for key, weight in weights.items()}
+            now = tuple(
+                torch.func.functional_call(model, weights, (x,)) for x in (given.images, given.second)
+            )
+            said.append(tuple(logits.detach() for logits in now))  # type: ignore[arg-type]
+            value = loss(fixed[: step + 1] if fixed else said, now, given)  # type: ignore[arg-type]
+            if step == inner.steps:
+                return float(value.detach()), said
+            gradients = torch.autograd.grad(value, list(weights.values()))
+            weights = {
+                key: weight - inner.rate * gradient
+                for (key, weight), gradient in zip(weights.items(), gradients, strict=True)
+            }
+        raise AssertionError
+
+    _, fixed = run(first, None)
+    found, h = {}, 1e-4
+    for key in first:
+        if not key.endswith("weight"):
+            continue
+        score = torch.zeros_like(first[key])
+        for place in range(score.numel()):
+            values = []
+            for sign in (1, -1):
+                moved = first[key].clone()
+                moved.view(-1)[place] *= 1 + sign * h
+                values.append(run(first | {key: moved}, fixed)[0])
+            score.view(-1)[place] = abs(values[0] - values[1]) / (2 * h)
+        found[key] = score
+    return found
+
+
+@pytest.mark.parametrize("steps", [0, 1, 3])
+@pytest.mark.parametrize("name", ["plain", *OBJECTIVES])
+def test_meta_gradients_are_the_derivative_by_the_mask(name: str, steps: int) -> None:
+    model, given, inner = perceptron(), batch((4,), torch.float64), Inner(steps, 0.3)
+    criterion = ProsPr(inner) if name == "plain" else Epsd(OBJECTIVES[name], inner)
+    scores = criterion.scores(model, given, 0.5)
+    expected = by_differences(name, model, given, inner)
+    assert scores.keys() == expected.keys()
+    for key, score in scores.items():
+        torch.testing.assert_close(score.double(), expected[key], rtol=2e-3, atol=2e-5)
+
+
+def test_without_steps_the_meta_gradient_is_snip() -> None:
+    model, given = perceptron(), batch((4,), torch.float64)
+    snip = Snip().scores(model, given, 0.5)
+    for order in (False, True):
+        scores = ProsPr(Inner(0, 0.1, order)).scores(model, given, 0.5)
+        for key in snip:
+            torch.testing.assert_close(scores[key], snip[key])
+
+
+def test_first_order_is_the_last_gradient_times_the_first_weights() -> None:
+    model, given = perceptron(), batch((4,), torch.float64)
+    first = {key: parameter.detach().clone() for key, parameter in model.named_parameters()}
+    scores = ProsPr(Inner(2, 0.3, first_order=True)).scores(model, given, 0.5)
+    optimiser = torch.optim.SGD(model.parameters(), lr=0.3)
+    for step in range(3):
+        optimiser.zero_grad()
+        F.cross_entropy(model(given.images), given.labels).backward()
+        if step < 2:
+            optimiser.step()
+    for key, score in scores.items():
+        expected = (first[key] * model.get_parameter(key).grad).abs()
+        torch.testing.assert_close(score.double(), expected, rtol=1e-5, atol=1e-9)
+
+
+def test_the_loss_of_the_training_to_come_changes_what_is_kept() -> None:
+    model, given = perceptron(), batch((4,), torch.float64)
+    plain = ProsPr().scores(model, given, 0.5)
+    for made in OBJECTIVES.values():
+        scores = Epsd(made).scores(model, given, 0.5)
+        assert any(not torch.allclose(scores[key], plain[key], rtol=1e-3) for key in plain)
+    same = Epsd(CrossEntropy).scores(model, given, 0.5)
+    assert all(torch.equal(same[key], plain[key]) for key in plain)

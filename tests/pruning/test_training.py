@@ -1,0 +1,274 @@
+"""The training loop: what it learns, what it keeps, how it goes on, and what it refuses."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from early_networks import CLASSES, residual
+from torch import Tensor, nn
+
+from latency_tables.errors import LatheError, UserError
+from pruning.early.criterion import prunable
+from pruning.early.masks import random_like
+from pruning.recovery.batches import Partners, balanced_batch, batches, mixed_seed
+from pruning.recovery.checkpoint import read_checkpoint, write_checkpoint
+from pruning.recovery.cs_kd import ClassWise
+from pruning.recovery.dlb import LastBatch
+from pruning.recovery.objective import CrossEntropy, Objective
+from pruning.recovery.ps_kd import Progressive
+from pruning.recovery.training import Regime, Trained, train
+
+COUNT = 60
+REGIME = Regime(epochs=4, batch_size=16, learning_rate=0.05)
+
+
+class Blobs:
+    """Images whose mean tells their class; augmentation adds noise drawn by its seed."""
+
+    def __init__(self, count: int = COUNT, labels: Tensor | None = None) -> None:
+        self._labels = torch.arange(count) % CLASSES if labels is None else labels
+        self.labels: Tensor | None = self._labels
+        generator = torch.Generator().manual_seed(0)
+        self._pixels = torch.randn(count, 3, 6, 6, generator=generator) * 0.3
+        self._pixels += (self._labels.float() - 1)[:, None, None, None]
+        self.taken: list[int] = []
+
+    def __len__(self) -> int:
+        return len(self._labels)
+
+    def take(self, index: Tensor, seed: int) -> Tensor:
+        self.taken.append(seed)
+        noise = torch.randn(len(index), 3, 6, 6, generator=torch.Generator().manual_seed(seed))
+        return self._pixels[index] + 0.1 * noise
+
+
+OBJECTIVES: dict[str, Callable[[], Objective]] = {
+    "plain": CrossEntropy,
+    "cs-kd": ClassWise,
+    "ps-kd": lambda: Progressive(COUNT, CLASSES),
+    "dlb": LastBatch,
+}
+
+
+def run(model: nn.Module, objective: str = "plain", **options: object) -> Trained:
+    settings = {"regime": REGIME, "seed": 0, **options}
+    return train(model, Blobs(), OBJECTIVES[objective](), **settings)  # type: ignore[arg-type]
+
+
+def weights(model: nn.Module) -> list[bytes]:
+    return [value.numpy().tobytes() for value in model.state_dict().values()]
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_a_network_learns(objective: str) -> None:
+    model = residual()
+    done = run(model, objective)
+    assert len(done.epochs) == REGIME.epochs
+    assert done.epochs[-1].accuracy is not None
+    assert done.epochs[-1].accuracy > 0.9
+    assert done.epochs[-1].loss < done.epochs[0].loss
+    assert not model.training
+
+
+@pytest.mark.parametrize("average", [0.0, 0.9])
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_a_training_that_was_killed_goes_on_to_the_bit(
+    objective: str, average: float, tmp_path: Path
+) -> None:
+    regime = replace(REGIME, average=average, schedule="step")
+    whole, halved = residual(), residual()
+    expected = run(whole, objective, regime=regime)
+
+    class Killed(Exception):
+        pass
+
+    def kill(done: int, total: int, _: str) -> None:
+        if done == total // 2 + 1:
+            raise Killed
+
+    file = tmp_path / "checkpoint"
+    with pytest.raises(Killed):
+        run(halved, objective, regime=regime, checkpoint=file, progress=kill)
+    fresh = residual(seed=5)
+    got = run(fresh, objective, regime=regime, checkpoint=file)
+    assert got.resumed == 2
+    assert got.epochs == expected.epochs
+    assert weights(fresh) == weights(whole)
+
+
+def test_masked_weights_stay_zero_and_the_others_move() -> None:
+    model = residual()
+    before = {name: weight.detach().clone() for name, weight in prunable(model).items()}
+    masks = random_like(
+        {name: torch.rand(w.shape) < 0.5 for name, w in before.items()}, torch.Generator().manual_seed(0)
+    )
+    run(model, masks=masks, regime=replace(REGIME, average=0.5))
+    for name, weight in prunable(model).items():
+        assert bool((weight[~masks[name]] == 0).all())
+        assert bool((weight[masks[name]] != before[name][masks[name]]).all())
+
+
+def test_averaged_weights_are_kept_in_the_end() -> None:
+    plain, averaged = residual(), residual()
+    run(plain)
+    run(averaged, regime=replace(REGIME, average=0.9))
+    assert weights(plain) != weights(averaged)
+
+
+def rates(regime: Regime) -> list[float]:
+    """The rate of each step, as the weights of a network with a constant gradient tell."""
+    seen: list[float] = []
+
+    class Constant(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.zeros(()))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.weight * torch.ones(len(x), CLASSES)
+
+    class Slope:
+        name, second, needs_labels = "slope", CrossEntropy.second, False
+
+        def loss(self, model: nn.Module, batch: object, share: float) -> Tensor:
+            value: Tensor = model(batch.images).mean()  # type: ignore[attr-defined]
+            seen.append(float(value.detach()))
+            return value
+
+        def state_dict(self) -> dict[str, Tensor]:
+            return {}
+
+        def load_state_dict(self, state: object) -> None:
+            pass
+
+    model = Constant()
+    train(model, Blobs(), Slope(), regime=regime, seed=0)
+    seen.append(float(model.weight.detach()))
+    return [before - after for before, after in itertools.pairwise(seen)]
+
+
+def test_schedules() -> None:
+    bare = Regime(epochs=4, batch_size=6, learning_rate=1.0, momentum=0.0, weight_decay=0.0)
+    cosine = rates(replace(bare, warmup=0.0))
+    expected = [0.5 * (1 + math.cos(math.pi * step / 40)) for step in range(40)]
+    assert cosine == pytest.approx(expected, abs=1e-5)
+    step = rates(replace(bare, warmup=0.1, schedule="step"))
+    assert step[:4] == pytest.approx([0.1 + 0.9 * k / 4 for k in range(4)], abs=1e-5)
+    assert step[4:20] == pytest.approx([1.0] * 16, abs=1e-5)
+    assert step[20:30] == pytest.approx([0.1] * 10, abs=1e-5)
+    assert step[30:] == pytest.approx([0.01] * 10, abs=1e-5)
+
+
+def test_a_loss_that_is_not_finite_ends_the_training_with_a_reason(tmp_path: Path) -> None:
+    with pytest.raises(LatheError, match=r"the loss is (nan|inf) in epoch \d of 4, step \d of 3"):
+        run(residual(), regime=replace(REGIME, learning_rate=1e30), checkpoint=tmp_path / "c")
+
+
+def test_progress_tells_loss_and_accuracy() -> None:
+    said: list[tuple[int, int, str]] = []
+    run(residual(), progress=lambda *words: said.append(words))
+    assert [done for done, _, _ in said] == list(range(1, 13))
+    assert {total for _, total, _ in said} == {12}
+    assert said[-1][2].startswith("epoch 4 of 4, loss ")
+    assert "accuracy" in said[-1][2]
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_images_without_labels_or_of_one_class_are_refused(objective: str) -> None:
+    blind = Blobs()
+    blind.labels = None
+    with pytest.raises(UserError, match="needs labels, and the images have none"):
+        train(residual(), blind, OBJECTIVES[objective](), regime=REGIME, seed=0)
+    same = Blobs(labels=torch.full((COUNT,), 2))
+    with pytest.raises(UserError, match="all 60 images are of class 2"):
+        train(residual(), same, OBJECTIVES[objective](), regime=REGIME, seed=0)
+
+
+def test_one_image_is_refused_since_batch_norm_has_nothing_to_normalise() -> None:
+    with pytest.raises(UserError, match="at least 2 images, got 1"):
+        train(residual(), Blobs(1), CrossEntropy(), regime=REGIME, seed=0)
+
+
+def test_a_checkpoint_of_another_training_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "checkpoint"
+    run(residual(), checkpoint=file)
+    before = file.read_bytes()
+    with pytest.raises(UserError, match=r"belongs to another training: seed is 0 there and 1 here"):
+        run(residual(), checkpoint=file, seed=1)
+    with pytest.raises(UserError, match="objective is 'cross entropy' there and 'dlb' here"):
+        run(residual(), "dlb", checkpoint=file)
+    assert file.read_bytes() == before
+
+
+@pytest.mark.parametrize("damage", [b"", b"no checkpoint", None])
+def test_a_damaged_checkpoint_is_refused(damage: bytes | None, tmp_path: Path) -> None:
+    file = tmp_path / "checkpoint"
+    write_checkpoint(file, {"a": 1}, {"b": torch.zeros(3)})
+    file.write_bytes(file.read_bytes()[:-40] if damage is None else damage)
+    with pytest.raises(UserError, match="cannot be read"):
+        read_checkpoint(file, {"a": 1})
+
+
+def test_every_epoch_sees_every_image_once_in_another_order() -> None:
+    orders = []
+    for epoch in range(2):
+        seen = [b.index for b in batches(Blobs(), CrossEntropy(), 16, 0, epoch)]
+        assert [len(index) for index in seen] == [16, 16, 16]
+        orders.append(torch.cat(seen).tolist())
+        assert len(set(orders[-1])) == 48
+    assert orders[0] != orders[1]
+    assert orders[0] == torch.cat([b.index for b in batches(Blobs(), CrossEntropy(), 16, 0, 0)]).tolist()
+
+
+def test_second_views() -> None:
+    images = Blobs()
+    for b in batches(images, ClassWise(), 16, 0, 0):
+        assert b.second is not None
+        assert b.labels is not None
+        # A blob's mean tells its class.
+        assert (b.second.mean((1, 2, 3)) + 1).round().long().tolist() == b.labels.tolist()
+        assert not torch.equal(b.second, b.images)
+    for b in batches(images, LastBatch(), 16, 0, 0):
+        assert b.second is not None
+        assert float((b.second - b.images).abs().max()) < 1.0  # the same images but for noise
+        assert not torch.equal(b.second, b.images)
+
+
+def test_partners_are_drawn_evenly_within_the_class() -> None:
+    labels = torch.tensor([0, 1, 0, 1, 0, 2])
+    partners = Partners(labels)
+    drawn = torch.stack(
+        [partners.draw(torch.arange(6), torch.Generator().manual_seed(seed)) for seed in range(600)]
+    )
+    assert bool((labels[drawn] == labels).all())
+    shares = [float((drawn[:, 0] == k).float().mean()) for k in (0, 2, 4)]
+    assert shares == pytest.approx([1 / 3] * 3, abs=0.07)
+    assert bool((drawn[:, 5] == 5).all())
+
+
+def test_a_scoring_batch_has_all_classes_alike() -> None:
+    labels = torch.tensor([0] * 40 + [1] * 15 + [2] * 5)
+    batch = balanced_batch(Blobs(labels=labels), CrossEntropy(), 15, seed=3)
+    assert batch.labels is not None
+    assert batch.labels.bincount().tolist() == [5, 5, 5]
+    other = balanced_batch(Blobs(labels=labels), CrossEntropy(), 15, seed=4)
+    assert batch.index.tolist() != other.index.tolist()
+    everything = balanced_batch(Blobs(labels=labels), CrossEntropy(), 1000, seed=3)
+    assert len(everything.index) == 60
+
+
+def test_a_class_without_images_is_named() -> None:
+    labels = torch.tensor([0] * 30 + [2] * 30)
+    with pytest.raises(UserError, match="no image of class 1 among 60"):
+        balanced_batch(Blobs(labels=labels), CrossEntropy(), 15, seed=0)
+
+
+def test_seeds_differ_where_any_number_does() -> None:
+    seeds = {mixed_seed(a, b, c) for a in range(5) for b in range(5) for c in range(5)}
+    assert len(seeds) == 125
