@@ -1,4 +1,4 @@
-"""A latency budget as people write it: a share of the unpruned latency, or a time."""
+"""What is allowed, as people write it: a latency as a share of the unpruned one or as a time, or a sparsity."""
 
 from __future__ import annotations
 
@@ -55,3 +55,36 @@ def parse_budget(text: str) -> Budget:
     if not 0.0 < number < math.inf:
         raise UserError(f"a budget must be a finite time above 0; got {text!r}")
     return Budget(plain, None, number * _UNITS_S[unit])
+
+
+@dataclass(frozen=True, slots=True)
+class Sparsity:
+    """How many single weights go: a budget for methods that take out weights one by one.
+
+    Attributes:
+        text: as the user wrote it, without blanks.
+        share: of the weights that goes, above 0 and below 1.
+    """
+
+    text: str
+    share: float
+
+
+def parse_sparsity(text: str) -> Sparsity | None:
+    """Reads "90%"; None for anything that is not written with a percent sign.
+
+    Raises:
+        UserError: a percentage that is not between 0 and 100.
+    """
+    number, sign, rest = text.replace(" ", "").partition("%")
+    if not sign:
+        return None
+    try:
+        share = float(number) / 100.0
+    except ValueError:
+        share = math.nan
+    if rest or not 0.0 < share < 1.0:
+        raise UserError(
+            f"a sparsity is the share of the weights that goes, above 0% and below 100%, as in 90%; got {text!r}"
+        )
+    return Sparsity(f"{number}%", share)

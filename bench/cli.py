@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import math
-import shlex
 import sys
 import time
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from typing import Annotated
 import typer
 
 from bench.ours import require_own_packages
+from bench.prune_cli import prune, sweep
 from bench.table_cli import table_app
 from bench.terminal import Terminal
 from bench.words import (
@@ -45,10 +45,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(table_app, name="table")
-
-ImageSource = Annotated[str, typer.Option("--images", help="digits, folder:PATH, npz:PATH or cifar10:PATH.")]
-ShiftName = Annotated[str | None, typer.Option("--shift", help="Corruption, as in gaussian_noise:3.")]
-Calibration = Annotated[int, typer.Option(help="Unlabelled images to prune and heal on; the rest judge.")]
 
 
 def main() -> None:
@@ -235,104 +231,8 @@ def predict(
         views.show_prediction(terminal, skeleton, setting, prediction, measured)
 
 
-@app.command()
-def prune(
-    network: NetworkName,
-    images: ImageSource,
-    budget: Annotated[str, typer.Option(help="Share of the unpruned latency (0.7x) or a time (8ms).")],
-    weights: Weights = None,
-    input_shape: Input = None,
-    shift: ShiftName = None,
-    calibration: Calibration = 500,
-    method: Annotated[
-        str,
-        typer.Option(
-            help="ttmpd, ttmpd-once, ttmpd-no-latency, practise (or practise-STEPS), random or last."
-        ),
-    ] = "ttmpd",
-    iterations: Annotated[int, typer.Option(help="Steps of finetuning.")] = 200,
-    rounds: Annotated[int, typer.Option(help="Most turns of choosing and timing.")] = 4,
-    controls: Annotated[
-        bool,
-        typer.Option(help="Finetune what the result must stand beside, too: about three times the time."),
-    ] = True,
-    runtime: RuntimeName = "onnxruntime",
-    device: DeviceKind = "cpu",
-    threads: Threads = 1,
-    batch: Batch = 1,
-    precision: Precision = "fp32",
-    seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
-    name: Annotated[str | None, typer.Option(help="Name of the run's folder.")] = None,
-    out: Workspace = DEFAULT_OUT,
-    as_json: AsJson = False,
-) -> None:
-    """One method, one budget: weights, ONNX, plan and measured latency."""
-    from bench import views
-    from bench.sweep import default_name, run_sweep
-    from bench.sweep_config import make_config
-
-    terminal = Terminal(quiet=as_json)
-    fields = {
-        "network": network,
-        "weights": weights,
-        "input": input_shape,
-        "images": images,
-        "shift": shift,
-        "calibration": calibration,
-        "methods": (method,),
-        "budgets": (budget,),
-        "seeds": (seed,),
-        "runtimes": (runtime,),
-        "device": device,
-        "threads": threads,
-        "batch": batch,
-        "precision": precision,
-        "iterations": iterations,
-        "rounds": rounds,
-        "controls": controls,
-    }
-    config = make_config(fields, "this pruning")
-    folder = out / "runs" / (name or default_name(config))
-    with _stoppable("The table keeps what was measured; the same command starts this pruning again."):
-        points = run_sweep(
-            config, folder, out, terminal, command=shlex.join(["lathe", *sys.argv[1:]]), again=True
-        )
-    (point,) = points
-    if as_json:
-        _print_json(views.point_json(point) | {"folder": str(folder)})
-    else:
-        views.show_point(terminal, point)
-        terminal.results.print(f"results   {folder}", markup=False)
-    if point.status == "failed" or point.met is False:
-        raise typer.Exit(1)
-
-
-@app.command()
-def sweep(
-    config: Annotated[Path, typer.Argument(help="A TOML file; see the README.")],
-    name: Annotated[str | None, typer.Option(help="Name of the run's folder.")] = None,
-    out: Workspace = DEFAULT_OUT,
-    as_json: AsJson = False,
-) -> None:
-    """Methods × budgets × seeds × runtimes; goes on where it was stopped."""
-    from bench import views
-    from bench.sweep import run_sweep
-    from bench.sweep_config import read_config
-
-    terminal = Terminal(quiet=as_json)
-    folder = out / "runs" / (name or config.stem)
-    with _stoppable("Finished points are stored; the same command goes on from there."):
-        points = run_sweep(
-            read_config(config), folder, out, terminal, command=shlex.join(["lathe", *sys.argv[1:]])
-        )
-    failed = sum(point.status == "failed" for point in points)
-    if as_json:
-        _print_json({"folder": str(folder), "points": [views.point_json(point) for point in points]})
-    else:
-        views.show_points(terminal, points)
-        terminal.results.print(f"results in {folder}; draw them with: lathe report {folder}", markup=False)
-    if failed:
-        raise typer.Exit(1)
+app.command()(prune)
+app.command()(sweep)
 
 
 @app.command()

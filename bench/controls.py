@@ -5,8 +5,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Collection
 
-from torch import nn
-
 from bench.shop import Shop
 from latency_tables.context import Coefficients
 from latency_tables.estimate import Estimate
@@ -41,7 +39,7 @@ def unpruned_controls(shop: Shop, iterations: int, seed: int, progress: Progress
     healed = copy.deepcopy(shop.teacher)
     shop.heal(healed, iterations, seed, progress)
     networks = {UNPRUNED_ADAPTED: shop.teacher, UNPRUNED_HEALED: healed}
-    return _judged(shop, networks, progress)
+    return shop.judge(networks, progress)
 
 
 def pruned_controls(
@@ -81,12 +79,4 @@ def pruned_controls(
         PRUNED_PLAIN_TEACHER: plainly_taught,
         PRUNED_RANDOM: by_chance,
     }
-    return _judged(shop, networks, progress)
-
-
-def _judged(shop: Shop, networks: dict[str, nn.Module], progress: Progress) -> dict[str, Estimate]:
-    judged = {
-        name: shop.accuracy(shop.images.outputs(network, name, progress))
-        for name, network in networks.items()
-    }
-    return {name: accuracy for name, accuracy in judged.items() if accuracy is not None}
+    return shop.judge(networks, progress)

@@ -17,7 +17,7 @@ from bench.runtimes.base import random_arrays
 from bench.runtimes.onnx_export import export_onnx
 from bench.runtimes.torch_graph import build_module
 from bench.session import Handle, Session
-from bench.workbench import Subject
+from bench.workloads import Network
 from latency_tables.errors import LatheError
 from latency_tables.files import write_atomically, write_json
 from latency_tables.skeleton import Cut, Plan
@@ -48,7 +48,8 @@ class Delivered:
 
 
 def deliver(
-    subject: Subject,
+    network: Network,
+    unpruned: Outline,
     pruned: nn.Module,
     plan: Plan,
     session: Session,
@@ -62,8 +63,9 @@ def deliver(
     graph, and the ONNX file stands beside it.
 
     Args:
-        subject: the unpruned network.
-        pruned: the healed network, in evaluation mode.
+        network: which.
+        unpruned: its outline; with channel groups where the plan takes channels.
+        pruned: the smaller network, healed or trained, in evaluation mode.
         plan: what was taken out.
         session: where to time.
         images: preprocessed, at least one batch of them.
@@ -77,11 +79,11 @@ def deliver(
         LatheError: surgery on the module and on the graph disagree, or the runtime's outputs differ from PyTorch's.
         MeasurementFailed: the runtime failed.
     """
-    skeleton = subject.outline.skeleton
-    small = outline(plan.network, pruned, subject.network.input_shape, session.setting.batch)
-    if small.skeleton.graph != skeleton.without(plan.removed)[0]:
+    skeleton, cut = unpruned.skeleton, Cut.of(plan.removed, plan.widths)
+    small = outline(plan.network, pruned, network.input_shape, session.setting.batch)
+    if small.skeleton.graph != skeleton.narrowed(plan.widths).without(plan.removed)[0]:
         raise LatheError(
-            f"{plan.network} less {list(plan.removed)} computes something else as a module than as a graph; its "
+            f"{plan.network} {cut.words} computes something else as a module than as a graph; its "
             "blocks share state that lathe does not see. Please report the network."
         )
     files = {
@@ -95,21 +97,20 @@ def deliver(
     loads_file = get_runtime(session.setting.runtime).loads_file
     artefact = files["onnx"] if loads_file else None
     loaded = session.load(small.skeleton.graph, small.weights, artefact=artefact)
-    unpruned: Handle | None = None
+    reference: Handle | None = None
     try:
         difference = _difference(pruned, small, session, loaded, images)
         _require_equal(difference, folder)
-        unpruned = session.load(skeleton.graph, subject.outline.weights)
-        cut = Cut.of(plan.removed, plan.widths)
-        network = compare(session, unpruned, loaded, skeleton.digest, cut, "fit", quick_s=quick_s)
+        reference = session.load(skeleton.graph, unpruned.weights)
+        measured = compare(session, reference, loaded, skeleton.digest, cut, "fit", quick_s=quick_s)
     finally:
         session.unload(loaded)
-        if unpruned is not None:
-            session.unload(unpruned)
+        if reference is not None:
+            session.unload(reference)
     exported = difference if loads_file else _write_onnx(pruned, small, images, files["onnx"])
     if exported is not None:
         _require_equal(exported, folder)
-    return Delivered(files, network, max(difference, exported or 0.0), exported is not None)
+    return Delivered(files, measured, max(difference, exported or 0.0), exported is not None)
 
 
 def _require_equal(difference: float, folder: Path) -> None:

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Generic, TypeVar
 
 from bench.budget import Budget
 from latency_tables.context import Coefficients, coefficients
 from latency_tables.errors import LatheError
 from latency_tables.estimate import Estimate
-from latency_tables.skeleton import Skeleton
+from latency_tables.skeleton import Cut, Skeleton
 from latency_tables.table import LatencyTable, NetworkMeasurement
-from pruning.search import Selection
+from pruning.search import Chosen
 from reports.results import Round
 
-#: Chooses blocks to remove, given a latency model and the latency in seconds that it must predict at most.
-Chooser = Callable[[Coefficients, float], Selection]
+T = TypeVar("T", bound=Chosen)
 
 
 @dataclass(frozen=True)
-class Choice:
+class Choice(Generic[T]):
     """A turn of the loop.
 
     Attributes:
@@ -29,12 +29,12 @@ class Choice:
         met: whether the network was timed within the budget.
     """
 
-    selection: Selection
+    selection: T
     fit: Coefficients
     met: bool
 
 
-class HardwareLoop:
+class HardwareLoop(Generic[T]):
     """Chooses and times until the measured latency meets the budget.
 
     After a miss the search goes on with the line led through the upper end of what was measured, against which
@@ -45,8 +45,8 @@ class HardwareLoop:
         skeleton: of the unpruned network.
         table: gives the table of the setting, with everything measured so far.
         budget: what is allowed.
-        choose: the search.
-        measure: builds and times the network less some blocks, and stores what it saw.
+        choose: the search, given a latency model and the latency in seconds that it must predict at most.
+        measure: builds and times the network less something, and stores what it saw.
         rounds: most turns, at least 1.
         say: told of each turn in words.
     """
@@ -57,8 +57,8 @@ class HardwareLoop:
         table: Callable[[], LatencyTable],
         budget: Budget,
         *,
-        choose: Chooser,
-        measure: Callable[[Collection[str]], NetworkMeasurement],
+        choose: Callable[[Coefficients, float], T],
+        measure: Callable[[Cut], NetworkMeasurement],
         rounds: int,
         say: Callable[[str], None],
     ) -> None:
@@ -78,14 +78,14 @@ class HardwareLoop:
         """Whether no turn is left."""
         return self._left <= 0
 
-    def search(self) -> Choice:
+    def search(self) -> Choice[T]:
         """Takes turns until one meets the budget, or none is left.
 
         Returns:
             The last turn.
 
         Raises:
-            UserError: the budget is out of reach even with all blocks removed.
+            UserError: the budget is out of reach even with all taken out that may go.
             MeasurementFailed: the runtime failed.
         """
         while True:
@@ -93,16 +93,15 @@ class HardwareLoop:
             fit = coefficients(self._skeleton, self._table(), through=self._through)
             now_s = self._unpruned_s or fit.unpruned_s.value
             selection = self._choose(fit, self._budget.seconds(now_s) * fit.unpruned_s.value / now_s)
-            met = self.saw("chosen", selection, self._measure(selection.removed))
+            met = self.saw("chosen", self._measure(selection.cut))
             if met or self.exhausted:
                 return Choice(selection, fit, met)
 
-    def saw(self, what: str, selection: Selection, measured: NetworkMeasurement) -> bool:
+    def saw(self, what: str, measured: NetworkMeasurement) -> bool:
         """Takes in a measurement.
 
         Args:
             what: which form of the network was timed, for the words.
-            selection: what it lacks.
             measured: its measurement.
 
         Returns:
@@ -111,13 +110,13 @@ class HardwareLoop:
         met = is_met(self._budget, measured)
         self._unpruned_s = measured.unpruned_s.value
         predicted = self.foreseen(measured)
-        self.rounds += (Round(selection.removed, predicted, measured.latency_s, met),)
-        if measured.removed and not met:
+        self.rounds += (Round(measured.removed, dict(measured.widths), predicted, measured.latency_s, met),)
+        if measured.cut and not met:
             self._through = self._harder(measured)
         share = predicted.value / measured.unpruned_s.value
         ratio, verdict = measured.ratio, "met" if met else "missed"
         self._say(
-            f"{what}: {len(selection.removed)} blocks out, predicted {share:.3f} of the unpruned latency, "
+            f"{what}: {measured.cut.words}, predicted {share:.3f} of the unpruned latency, "
             f"measured {ratio.value:.3f} ({ratio.low:.3f} to {ratio.high:.3f}), {self._budget.text} {verdict}"
         )
         if measured.disturbance is not None:
@@ -127,14 +126,16 @@ class HardwareLoop:
     def foreseen(self, measured: NetworkMeasurement) -> Estimate:
         """What the table says of a network, its own measurements left out, at the speed of the pass it is from."""
         fit = coefficients(self._skeleton, self._table(), blind_to=measured.cut)
-        return fit.interval(measured.removed).scaled(measured.unpruned_s.value / fit.unpruned_s.value)
+        return fit.interval(measured.removed, dict(measured.widths)).scaled(
+            measured.unpruned_s.value / fit.unpruned_s.value
+        )
 
     def _harder(self, missed: NetworkMeasurement) -> NetworkMeasurement:
         """Of this miss and the earlier ones, the one that says that removals free least; at its worst."""
         high = missed.ratio.high
         if not math.isfinite(high):
             raise LatheError(
-                f"{self._skeleton.name} less {len(missed.removed)} blocks was timed too few times to say whether "
+                f"{self._skeleton.name} {missed.cut.words} was timed too few times to say whether "
                 f"it meets {self._budget.text}. Measure on a quieter machine, or with a smaller batch."
             )
         worst = replace(missed, ratio=Estimate(high, high, high))

@@ -12,6 +12,19 @@ from latency_tables.errors import UserError
 from latency_tables.files import write_json
 
 _FILE = "identity.json"
+#: Fields that older folders lack, with what they stand for.
+_SINCE = {
+    name: SweepConfig.model_fields[name].default
+    for name in (
+        "train",
+        "epochs",
+        "learning_rate",
+        "schedule",
+        "average",
+        "self_distillation",
+        "augmentation",
+    )
+}
 
 
 def require_identity(folder: Path, config: SweepConfig) -> None:
@@ -31,9 +44,10 @@ def require_identity(folder: Path, config: SweepConfig) -> None:
     if not isinstance(there, dict):
         raise UserError(f"{path} holds no JSON object; name another folder with --name")
     for field, value in _identity(config).items():
-        if there.get(field) != value:
+        found = there.get(field, _SINCE.get(field))
+        if found != value:
             raise UserError(
-                f"{folder} holds a run with {field} {there.get(field)!r}, asked for is {value!r}. Runs are not "
+                f"{folder} holds a run with {field} {found!r}, asked for is {value!r}. Runs are not "
                 "mixed; name another folder with --name."
             )
 
@@ -66,4 +80,5 @@ def _identity(config: SweepConfig) -> dict[str, Any]:
         "iterations": config.iterations,
         "rounds": config.rounds,
         "controls": config.controls,
+        **{name: getattr(config, name) for name in _SINCE},
     }

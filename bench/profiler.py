@@ -44,7 +44,7 @@ NETWORK_RULE = Rule(target=0.005, max_time_s=8.0)
 #: How often a network to fit on is timed, loaded anew each time and minutes apart where there is more to do: the
 #: median counts. Timings of slow minutes are made again, up to so many more for each network.
 PASSES = 3
-RETRIES = 3
+RETRIES = 1
 #: Seconds of rest before a single network's timing is made again because it fell into a slow minute: such stretches
 #: were seen to last for about ten.
 _RESTS_S = (2.0, 6.0)

@@ -1,61 +1,38 @@
-"""One point: a method, a budget, a seed → a smaller network, healed, timed, judged and written down."""
+"""One point: a method, a budget, a seed → a smaller network, made good, timed, judged and written down."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any
+from typing import Generic, TypeVar
 
 from torch import nn
 
-from bench import evaluation
-from bench.budget import Budget
-from bench.controls import pruned_controls
+from bench.block_maker import BlockMaker
+from bench.budget import Budget, Sparsity
+from bench.channel_maker import ChannelMaker
 from bench.delivery import Delivered, deliver
 from bench.hardware_loop import Choice, HardwareLoop
+from bench.judging import Judged
+from bench.maker import Maker
+from bench.masked_point import make_masked_point
+from bench.points import Recipe, done_point
 from bench.profiler import time_network
 from bench.shop import Shop
 from bench.stages import Stages
-from latency_tables.context import Coefficients, coefficients
+from latency_tables.context import Coefficients
 from latency_tables.errors import UserError
 from latency_tables.skeleton import Cut, Plan
 from latency_tables.table import NetworkMeasurement
-from pruning.criteria.variables import Workpiece
-from pruning.methods import get_method
-from pruning.search import Progress, Selection
-from pruning.surgery import remove_blocks
-from reports.results import UNPRUNED, PartTime, Point
+from pruning.from_scratch import SCRATCH_METHODS
+from pruning.search import Chosen, Progress
+from reports.results import Point
 
-
-@dataclass(frozen=True)
-class Recipe:
-    """What makes a point.
-
-    Attributes:
-        id: the point's name, and that of its folder.
-        method: name of the method.
-        budget: latency allowed.
-        seed: of everything random.
-        iterations: steps of finetuning.
-        rounds: most turns of the hardware loop.
-        controls: whether a point that needs controls is made with them.
-        command: the command line that makes the point again.
-    """
-
-    id: str
-    method: str
-    budget: Budget
-    seed: int
-    iterations: int
-    rounds: int
-    controls: bool
-    command: str
+T = TypeVar("T", bound=Chosen)
 
 
 def make_point(shop: Shop, recipe: Recipe) -> Point:
-    """Prunes, heals, delivers and judges.
+    """Prunes, heals or trains, delivers and judges.
 
     Args:
         shop: network, images, session and tables.
@@ -68,42 +45,50 @@ def make_point(shop: Shop, recipe: Recipe) -> Point:
         UserError: the budget is out of reach, or the images are too few.
         LatheError: a runtime failed, a number is not finite, or the outputs of the delivered network are wrong.
     """
-    return _Pruning(shop, recipe).run()
+    stages = Stages()
+    method = SCRATCH_METHODS.get(recipe.method)
+    if isinstance(recipe.budget, Sparsity):
+        if method is None or method.structured:
+            raise UserError(
+                f"{recipe.method} takes no sparsity, got {recipe.budget.text}; write a latency, as in 0.7x"
+            )
+        return make_masked_point(shop, recipe, method, recipe.budget, stages)
+    if method is None:
+        with stages.stage("score"):
+            blocks = BlockMaker(shop, recipe.method, recipe.seed, recipe.iterations)
+        return _Pruning(shop, recipe, recipe.budget, blocks, stages).run()
+    if not method.structured:
+        raise UserError(f"{recipe.method} takes single weights out: write a sparsity, as in 90%")
+    channels = ChannelMaker(shop, shop.teaching(recipe.id), method)
+    return _Pruning(shop, recipe, recipe.budget, channels, stages).run()
 
 
-class _Pruning:
+class _Pruning(Generic[T]):
     """The stages of one point, each timed."""
 
-    def __init__(self, shop: Shop, recipe: Recipe) -> None:
-        self._shop = shop
-        self._recipe = recipe
-        self._stages = Stages()
-        self._piece = Workpiece(
-            shop.teacher, shop.images.calibration, shop.labels, shop.subject.outline.skeleton, recipe.seed
-        )
+    def __init__(self, shop: Shop, recipe: Recipe, budget: Budget, maker: Maker[T], stages: Stages) -> None:
+        self._shop, self._recipe, self._budget = shop, recipe, budget
+        self._maker, self._stages = maker, stages
 
     def run(self) -> Point:
-        shop, recipe = self._shop, self._recipe
-        method = get_method(recipe.method)
-        with self._stage("score"):
-            scorer = method.scorer(self._piece)
+        shop, recipe, maker = self._shop, self._recipe, self._maker
 
-        def choose(fit: Coefficients, budget_s: float) -> Selection:
+        def choose(fit: Coefficients, budget_s: float) -> T:
             with self._stage("score") as progress:
-                return method.select(scorer, self._piece.candidates, fit, budget_s, progress=progress)
+                return maker.choose(fit, budget_s, progress)
 
         loop = HardwareLoop(
-            shop.subject.outline.skeleton,
+            maker.outline.skeleton,
             lambda: shop.store.table(shop.session.setting),
-            recipe.budget,
+            self._budget,
             choose=choose,
             measure=self._measure,
             rounds=recipe.rounds,
             say=lambda text: shop.terminal.say(f"  {text}"),
         )
-        # What the loop times has the shape of the delivered network, so healing waits until it fits. Where the
-        # delivered file then misses by a hair, the loop goes on with what was seen.
-        finished: tuple[nn.Module, Choice, Delivered] | None = None
+        # What the loop times has the shape of the delivered network, so making it good waits until it fits. Where
+        # the delivered file then misses by a hair, the loop goes on with what was seen.
+        finished: tuple[nn.Module, Choice[T], Delivered] | None = None
         while True:
             try:
                 choice = loop.search()
@@ -112,172 +97,77 @@ class _Pruning:
                     raise
                 # Nothing smaller is within reach: what missed by a hair is still the best there is.
                 return self._judge(*finished, loop)
-            student = remove_blocks(shop.teacher, choice.selection.removed)
-            with self._stage("finetune") as progress:
-                shop.heal(student, recipe.iterations, recipe.seed, progress)
+            with self._stage(maker.stage) as progress:
+                student = maker.make(choice.selection, progress)
             delivered = self._deliver(student, choice)
             finished = student, choice, delivered
-            if loop.saw("delivered", choice.selection, delivered.measured) or loop.exhausted:
+            if loop.saw("delivered", delivered.measured) or loop.exhausted:
                 return self._judge(*finished, loop)
 
-    def _measure(self, removed: Collection[str]) -> NetworkMeasurement:
+    def _measure(self, cut: Cut) -> NetworkMeasurement:
         shop = self._shop
         with self._stage("measure"):
-            measured = time_network(
-                shop.subject.outline, shop.session, Cut.of(removed), "fit", shop.quick_s()
-            )
-        shop.store.put_network(shop.session.setting, shop.subject.outline.skeleton.name, measured)
+            measured = time_network(self._maker.outline, shop.session, cut, "fit", shop.quick_s())
+        shop.store.put_network(shop.session.setting, self._maker.outline.skeleton.name, measured)
         return measured
 
-    def _deliver(self, student: nn.Module, choice: Choice) -> Delivered:
+    def _deliver(self, student: nn.Module, choice: Choice[T]) -> Delivered:
         shop = self._shop
-        skeleton = shop.subject.outline.skeleton
+        skeleton = self._maker.outline.skeleton
+        cut = choice.selection.cut
+        channels = dict(self._maker.channels(choice.selection))
         plan = Plan(
             network=skeleton.name,
             digest=skeleton.digest,
             removed=choice.selection.removed,
-            predicted_s=choice.fit.interval(choice.selection.removed),
+            predicted_s=choice.fit.interval(cut.removed, dict(cut.widths)),
             hurt=choice.selection.hurt,
+            channels=channels,
+            input_shape=shop.subject.network.input_shape if channels else None,
         )
-        folder = shop.folder / self._recipe.id
         with self._stage("deliver"):
             delivered = deliver(
-                shop.subject,
+                shop.subject.network,
+                self._maker.outline,
                 student,
                 plan,
                 shop.session,
                 shop.images.calibration,
-                folder,
+                shop.folder / self._recipe.id,
                 quick_s=shop.quick_s(),
             )
         shop.store.put_network(shop.session.setting, skeleton.name, delivered.measured)
         return delivered
 
-    def _judge(self, student: nn.Module, choice: Choice, delivered: Delivered, loop: HardwareLoop) -> Point:
+    def _judge(
+        self, student: nn.Module, choice: Choice[T], delivered: Delivered, loop: HardwareLoop[T]
+    ) -> Point:
         shop, recipe = self._shop, self._recipe
-        removed = choice.selection.removed
+        measured = delivered.measured
         with self._stage("evaluate") as progress:
             outputs = shop.images.outputs(student, "the pruned network", progress)
-        controls = dict(shop.controls)
-        if recipe.controls and get_method(recipe.method).needs_controls:
+        controls = Judged()
+        if recipe.controls and not self._maker.needs_controls:
+            controls = Judged(dict(shop.controls))
+        elif recipe.controls:
             with self._stage("controls") as progress:
-                controls |= pruned_controls(
-                    shop, self._piece, removed, choice.fit, recipe.iterations, progress
-                )
-        measured = delivered.measured
-        return Point(
-            **_common(shop, recipe.id, recipe.method, recipe.budget.text, recipe.seed, recipe.command),
-            status="done",
-            reason=None,
-            accuracy=shop.accuracy(outputs),
-            agreement=evaluation.agreement(outputs, shop.unpruned_outputs),
-            kl=evaluation.divergence(outputs, shop.unpruned_outputs),
+                controls = self._maker.controls(choice.selection, choice.fit, progress)
+        return done_point(
+            shop,
+            recipe,
+            outputs,
+            delivered,
+            removed=choice.selection.removed,
+            sparsity=None,
             predicted_s=loop.foreseen(measured),
-            measured_s=measured.latency_s,
-            unpruned_s=measured.unpruned_s,
-            ratio=measured.ratio,
-            trace=measured.trace,
-            disturbance=measured.disturbance,
-            budget_s=recipe.budget.seconds(measured.unpruned_s.value),
+            budget_s=self._budget.seconds(measured.unpruned_s.value),
             met=loop.rounds[-1].met,
-            removed=removed,
-            parts=_parts(shop, removed, measured.unpruned_s.value),
-            stages_s={**shop.stages_s, **self._stages.seconds},
+            stages_s=self._stages.seconds,
             rounds=loop.rounds,
             controls=controls,
-            artefacts={
-                name: path.relative_to(shop.folder).as_posix() for name, path in delivered.files.items()
-            },
         )
 
     @contextmanager
     def _stage(self, name: str) -> Iterator[Progress]:
         with self._stages.stage(name), self._shop.terminal.progress(name) as progress:
             yield progress
-
-
-def unpruned_point(shop: Shop, id_: str, seed: int) -> Point:
-    """The unpruned network as a point, timed against itself."""
-    measured = time_network(shop.subject.outline, shop.session, Cut(), "fit", shop.quick_s())
-    shop.store.put_network(shop.session.setting, shop.subject.outline.skeleton.name, measured)
-    outputs = shop.unpruned_outputs
-    predicted = coefficients(shop.subject.outline.skeleton, shop.store.table(shop.session.setting)).unpruned_s
-    return Point(
-        **_common(shop, id_, UNPRUNED, "", seed, ""),
-        status="done",
-        reason=None,
-        accuracy=shop.accuracy(outputs),
-        agreement=evaluation.agreement(outputs, outputs),
-        kl=evaluation.divergence(outputs, outputs),
-        predicted_s=predicted,
-        measured_s=measured.unpruned_s,
-        unpruned_s=measured.unpruned_s,
-        ratio=measured.ratio,
-        trace=measured.trace,
-        disturbance=measured.disturbance,
-        budget_s=None,
-        met=None,
-        removed=(),
-        parts=_parts(shop, (), measured.unpruned_s.value),
-        stages_s={},
-        rounds=(),
-        controls={},
-        artefacts={},
-    )
-
-
-def failed_point(shop: Shop, recipe: Recipe, reason: str) -> Point:
-    """A point that could not be made, kept with its reason."""
-    return Point(
-        **_common(shop, recipe.id, recipe.method, recipe.budget.text, recipe.seed, recipe.command),
-        status="failed",
-        reason=reason,
-        accuracy=None,
-        agreement=None,
-        kl=None,
-        predicted_s=None,
-        measured_s=None,
-        unpruned_s=None,
-        ratio=None,
-        trace=None,
-        disturbance=None,
-        budget_s=None,
-        met=None,
-        removed=(),
-        parts=(),
-        stages_s={},
-        rounds=(),
-        controls={},
-        artefacts={},
-    )
-
-
-def _common(shop: Shop, id_: str, method: str, budget: str, seed: int, command: str) -> Mapping[str, Any]:
-    return {
-        "id": id_,
-        "method": method,
-        "budget": budget,
-        "seed": seed,
-        "setting": shop.session.setting.digest,
-        "accuracy_before": shop.accuracy(shop.unpruned_outputs),
-        "command": command,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
-
-
-def _parts(shop: Shop, removed: tuple[str, ...], unpruned_s: float) -> tuple[PartTime, ...]:
-    """Each layer's share of the unpruned network's latency in context; the shares add up to it."""
-    skeleton = shop.subject.outline.skeleton
-    fit = coefficients(skeleton, shop.store.table(shop.session.setting))
-    scale = unpruned_s / sum(fit.layers_s())
-    removable = set(skeleton.removable)
-    return tuple(
-        PartTime(
-            layer.name,
-            layer.part.kind,
-            layer.block if layer.block in removable else None,
-            scale * seconds,
-            layer.block not in removed,
-        )
-        for layer, seconds in zip(skeleton.layers, fit.layers_s(), strict=True)
-    )

@@ -12,7 +12,7 @@ from bench.host import HostState, Severity, cpu_device
 from bench.sweep_config import SweepConfig
 from latency_tables.context import coefficients
 from latency_tables.setting import Setting
-from latency_tables.skeleton import Skeleton
+from latency_tables.skeleton import Cut, Skeleton
 from latency_tables.store import Store
 from reports.results import Closure, Run
 
@@ -49,7 +49,7 @@ def make_record(
         shift=config.shift,
         settings={s.digest: {**s.to_json(), "label": s.label} for s in settings.values()},
         host={"device": asdict(cpu_device()), **state.to_json(), "warnings": warnings},
-        versions=_versions(),
+        versions=software(),
         command=command,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         closure=tuple(closure),
@@ -83,18 +83,25 @@ def _closure(skeleton: Skeleton, setting: Setting, store: Store) -> list[Closure
     return [
         Closure(
             setting=setting.digest,
-            name=f"{skeleton.name} less {', '.join(network.removed)}",
-            predicted_s=fit.interval(network.removed),
+            name=f"{skeleton.name} {_lack(network.cut)}",
+            predicted_s=fit.interval(network.removed, dict(network.widths)),
             measured_s=network.ratio.scaled(fit.unpruned_s.value),
             fitted=network.cut in fitted,
         )
         for role in ("fit", "closure")
         for network in table.measured_networks(skeleton, role)
-        if network.removed and not network.widths
+        if network.cut and fit.costs.knows(network.cut)
     ]
 
 
-def _versions() -> dict[str, str]:
+def _lack(cut: Cut) -> str:
+    if not cut.widths:
+        return f"less {', '.join(cut.removed)}"
+    return cut.words
+
+
+def software() -> dict[str, str]:
+    """Versions of what takes part, by name."""
     versions = {"python": platform.python_version(), "system": platform.platform()}
     for package in _PACKAGES:
         try:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import nn
 
 from bench import evaluation
+from bench.school import School
 from bench.session import Session
 from bench.terminal import Terminal
 from bench.workbench import GalleryPart, Subject
@@ -35,9 +36,10 @@ class Shop:
         terminal: where progress is drawn.
         folder: where the files of each point are made, in a folder of the point's name.
         teacher: the unpruned network with its batch-norm statistics adapted to the calibration images.
-        labels: its pseudo labels for them, made once.
+        labels: its pseudo labels for them, made once; None where no method asked for heals.
         stages_s: seconds that profiling, adapting and making the labels took; every point has its share in them.
         controls: accuracy of networks that every point must stand beside, by name.
+        school: how networks are trained from scratch; None where no method asked for does.
     """
 
     subject: Subject
@@ -48,9 +50,33 @@ class Shop:
     terminal: Terminal
     folder: Path
     teacher: nn.Module
-    labels: Targets
+    labels: Targets | None
     stages_s: Mapping[str, float]
     controls: Mapping[str, Estimate]
+    school: School | None = None
+
+    def teaching(self, point: str) -> School:
+        """How networks are trained from scratch.
+
+        Args:
+            point: whose trainings these will be; they keep their state in a folder of that name.
+
+        Raises:
+            ValueError: nobody opened a school, since no method of the sweep was known to need one.
+        """
+        if self.school is None:
+            raise ValueError("the shop has no school")
+        return replace(self.school, folder=self.school.folder / point)
+
+    def pseudo_labels(self) -> Targets:
+        """What the teacher says of the calibration images.
+
+        Raises:
+            ValueError: they were not made, since no method of the sweep was known to need them.
+        """
+        if self.labels is None:
+            raise ValueError("the shop has no pseudo labels")
+        return self.labels
 
     def quick_s(self) -> float | None:
         """What the unpruned network takes when the machine is quick, as far as the table knows."""
@@ -59,6 +85,14 @@ class Shop:
     def accuracy(self, outputs: torch.Tensor) -> Estimate | None:
         """Accuracy on the report images; None where they have no labels."""
         return evaluation.accuracy(outputs, self.images.report.labels)
+
+    def judge(self, networks: Mapping[str, nn.Module], progress: Progress) -> dict[str, Estimate]:
+        """Accuracy of several networks on the report images, by name; nothing where these have no labels."""
+        found = {
+            name: self.accuracy(self.images.outputs(network, name, progress))
+            for name, network in networks.items()
+        }
+        return {name: accuracy for name, accuracy in found.items() if accuracy is not None}
 
     def heal(
         self,
@@ -72,7 +106,7 @@ class Shop:
         heal(
             student,
             self.images.calibration,
-            labels or self.labels,
+            labels or self.pseudo_labels(),
             seed=seed,
             schedule=Schedule(iterations=iterations),
             progress=progress,

@@ -4,38 +4,49 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from bench import expectation
 from bench.allocator import keep_large_blocks
-from bench.budget import parse_budget
 from bench.controls import unpruned_controls
+from bench.elsewhere import lacking, time_elsewhere
 from bench.host import look
 from bench.identity import identity_digest, require_identity, write_identity
+from bench.leaflet import leaflet
 from bench.lock import locked
-from bench.profiler import pending_networks, profile
-from bench.pruner import Recipe, failed_point, make_point, unpruned_point
+from bench.points import Recipe, failed_point, unpruned_point
+from bench.profiler import pending_networks
+from bench.pruner import make_point
 from bench.quiet import remarks
+from bench.recipes import recipes_of
 from bench.run_record import make_record, merged
+from bench.school import School, open_school
 from bench.session import Session
 from bench.shop import Shop
 from bench.stages import Stages
 from bench.sweep_config import SweepConfig
 from bench.tables import open_store
 from bench.terminal import Terminal
-from bench.workbench import Gallery, SettingChoice, Subject, command_line
+from bench.width_profiler import profile_depth, profile_with_widths
+from bench.workbench import Gallery, GalleryPart, SettingChoice, Subject
+from bench.workloads.training_images import AugmentedImages
 from latency_tables.context import coefficients
 from latency_tables.errors import LatheError, UserError
+from latency_tables.files import write_atomically
 from latency_tables.setting import Setting
+from latency_tables.skeleton import Skeleton
 from latency_tables.store import Store
 from pruning.adaptation import adapt_statistics
+from pruning.from_scratch import Training
 from pruning.methods import HEALING_LOSS
 from pruning.targets import pseudo_labels
 from reports.results import UNPRUNED, Point, Run, read_run, write_point, write_run
 
 _MAKING = ".making"
 """The folder in a run where the files of a point wait until the point is whole."""
+_TRAINING = ".training"
+"""The folder in a run where trainings that are not over keep their state."""
 
 
 def default_name(config: SweepConfig) -> str:
@@ -80,16 +91,30 @@ def run_sweep(
         store = open_store(workspace)
         before, present = _resume(config, settings, folder)
         subject = Subject(config.network_choice(), config.batch)
-        if not subject.outline.skeleton.removable:
+        takes_blocks = len(config.scratch_methods) < len(config.methods)
+        if takes_blocks and not subject.outline.skeleton.removable:
             raise UserError(
                 f"{config.network} has no block that can be removed: no module adds to its input unchanged. "
-                "lathe prunes residual networks; `lathe profile` and `lathe predict` work for this one."
+                "Methods that take channels out, as epsd-structured, work for this one, as do `lathe profile` and "
+                "`lathe predict`."
             )
+        if config.narrows:
+            require_free_groups(subject.wide.skeleton)
         gallery = Gallery(config.image_choice(), subject.network)
         points: list[Point] = []
+        asked = [
+            recipe
+            for choice in config.setting_choices()
+            for seed in config.seeds
+            for recipe in recipes_of(config, choice, seed, workspace)
+            if again or recipe.id not in present or present[recipe.id].status == "failed"
+        ]
+        if asked:
+            expected = expectation.words(asked, expectation.workload(subject, gallery, config))
+            terminal.say(f"{expected}, beside what the table still lacks")
 
         def record() -> Run:
-            skeleton = subject.outline.skeleton
+            skeleton = (subject.wide if config.narrows else subject.outline).skeleton
             run = make_record(config, settings, skeleton, store, state, name=folder.name, command=command)
             return run if before is None else merged(before, run)
 
@@ -100,6 +125,16 @@ def run_sweep(
                 profiling_s = job.profile()
                 write_run(folder, record())
                 points += job.run({} if again else present, profiling_s, keep_failures=not again)
+        for choice in config.setting_choices():
+            setting = settings[choice.runtime]
+            todo = lacking(points, setting.digest)
+            if not todo:
+                continue
+            outline = subject.wide if any(point.widths for point in todo) else subject.outline
+            with Session(setting) as session, terminal.progress("elsewhere") as progress:
+                for point in time_elsewhere(todo, outline, session, store, progress, terminal.say):
+                    write_point(folder, point)
+                    points[[p.id for p in points].index(point.id)] = point
         # Once more, with what the points have taught the table.
         write_run(folder, record())
         store.close()
@@ -144,7 +179,7 @@ class _Job:
     def run(self, present: dict[str, Point], profiling_s: float, *, keep_failures: bool) -> list[Point]:
         points: list[Point] = []
         for seed in self.config.seeds:
-            recipes = list(self._recipes(seed))
+            recipes = recipes_of(self.config, self.choice, seed, self.workspace)
             todo = [r for r in recipes if r.id not in present or present[r.id].status == "failed"]
             made: dict[str, Point] = {}
             if todo:
@@ -155,47 +190,20 @@ class _Job:
 
     def profile(self) -> float:
         """Measures what the table lacks; the seconds that took."""
-        outline = self.subject.outline
+        narrows = self.config.narrows
+        outline = self.subject.wide if narrows else self.subject.outline
         table = self.store.table(self.session.setting)
         stages = Stages()
         with stages.stage("profile"):
-            if table.missing(outline.skeleton) or pending_networks(outline, table):
+            if narrows or table.missing(outline.skeleton) or pending_networks(outline, table):
                 self.terminal.say(f"measuring {self.config.network} in {self.session.setting.label}")
+                run = profile_with_widths if narrows else profile_depth
                 with self.terminal.progress("profile") as progress:
-                    profile(outline, self.session, self.store, progress=progress)
+                    run(outline, self.session, self.store, progress=progress)
         coefficients(
             outline.skeleton, self.store.table(self.session.setting)
         )  # an unknown latency stops here
         return stages.seconds["profile"]
-
-    def _recipes(self, seed: int) -> Iterator[Recipe]:
-        for text in self.config.budgets:
-            for method in self.config.methods:
-                budget = parse_budget(text)
-                yield Recipe(
-                    id=f"{self.choice.runtime}-{method}-{budget.text}-s{seed}",
-                    method=method,
-                    budget=budget,
-                    seed=seed,
-                    iterations=self.config.iterations,
-                    rounds=self.config.rounds,
-                    controls=self.config.controls,
-                    command=self._command(method, budget.text, seed),
-                )
-
-    def _command(self, method: str, budget: str, seed: int) -> str:
-        config = self.config
-        words = ["--method", method, "--budget", budget, "--seed", str(seed)]
-        words += ["--iterations", str(config.iterations), "--rounds", str(config.rounds)]
-        words += [] if config.controls else ["--no-controls"]
-        return command_line(
-            "prune",
-            config.network_choice().arguments(),
-            config.image_choice().arguments(),
-            self.choice.arguments(),
-            words,
-            ["--out", str(self.workspace)],
-        )
 
     def _open_shop(self, seed: int, profiling_s: float) -> Shop:
         """What all points of a seed share: images, the adapted network, its pseudo labels, the controls."""
@@ -203,11 +211,13 @@ class _Job:
         stages = Stages()
         with self.terminal.progress("unpruned network") as progress:
             outputs = images.outputs(self.subject.model, "the unpruned network", progress)
-            with stages.stage("adapt"):
-                teacher = adapt_statistics(self.subject.model, images.calibration).model
-            with stages.stage("pseudo labels"):
-                keep = HEALING_LOSS.needs_features
-                labels = pseudo_labels(teacher, images.calibration, keep_features=keep)
+            teacher, labels = self.subject.model, None
+            if self._heals:
+                with stages.stage("adapt"):
+                    teacher = adapt_statistics(self.subject.model, images.calibration).model
+                with stages.stage("pseudo labels"):
+                    keep = HEALING_LOSS.needs_features
+                    labels = pseudo_labels(teacher, images.calibration, keep_features=keep)
             shop = Shop(
                 self.subject,
                 images,
@@ -220,19 +230,38 @@ class _Job:
                 labels,
                 {"profile": profiling_s, **stages.seconds},
                 {},
+                self._open_school(images, outputs.shape[1], seed),
             )
-            if self.config.controls:
+            if self.config.controls and self._heals:
                 controls = unpruned_controls(shop, self.config.iterations, seed, progress)
                 shop = replace(shop, controls=controls)
         write_point(self.folder, unpruned_point(shop, f"{self.choice.runtime}-{UNPRUNED}-s{seed}", seed))
         return shop
+
+    @property
+    def _heals(self) -> bool:
+        """Whether a method asked for starts from the trained network."""
+        return len(self.config.scratch_methods) < len(self.config.methods)
+
+    def _open_school(self, images: GalleryPart, classes: int, seed: int) -> School | None:
+        if not self.config.scratch_methods:
+            return None
+        network, config = self.subject.network, self.config
+        source = images.training if config.train is None else self.gallery.training()
+        return open_school(
+            self.subject,
+            AugmentedImages(source, network.preprocess, config.augmentation),
+            Training(config.self_distillation, len(source), classes, self.subject.model, seed),
+            config.schooling(),
+            self.folder / _TRAINING,
+        )
 
     def _make(self, shop: Shop, recipe: Recipe, *, keep_failures: bool) -> Point:
         self.terminal.say(f"{recipe.id}")
         made = shop.folder / recipe.id
         shutil.rmtree(made, ignore_errors=True)  # what a process that was killed left
         try:
-            point = make_point(shop, recipe)
+            point = self._with_leaflet(make_point(shop, recipe), made)
         except (LatheError, RuntimeError, MemoryError) as error:
             shutil.rmtree(made, ignore_errors=True)
             failure = error if isinstance(error, LatheError) else _as_failure(recipe, error)
@@ -241,7 +270,14 @@ class _Job:
             point = failed_point(shop, recipe, str(failure))
             self.terminal.say(f"{recipe.id} failed: {failure}")
         self._replace(point, made)
+        if point.status == "done":
+            shutil.rmtree(self.folder / _TRAINING / recipe.id, ignore_errors=True)
         return point
+
+    def _with_leaflet(self, point: Point, made: Path) -> Point:
+        text = leaflet(point, self.config, self.session.setting)
+        write_atomically(made / "README.md", text.encode())
+        return replace(point, artefacts={**point.artefacts, "readme": f"{made.name}/README.md"})
 
     def _replace(self, point: Point, made: Path) -> None:
         """Puts a new point in the place of an old one; what was there stays until the new one is whole.
@@ -253,6 +289,21 @@ class _Job:
         if made.exists():
             made.rename(self.folder / point.id)
         write_point(self.folder, point)
+
+
+def require_free_groups(skeleton: Skeleton) -> None:
+    """Makes sure that some channels may go.
+
+    Raises:
+        UserError: none may; the message says why, group by group.
+    """
+    if any(group.frozen is None for group in skeleton.groups):
+        return
+    reasons = [f"{group.name}: {group.frozen}" for group in skeleton.groups[:3]]
+    raise UserError(
+        f"no channels of {skeleton.name} can be taken out ({'; '.join(reasons) or 'it has no channel groups'}"
+        f"{'; ...' if len(skeleton.groups) > 3 else ''}). Choose a method that takes blocks out."
+    )
 
 
 def _as_failure(recipe: Recipe, error: Exception) -> LatheError:

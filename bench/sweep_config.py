@@ -5,24 +5,33 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
     NonNegativeInt,
+    PositiveFloat,
     PositiveInt,
     ValidationError,
     field_validator,
 )
 
-from bench.budget import parse_budget
+from bench.budget import parse_budget, parse_sparsity
 from bench.runtimes import get_runtime
+from bench.school import Schooling
 from bench.workbench import ImageChoice, NetworkChoice, SettingChoice
 from bench.workloads import parse_input_shape, parse_shift
+from bench.workloads.training_images import Augmentation
 from latency_tables.errors import UserError, unknown
+from pruning.from_scratch import SCRATCH_METHODS, SELF_DISTILLATIONS, ScratchMethod
 from pruning.methods import get_method
+
+
+def takes_single_weights(method: str) -> bool:
+    """Whether a method takes weights out one by one, so that its budget is a sparsity."""
+    return method in SCRATCH_METHODS and not SCRATCH_METHODS[method].structured
 
 
 class SweepConfig(BaseModel):
@@ -39,6 +48,10 @@ class SweepConfig(BaseModel):
     images: str = Field(description="digits, folder:PATH, npz:PATH or cifar10:PATH")
     shift: str | None = Field(None, description='as in "gaussian_noise:3"')
     calibration: PositiveInt = 500
+    train: str | None = Field(
+        default=None,
+        description="images to train from scratch on; without, the calibration images with their labels",
+    )
     methods: tuple[str, ...] = ("ttmpd", "ttmpd-no-latency", "random", "last")
     budgets: tuple[str, ...] = ("0.8x", "0.6x", "0.4x")
     seeds: tuple[NonNegativeInt, ...] = (0,)
@@ -49,6 +62,14 @@ class SweepConfig(BaseModel):
     precision: str = "fp32"
     iterations: PositiveInt = 200
     rounds: PositiveInt = 4
+    epochs: PositiveInt = Field(default=30, description="of training from scratch")
+    learning_rate: PositiveFloat = Field(default=0.1, description="the highest, of training from scratch")
+    schedule: Literal["cosine", "step"] = "cosine"
+    average: float = Field(
+        default=0.0, ge=0.0, lt=1.0, description="decay of the moving average of the weights; 0: none"
+    )
+    self_distillation: str = Field(default="cs-kd", description="cs-kd, ps-kd, dlb or none")
+    augmentation: Augmentation = "crop-flip"
     controls: bool = Field(True, description="finetune the controls as well")
 
     @field_validator("methods", "budgets", "seeds", "runtimes")
@@ -64,16 +85,57 @@ class SweepConfig(BaseModel):
         """Says a wrong word before anything is measured.
 
         Raises:
-            UserError: an unknown method, runtime or shift, or a budget that is none.
+            UserError: an unknown method, runtime, shift or self-distillation, a budget that is none, or a method
+                and a budget without a counterpart.
         """
         for method in self.methods:
-            get_method(method)
+            if method not in SCRATCH_METHODS:
+                get_method(method)
+        if self.self_distillation not in SELF_DISTILLATIONS:
+            raise unknown("self-distillation", self.self_distillation, SELF_DISTILLATIONS)
         for runtime in self.runtimes:
             get_runtime(runtime)
-        for budget in self.budgets:
-            parse_budget(budget)
+        self._check_pairs()
         if self.shift is not None:
             parse_shift(self.shift)
+
+    def pairs(self) -> list[tuple[str, str]]:
+        """Every budget with every method that it makes sense for: sparsities for those that take single weights."""
+        return [
+            (budget, method)
+            for budget in self.budgets
+            for method in self.methods
+            if (parse_sparsity(budget) is not None) == takes_single_weights(method)
+        ]
+
+    @property
+    def narrows(self) -> bool:
+        """Whether a method takes whole channels out."""
+        return any(method.structured for method in self.scratch_methods)
+
+    @property
+    def scratch_methods(self) -> list[ScratchMethod]:
+        """Those of the methods that train from scratch."""
+        return [SCRATCH_METHODS[method] for method in self.methods if method in SCRATCH_METHODS]
+
+    def _check_pairs(self) -> None:
+        for budget in self.budgets:
+            if parse_sparsity(budget) is None:
+                parse_budget(budget)
+        paired = self.pairs()
+        for method in self.methods:
+            if method not in {other for _, other in paired}:
+                wanted = "a sparsity, as in 90%" if takes_single_weights(method) else "a latency, as in 0.7x"
+                raise UserError(f"{method} needs {wanted}, among the budgets; got {', '.join(self.budgets)}")
+        for budget in self.budgets:
+            if budget not in {other for other, _ in paired}:
+                raise UserError(f"no method here knows what to do with the budget {budget}")
+        if self.weights is None and any(method.taught for method in self.scratch_methods):
+            raise UserError("kd is taught by the network itself: give its trained weights")
+
+    def schooling(self) -> Schooling:
+        """How long and how fast networks are trained from scratch."""
+        return Schooling(self.epochs, self.learning_rate, self.schedule, self.average)
 
     def network_choice(self) -> NetworkChoice:
         """The network."""
@@ -82,7 +144,7 @@ class SweepConfig(BaseModel):
 
     def image_choice(self) -> ImageChoice:
         """The images."""
-        return ImageChoice(self.images, self.shift, self.calibration)
+        return ImageChoice(self.images, self.shift, self.calibration, self.train)
 
     def setting_choices(self) -> tuple[SettingChoice, ...]:
         """One setting for each runtime."""

@@ -271,9 +271,12 @@ def point_json(point: Point) -> dict[str, Any]:
         result[f"{name}_interval"] = None if estimate is None else estimate.to_json()[1:]
     result |= {
         "removed": list(point.removed),
+        "widths": dict(point.widths),
+        "sparsity": point.sparsity,
         "rounds": len(point.rounds),
         "stages_s": dict(point.stages_s),
         "controls": {name: estimate.value for name, estimate in point.controls.items()},
+        "uncontrolled": dict(point.uncontrolled),
         "artefacts": dict(point.artefacts),
         "command": point.command,
     }
@@ -296,11 +299,20 @@ def show_point(terminal: Terminal, point: Point) -> None:
         out.print(f"{point.id} failed: {point.reason}", markup=False)
         return
     assert point.measured_s is not None  # noqa: S101  the record holds it for every point that is done
-    out.print(f"removed {len(point.removed)} blocks: {', '.join(point.removed) or 'none'}", markup=False)
+    if point.sparsity is not None:
+        out.print(
+            f"removed {point.sparsity:.1%} of the weights one by one; a dense runtime is no faster for it"
+        )
+    elif point.widths:
+        narrower = ", ".join(f"{name} to {width}" for name, width in point.widths.items())
+        out.print(f"narrower in {len(point.widths)} groups: {narrower}", markup=False)
+    else:
+        out.print(f"removed {len(point.removed)} blocks: {', '.join(point.removed) or 'none'}", markup=False)
     for turn in point.rounds:
         verdict = "met" if turn.met else "missed"
+        what = f"narrower in {len(turn.widths)} groups" if turn.widths else f"{len(turn.removed)} blocks out"
         out.print(
-            f"timed: {len(turn.removed)} blocks out, predicted {time_text(turn.predicted_s)}, measured "
+            f"timed: {what}, predicted {time_text(turn.predicted_s)}, measured "
             f"{time_text(turn.measured_s)}, budget {verdict}"
         )
     if point.budget_s is not None:
@@ -316,6 +328,8 @@ def show_point(terminal: Terminal, point: Point) -> None:
     out.print(f"accuracy  {percent_text(point.accuracy_before)} before, {percent_text(point.accuracy)} after")
     for name, estimate in point.controls.items():
         out.print(f"          {percent_text(estimate)} {name}")
+    for name, reason in point.uncontrolled.items():
+        out.print(f"          not made: {name} ({reason})", markup=False)
     out.print(f"agreement {percent_text(point.agreement)} with the unpruned network")
     stages = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in point.stages_s.items())
     out.print(f"time      {stages}")

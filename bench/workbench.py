@@ -14,6 +14,7 @@ from torch import nn
 from bench import evaluation
 from bench.runtimes import make_setting
 from bench.workloads import Images, Network, apply_shift, load_images, parse_shift, resolve, split
+from bench.workloads.images import require_apart
 from latency_tables.errors import UserError
 from latency_tables.setting import Setting
 from pruning.outline import Outline, outline
@@ -87,11 +88,13 @@ class ImageChoice:
         source: as `bench.workloads.load_images` takes it.
         shift: corruption and severity, or None.
         calibration: images to prune and heal on; the others are reported on.
+        train: images to train from scratch on, as ``source``; None: the calibration images.
     """
 
     source: str
     shift: str | None = None
     calibration: int = 500
+    train: str | None = None
 
     def arguments(self) -> list[str]:
         """The command line's words for it."""
@@ -137,6 +140,9 @@ class Gallery:
         choice: the images.
         network: the network that they are for.
 
+    Attributes:
+        clean: all of them, as they were before any shift.
+
     Raises:
         UserError: see `bench.workloads.load_images` and `apply_shift`.
     """
@@ -146,11 +152,26 @@ class Gallery:
             parse_shift(choice.shift)  # a wrong word is said before minutes are spent
         self.choice = choice
         self._network = network
-        self._clean = load_images(choice.source, size=network.input_shape[1:])
+        self.clean = load_images(choice.source, size=network.input_shape[1:])
+        self._training: Images | None = None
+
+    def training(self) -> Images:
+        """Images to train from scratch on, of a source of their own; read once.
+
+        Raises:
+            UserError: none is named, it cannot be read, or some of its images are among those that judge.
+        """
+        if self.choice.train is None:
+            raise UserError("no source of training images is named; name one with --train")
+        if self._training is None:
+            found = load_images(self.choice.train, size=self._network.input_shape[1:], training=True)
+            require_apart(found, self.clean)
+            self._training = found
+        return self._training
 
     def part(self, seed: int) -> GalleryPart:
         """Calibration and report images for one seed, shifted with that seed."""
-        images = self._clean
+        images = self.clean
         if self.choice.shift is not None:
             images = apply_shift(images, self.choice.shift, seed)
         calibration, report = split(images, self.choice.calibration, seed)
@@ -161,7 +182,8 @@ class GalleryPart:
     """One seed's images.
 
     Attributes:
-        calibration: preprocessed, shape (n, channels, height, width); their labels are not kept.
+        calibration: preprocessed, shape (n, channels, height, width); without labels.
+        training: the same as pixels, with their labels, for methods that train from scratch.
         report: images to judge on, none of them among the calibration images.
     """
 
@@ -170,6 +192,7 @@ class GalleryPart:
         self.calibration: torch.Tensor = network.preprocess(calibration.pixels).contiguous(
             memory_format=torch.channels_last
         )
+        self.training = calibration
         self.report = report
 
     def outputs(self, model: nn.Module, what: str, progress: Progress | None = None) -> torch.Tensor:

@@ -7,7 +7,7 @@ comes from EPSD (sensitivity of the self-distillation loss after three steps), o
 plain cross entropy and the same training (the simple combination), EPSD's own mask shuffled within each layer, SNIP,
 SynFlow, chance. All arms of a seed share the first weights, the images and their order. Writes
 docs/results/epsd_controls.md. Scale short: ResNet-8 (16-32-64), 20,000 images, six epochs, five seeds, about 90
-minutes on 2 cores; full: ResNet-18 and ResNet-32 at 160 epochs over 80 to 99 % sparsity with GraSP and magnitude
+minutes on 2 cores; medium: ResNet-20 at 30 epochs, for a GPU; full: ResNet-18 and ResNet-32 at 160 epochs over 80 to 99 % sparsity with GraSP and magnitude
 besides, for a GPU, days. Both resume.
 """
 
@@ -35,18 +35,18 @@ from bench.workloads.cifar import CifarResNet
 from bench.workloads.images import Images
 from bench.workloads.network import IMAGENET_MEAN, IMAGENET_STD, Preprocess
 from bench.workloads.training_images import AugmentedImages
-from latency_tables.errors import LatheError
 from latency_tables.files import write_atomically, write_json
+from pruning.early.criterion import scored
 from pruning.early.epsd import Epsd
 from pruning.early.grasp import Grasp
 from pruning.early.magnitude import Magnitude
-from pruning.early.masks import Masks, keep_best, shuffled
+from pruning.early.masks import CollapseError, Masks, keep_best, shuffled
 from pruning.early.meta_gradient import Inner
 from pruning.early.prospr import ProsPr
 from pruning.early.random import RandomScores
 from pruning.early.snip import Snip
 from pruning.early.synflow import SynFlow
-from pruning.recovery.batches import balanced_batch
+from pruning.recovery.batches import balanced_batch, mixed_seed
 from pruning.recovery.cs_kd import ClassWise
 from pruning.recovery.dlb import LastBatch
 from pruning.recovery.objective import CrossEntropy, Objective
@@ -56,7 +56,8 @@ from pruning.recovery.training import Regime, train
 PREPROCESS = Preprocess(IMAGENET_MEAN, IMAGENET_STD, 255.0)
 SCORING_BATCH = 128
 CLASSES = 10
-EPSD, SIMPLE, SHUFFLED = "EPSD", "simple combination", "EPSD's mask shuffled"
+SHUFFLE = ", its mask shuffled"
+EPSD, SIMPLE, SHUFFLED = "EPSD", "simple combination", f"EPSD{SHUFFLE}"
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,12 @@ class Scale:
 ARMS = (EPSD, SIMPLE, SHUFFLED, "ProsPr, plain training", "SNIP", "SynFlow", "random", "dense")
 FEW = (EPSD, SIMPLE, SHUFFLED)
 SCALES = {
+    # For a GPU that is at hand for an hour.
+    "medium": Scale(
+        (Study("resnet20", "cs-kd", 0.9, ARMS, 3), Study("resnet20", "cs-kd", 0.98, ARMS, 3)),
+        None,
+        Regime(epochs=30, learning_rate=0.1, bf16=True),
+    ),
     "short": Scale(
         (
             Study("resnet8", "cs-kd", 0.9, ARMS, 5),
@@ -113,10 +120,11 @@ SCALES = {
 }
 VARIANTS = {
     "EPSD, first order": Inner(first_order=True),
-    "EPSD, no step": Inner(steps=0),
     "EPSD, one step": Inner(steps=1),
     "EPSD, five steps": Inner(steps=5),
+    "EPSD, batch-norm statistics updated before": Inner(adapted=True),
 }
+"""Each is trained beside its own mask shuffled."""
 
 
 @dataclass(frozen=True)
@@ -131,6 +139,7 @@ class Task:
         train: images to train on, as `lathe` names them.
         test: images to judge on.
         folder: of the records.
+        device: where networks are trained, "cpu" or "cuda"; scores are computed on the CPU.
     """
 
     study: Study
@@ -140,6 +149,7 @@ class Task:
     train: str
     test: str
     folder: Path
+    device: str
 
     @property
     def path(self) -> Path:
@@ -160,7 +170,12 @@ def networks() -> dict[str, Callable[[], nn.Module]]:
         model.maxpool = nn.Identity()
         return model
 
-    return {"resnet8": resnet8, "resnet18": resnet18, "resnet32": lambda: CifarResNet(32)}
+    return {
+        "resnet8": resnet8,
+        "resnet18": resnet18,
+        "resnet20": lambda: CifarResNet(20),
+        "resnet32": lambda: CifarResNet(32),
+    }
 
 
 def objective(name: str, count: int) -> Objective:
@@ -191,13 +206,13 @@ def mask_of(task: Task, model: nn.Module, images: AugmentedImages) -> Masks | No
     study, arm = task.study, task.arm
     if arm == "dense":
         return None
+    mixed = arm.endswith(SHUFFLE)
 
     def distil() -> Objective:
         return objective(study.objective, len(images))
 
     criteria: dict[str, Any] = {
         EPSD: Epsd(distil),
-        SHUFFLED: Epsd(distil),
         SIMPLE: ProsPr(),
         "ProsPr, plain training": ProsPr(),
         "SNIP": Snip(),
@@ -209,9 +224,10 @@ def mask_of(task: Task, model: nn.Module, images: AugmentedImages) -> Masks | No
     }
     batch = balanced_batch(images, distil(), SCORING_BATCH, task.seed)
     density = 1.0 - study.sparsity
-    masks = keep_best(criteria[arm].scores(model, batch, density), density)
-    if arm == SHUFFLED:
-        masks = shuffled(masks, torch.Generator().manual_seed(task.seed))
+    scores = scored(criteria[arm.removesuffix(SHUFFLE)], model, batch, density, task.seed)
+    masks = keep_best(scores, density)
+    if mixed:
+        masks = shuffled(masks, torch.Generator().manual_seed(mixed_seed(task.seed, 1)))
     return masks
 
 
@@ -229,6 +245,7 @@ def run(task: Task) -> None:
     try:
         masks = mask_of(task, copy.deepcopy(model), images)
         record["scoring_s"] = time.process_time() - started
+        model.to(task.device)
         plain = task.arm == "ProsPr, plain training"
         done = train(
             model,
@@ -241,28 +258,21 @@ def run(task: Task) -> None:
         )
         test = images_of(task.test, None)
         assert test.labels is not None  # noqa: S101  real data has labels
-        logits = evaluation.logits_of(model, test, PREPROCESS, "the trained network")
+        logits = evaluation.logits_of(model.cpu(), test, PREPROCESS, "the trained network")
         record["accuracy"] = float((logits.argmax(1).numpy() == test.labels).mean())
         record["losses"] = [epoch.loss for epoch in done.epochs]
         record["densities"] = {name: float(mask.float().mean()) for name, mask in (masks or {}).items()}
-    except LatheError as error:
-        record |= {"accuracy": 1.0 / CLASSES, "failed": str(error)}
+    except CollapseError as error:
+        record["failed"] = str(error)
     record["seconds"] = time.process_time() - started
     write_json(task.path, record)
     task.path.with_suffix(".checkpoint").unlink(missing_ok=True)
 
 
 def section(study: Study, tasks: Sequence[Task]) -> list[str]:
-    """One study's table."""
-    found = {
-        arm: np.array([read(task.path)["accuracy"] for task in tasks if task.arm == arm])
-        for arm in arms_of(tasks)
-    }
-    cost = {
-        arm: np.mean([read(task.path).get("scoring_s", np.nan) for task in tasks if task.arm == arm])
-        for arm in found
-    }
-    failed = {arm: sum("failed" in read(task.path) for task in tasks if task.arm == arm) for arm in found}
+    """One study's table; networks whose ranking collapsed have no accuracy and enter no difference."""
+    records = {arm: [read(task.path) for task in tasks if task.arm == arm] for arm in arms_of(tasks)}
+    found = {arm: np.array([r.get("accuracy", np.nan) for r in rows]) for arm, rows in records.items()}
     lines = [
         f"## {study.network}, {study.objective}, {study.sparsity:.0%} of the weights taken out",
         "",
@@ -270,15 +280,27 @@ def section(study: Study, tasks: Sequence[Task]) -> list[str]:
         "| --- | --- | --- | --- | --- |",
     ]
     for arm, accuracy in found.items():
+        cost = float(np.mean([r.get("scoring_s", np.nan) for r in records[arm]]))
+        collapsed = int(np.isnan(accuracy).sum())
+        if collapsed:
+            lines.append(
+                f"| {arm} | {collapsed} of {study.seeds} collapsed: a layer lost all | | | {cost:.1f} |"
+            )
+            continue
         difference = ""
         if arm != EPSD:
             value, low, high = paired(found[EPSD], accuracy, study.seeds)
             difference = f"{100 * value:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
-        note = f", {failed[arm]} collapsed" if failed[arm] else ""
         lines.append(
-            f"| {arm} | {accuracy.mean():.1%}{note} | {accuracy.min():.1%} to {accuracy.max():.1%} | {difference} | "
-            f"{cost[arm]:.1f} |"
+            f"| {arm} | {accuracy.mean():.1%} | {accuracy.min():.1%} to {accuracy.max():.1%} | {difference} | {cost:.1f} |"
         )
+    for name in VARIANTS:
+        if name in found and f"{name}{SHUFFLE}" in found:
+            value, low, high = paired(found[name], found[f"{name}{SHUFFLE}"], study.seeds)
+            lines += [
+                "",
+                f"{name} less its own mask shuffled: {100 * value:+.1f} ({100 * low:+.1f} to {100 * high:+.1f}).",
+            ]
     return [*lines, ""]
 
 
@@ -300,6 +322,9 @@ def main() -> None:
     options.add_argument("--test", required=True, help="test images")
     options.add_argument("--scale", choices=tuple(SCALES), default="short")
     options.add_argument("--out", type=Path, default=Path("lathe-out"), help="workspace")
+    options.add_argument(
+        "--device", choices=("cpu", "cuda"), default="cpu", help="where networks are trained"
+    )
     options.add_argument("--jobs", type=int, default=2, help="processes of one thread each")
     options.add_argument("--minutes", type=float, default=np.inf, help="begin nothing new after so many")
     options.add_argument(
@@ -314,10 +339,11 @@ def main() -> None:
     if words.variants:
         hardest = max(scale.studies, key=lambda study: (len(study.arms), study.sparsity))
         place = studies.index(hardest)
-        studies[place] = replace(hardest, arms=(*hardest.arms, *VARIANTS))
+        beside = [f"{name}{SHUFFLE}" for name in VARIANTS]
+        studies[place] = replace(hardest, arms=(*hardest.arms, *VARIANTS, *beside))
     # Seed by seed, so that a run that was stopped has whole comparisons.
     tasks = [
-        Task(study, arm, seed, words.scale, words.train, words.test, folder)
+        Task(study, arm, seed, words.scale, words.train, words.test, folder, words.device)
         for seed in range(max(study.seeds for study in studies))
         for study in studies
         if seed < study.seeds

@@ -162,6 +162,11 @@ class _Network:
                 parameter.requires_grad_(True)  # the trace follows gradients
             try:
                 self._graph = torch_pruning.DependencyGraph().build_dependency(model, example_inputs=example)
+            except Exception as error:
+                raise LatheError(
+                    f"Torch-Pruning cannot trace {type(model).__name__}, so it is not known which channels hang "
+                    f"together ({type(error).__name__}: {str(error)[:200]}). Blocks can still be taken out."
+                ) from error
             finally:
                 for parameter in fixed:
                     parameter.requires_grad_(False)

@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from latency_tables.errors import unknown
 from pruning.criteria.criterion import Additive, Criterion, Remembering
 from pruning.criteria.variables import VARIABLES, Workpiece
+from pruning.from_scratch import SCRATCH_METHODS
 from pruning.recovery.finetune import SCHEDULE, Finetuned, Schedule, finetune
 from pruning.recovery.losses import StoredFeatures
 from pruning.search import LatencyModel, Progress, Selection, greedy
@@ -110,7 +111,7 @@ def get_method(name: str) -> Method:
     if match := re.fullmatch(r"practise-([1-9]\d{0,5})", name):
         return practise(name, int(match[1]))
     if name not in METHODS:
-        raise unknown("method", name, (*METHODS, "practise-N"))
+        raise unknown("method", name, (*METHODS, "practise-N", *SCRATCH_METHODS))
     return METHODS[name]
 
 

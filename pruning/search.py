@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from latency_tables.errors import UserError
+from latency_tables.skeleton import Cut
 from pruning.criteria.criterion import Remembering
 
 Progress = Callable[[int, int, str], None]
@@ -18,6 +19,30 @@ class LatencyModel(Protocol):
 
     def latency_s(self, removed: frozenset[str]) -> float:
         """Latency of the network without these blocks, in seconds, positive."""
+        ...
+
+
+class Chosen(Protocol):
+    """What a search over blocks or over widths comes back with."""
+
+    @property
+    def cut(self) -> Cut:
+        """What the network lacks."""
+        ...
+
+    @property
+    def removed(self) -> tuple[str, ...]:
+        """The blocks that go, in the order in which they were taken."""
+        ...
+
+    @property
+    def predicted_s(self) -> float:
+        """Latency predicted for the network without it, at most the budget."""
+        ...
+
+    @property
+    def hurt(self) -> float | None:
+        """What losing it hurts, by the criterion; None where that measures nothing."""
         ...
 
 
@@ -52,6 +77,11 @@ class Selection:
     predicted_s: float
     hurt: float | None
     steps: tuple[Step, ...]
+
+    @property
+    def cut(self) -> Cut:
+        """What the network lacks."""
+        return Cut.of(self.removed)
 
 
 def greedy(

@@ -11,11 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latency_tables.errors import UserError
-from latency_tables.random_plans import MULTIPLE, NARROWEST
+from latency_tables.random_plans import MULTIPLE, NARROWEST, uniform_widths
+from latency_tables.skeleton import Cut
 from latency_tables.widths import ChannelGroup
 
 REACH = 16
 """How many multiples a group may lose at once: latency falls in steps, and the next one must be within sight."""
+
+
+_SHARES = 97
+"""Uniform widths that are tried, from all channels to the least."""
 
 
 class WidthLatency(Protocol):
@@ -41,6 +46,16 @@ class WidthSelection:
     channels: Mapping[str, tuple[int, ...]]
     predicted_s: float
     hurt: float
+
+    @property
+    def removed(self) -> tuple[str, ...]:
+        """No blocks."""
+        return ()
+
+    @property
+    def cut(self) -> Cut:
+        """What the network lacks."""
+        return Cut.of((), {group: len(stays) for group, stays in self.channels.items()})
 
 
 def choose_widths(
@@ -68,6 +83,41 @@ def choose_widths(
     search.narrow()
     search.widen()
     return search.selection()
+
+
+def choose_uniform(groups: Sequence[ChannelGroup], latency: WidthLatency, budget_s: float) -> WidthSelection:
+    """The widest network, every group at the same share of its channels, that meets a budget.
+
+    The first channels of each group stay: for a network that is trained anew they are like any others.
+
+    Args:
+        groups: all of the network, in the skeleton's order; frozen ones stay.
+        latency: of the network at given widths.
+        budget_s: most latency allowed, in seconds.
+
+    Raises:
+        UserError: the budget is out of reach at the least widths, or the table knows too few widths.
+    """
+    shares = np.linspace(1.0, NARROWEST, _SHARES)
+    full = {group.name: group.channels for group in groups}
+    offers = [full | uniform_widths(groups, float(share)) for share in shares]
+    seconds = latency.latencies_s(
+        [frozenset[str]()] * len(offers), np.array([list(offer.values()) for offer in offers], np.int64)
+    )
+    fitting = np.flatnonzero(seconds <= budget_s)
+    if not fitting.size:
+        raise UserError(_unreachable(float(np.nanmin(seconds)), float(seconds[0]), budget_s))
+    place = int(fitting[0])
+    channels = {name: tuple(range(width)) for name, width in offers[place].items() if width < full[name]}
+    return WidthSelection(channels, float(seconds[place]), 1.0 - float(shares[place]))
+
+
+def _unreachable(least_s: float, full_s: float, budget_s: float) -> str:
+    return (
+        f"a budget of {budget_s * 1e3:.3g} ms ({budget_s / full_s:.2f} of the whole network's) is out of reach by "
+        f"taking channels out: {least_s * 1e3:.3g} ms is the least that the table foresees. Choose a larger "
+        "budget, or extend the table with `lathe profile --widths`."
+    )
 
 
 class _Search:
@@ -99,12 +149,7 @@ class _Search:
             lost = np.array([self._worth(self._widths) - self._worth(offer) for offer in offers])
             useful = np.flatnonzero(saved > 0)  # also false where a latency is unknown
             if not useful.size:
-                raise UserError(
-                    f"a budget of {self._budget_s * 1e3:.3g} ms ({self._budget_s / full_s:.2f} of the whole "
-                    f"network's) is out of reach by taking channels out: {self._now_s * 1e3:.3g} ms is the least "
-                    "that the table foresees. Choose a larger budget, or extend the table with `lathe profile "
-                    "--widths`."
-                )
+                raise UserError(_unreachable(self._now_s, full_s, self._budget_s))
             best = useful[np.argmin(lost[useful] / saved[useful])]
             self._widths, self._now_s = offers[best], float(seconds[best])
 

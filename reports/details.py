@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,12 +68,25 @@ def _details(
         "removed": () if gone == set(point.removed) else point.removed,
         "rounds": [_round(turn) for turn in point.rounds],
         "stages": [(name, duration(seconds)) for name, seconds in point.stages_s.items()],
-        "controls": [(name, percent(accuracy)) for name, accuracy in point.controls.items()],
+        "controls": [
+            *((name, percent(accuracy)) for name, accuracy in point.controls.items()),
+            *((name, f"not made: {reason}") for name, reason in point.uncontrolled.items()),
+        ],
         "artefacts": list(point.artefacts.items()),
         "run": placed.run.name,
         "command": point.command,
         "created": point.created,
     }
+
+
+def what_goes(removed: Sequence[str], widths: Mapping[str, int]) -> str:
+    """What a network lacks, in a few words, as in "3 blocks" or "12 groups narrower"."""
+    said = []
+    if removed or not widths:
+        said.append(f"{len(removed)} block{'' if len(removed) == 1 else 's'}")
+    if widths:
+        said.append(f"{len(widths)} group{'' if len(widths) == 1 else 's'} narrower")
+    return ", ".join(said)
 
 
 def _verdict(point: Point) -> str | None:
@@ -98,15 +111,16 @@ def _facts(point: Point) -> list[Row]:
         ("Predicted latency", latency(point.predicted_s) if point.predicted_s else None),
         ("Unpruned, same pass", latency(point.unpruned_s) if point.unpruned_s else None),
         ("Measured / unpruned", number(point.ratio) if point.ratio else None),
+        ("Weights taken out one by one", None if point.sparsity is None else f"{point.sparsity:.1%}"),
+        ("Channels that stay", ", ".join(f"{name} {width}" for name, width in point.widths.items()) or None),
     ]
     return [(name, text) for name, text in facts if text is not None] if point.status == "done" else []
 
 
 def _round(turn: Round) -> tuple[str, ...]:
-    count = len(turn.removed)
     return (
-        f"{count} block{'' if count == 1 else 's'}",
-        ", ".join(turn.removed),
+        what_goes(turn.removed, turn.widths),
+        ", ".join([*turn.removed, *(f"{name} to {width}" for name, width in turn.widths.items())]),
         latency(turn.predicted_s),
         latency(turn.measured_s),
         "met" if turn.met else "missed",

@@ -23,6 +23,7 @@ class Kind(StrEnum):
     PREDICTED = "predicted"  #: how well the table predicts
     FLOOR = "floor"  #: latency that no removal can free
     RUNS = "runs"  #: differences between runs
+    ELSEWHERE = "elsewhere"  #: what becomes of the points in another setting
 
 
 class Level(StrEnum):
@@ -43,7 +44,8 @@ class Finding:
         hazard: what was found, with its figures and their doubt.
         meaning: what follows from it.
         remedy: what to do.
-        figure: what shows it: "pareto", "points", "controls", "predicted", "parts", "failed", "compare" or "runs".
+        figure: what shows it: "pareto", "points", "controls", "predicted", "parts", "failed", "compare", "runs" or
+            "elsewhere".
         weight: findings of more weight stand further up.
     """
 

@@ -18,6 +18,7 @@ _FINDERS: tuple[Callable[[Scene], Iterable[Finding]], ...] = (
     results.reached,
     results.not_above_random,
     results.controls,
+    results.from_scratch,
     results.useless,
     results.few_seeds,
     measurements.unordered,
@@ -27,6 +28,7 @@ _FINDERS: tuple[Callable[[Scene], Iterable[Finding]], ...] = (
     measurements.predicted,
     measurements.floor,
     measurements.between_runs,
+    measurements.abroad,
 )
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from reports.charts import TOLERANCE, pareto_chart, prediction_chart
 from reports.comparison import comparisons
 from reports.difference import Change
+from reports.elsewhere import elsewhere
 from reports.finding import Finding, Kind, Level, counted, listed
 from reports.results import PartTime
 from reports.scenes import Scene
@@ -194,3 +195,31 @@ def _largest(parts: list[PartTime], total: float) -> str:
 def _first_line(reason: str) -> str:
     line = (reason.strip().splitlines() or [""])[0].rstrip(".")
     return line if len(line) <= _REASON else line[: _REASON - 1] + "…"
+
+
+def abroad(scene: Scene) -> Iterator[Finding]:
+    """For each other setting, what of the order and of the budgets does not hold there."""
+    for other in elsewhere(scene):
+        held = [row for row in other.rows if row.met is not None and row.placed.point.met]
+        lost = [row for row in held if not row.met]
+        said = []
+        if other.flips:
+            first, second = other.flips[0].first.title, other.flips[0].second.title
+            said.append(
+                f"{len(other.flips)} of {counted(other.pairs, 'pair')} turn round, as “{first}”, which is faster "
+                f"than “{second}” here and slower there"
+            )
+        if lost:
+            said.append(
+                f"{len(lost)} of {counted(len(held), 'point')} that met the budget here would miss it"
+            )
+        if said:
+            yield Finding(
+                Kind.ELSEWHERE,
+                Level.HAZARD,
+                f"In {other.label}: {'; '.join(said)}.",
+                "A network chosen by one runtime's latencies need not be the one to choose for another.",
+                "Choose by the table of the runtime that will serve, and compare only there.",
+                "elsewhere",
+                56,
+            )

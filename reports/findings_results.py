@@ -56,7 +56,9 @@ def controls(scene: Scene) -> Iterator[Finding]:
     """Controls that the best methods are not above, one finding for each control."""
     behind: dict[str, list[tuple[str, Result, Lead]]] = {}
     for outcome in budgets(scene):
-        for lead in leads_over_controls(outcome.best.points) if outcome.best else []:
+        best = outcome.best
+        told = best is None or any(p.point.widths or p.point.sparsity is not None for p in best.points)
+        for lead in leads_over_controls(outcome.best.points) if outcome.best and not told else []:
             if outcome.best and not lead.surely_above:
                 behind.setdefault(lead.rival, []).append((outcome.budget, outcome.best, lead))
     for name, found in behind.items():
@@ -83,6 +85,42 @@ def controls(scene: Scene) -> Iterator[Finding]:
             remedy,
             "controls",
             62 if is_unpruned(name) else 86,
+        )
+
+
+def from_scratch(scene: Scene) -> Iterator[Finding]:
+    """How each method that prunes before training stands to its controls, budget by budget."""
+    groups: dict[tuple[str, str], list[Placed]] = {}
+    for placed in scene.done:
+        point = placed.point
+        if (point.sparsity is not None or point.widths) and point.controls:
+            groups.setdefault((placed.series, point.budget), []).append(placed)
+    for (series, budget), points in groups.items():
+        leads = leads_over_controls(points)
+        if not leads:
+            continue
+        behind = [lead for lead in leads if not lead.surely_above]
+        text = "; ".join(f"{lead.text('it')}: “{lead.rival}”" for lead in leads)
+        if not behind:
+            said = f"{series} at {budget} is above all its controls beyond the interval"
+        elif any(lead.surely_below for lead in behind):
+            worse = sum(lead.surely_below for lead in behind)
+            said = f"{series} at {budget} is below {worse} of its {len(leads)} controls beyond the interval"
+        else:
+            said = f"{series} at {budget} is not surely above {len(behind)} of its {len(leads)} controls"
+        yield Finding(
+            Kind.CONTROL,
+            Level.HAZARD if behind else Level.RESULT,
+            f"{said} ({doubt(leads)}): {text}.",
+            "A control that is as good explains the result: a shuffled mask says that only how many weights each "
+            "layer keeps matters, first weights drawn anew that the choice does not hang on them."
+            if behind
+            else "Neither chance, nor the number of weights in each layer, nor the simple combination explains it.",
+            "Take the simplest of the networks that are level, or add seeds until the interval is clear of zero."
+            if behind
+            else "Look at its files and its command.",
+            "points",
+            84 if behind else 70,
         )
 
 

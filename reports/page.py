@@ -13,6 +13,7 @@ from latency_tables.files import write_together
 from reports import charts, summary
 from reports.comparison import Comparison, comparisons
 from reports.details import Details, details
+from reports.elsewhere import Elsewhere, elsewhere
 from reports.findings import SHOWN, Located, findings
 from reports.planes import planes
 from reports.results import UNPRUNED, Damaged, Point, Run, salvage_run
@@ -55,6 +56,7 @@ class _View:
     controls: list[tuple[str, Any, int]]
     marks: dict[int, charts.Mark]
     comparisons: list[Comparison]
+    elsewhere: list[Elsewhere]
     predictions: charts.PredictionChart
     stages: charts.StagesChart
     bars: tuple[charts.Bar, ...]
@@ -71,6 +73,7 @@ class _View:
             "points": self.scene.done,
             "failed": self.scene.failed,
             "compare": self.comparisons,
+            "elsewhere": self.elsewhere,
         }
         return {name for name, there in held.items() if there}
 
@@ -213,6 +216,7 @@ def _view(scene: Scene, table: Mapping[str, Look]) -> _View:
         controls=summary.controls(scene),
         marks={mark.placed.key: mark for mark in pareto.marks},
         comparisons=comparisons(scene),
+        elsewhere=elsewhere(scene),
         predictions=predictions,
         stages=stages,
         bars=charts.part_bars(scene),

@@ -5,6 +5,8 @@ version of its format; the history of the format:
 
 1: the first.
 2: a point has a trace of its samples and the disturbance seen meanwhile; read from format 1 both are null.
+3: points and rounds have widths; points a sparsity, ratios in other settings and controls that failed. Earlier
+   formats have none of these.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from latency_tables.trace import Trace
 from reports import codec
 from reports.documents import read_document
 
-FORMAT = 2
+FORMAT = 3
 UNPRUNED = "unpruned"
 """The method of the point that stands for the whole network."""
 
@@ -60,12 +62,14 @@ class Round:
 
     Attributes:
         removed: names of the blocks that the plan takes out.
+        widths: channels that stay, by group, of the groups that get narrower.
         predicted_s: whole-network latency by the table as it stood then.
         measured_s: whole-network latency on the device.
         met: whether the measured latency met the budget at the stated confidence.
     """
 
     removed: tuple[str, ...]
+    widths: dict[str, int]
     predicted_s: Estimate
     measured_s: Estimate
     met: bool
@@ -99,10 +103,14 @@ class Point:
         budget_s: the budget in seconds.
         met: whether the measured latency met the budget; None without a budget.
         removed: names of the blocks taken out.
+        widths: channels that stay, by group, of the groups that are narrower.
+        sparsity: share of the weights taken out one by one, 0 to 1; None where whole parts go.
         parts: all parts of the unpruned network, in its order.
         stages_s: seconds spent in each stage, by its name.
         rounds: the hardware loop, in order.
+        elsewhere: measured over unpruned latency in other settings of the run, by the setting's digest.
         controls: accuracy of the networks that the result must stand beside, by name.
+        uncontrolled: why other such networks could not be made, by name.
         artefacts: files of the point by what they are; paths relative to the run's folder.
         command: the command line that makes this point again.
         created: time in ISO 8601.
@@ -128,10 +136,14 @@ class Point:
     budget_s: float | None
     met: bool | None
     removed: tuple[str, ...]
+    widths: dict[str, int]
+    sparsity: float | None
     parts: tuple[PartTime, ...]
     stages_s: dict[str, float]
     rounds: tuple[Round, ...]
+    elsewhere: dict[str, Estimate]
     controls: dict[str, Estimate]
+    uncontrolled: dict[str, str]
     artefacts: dict[str, str]
     command: str
     created: str
@@ -143,12 +155,15 @@ class Point:
             raise ValueError(f"reason must tell why exactly if failed, got {self.status!r}, {self.reason!r}")
         if self.status == "done" and self.measured_s is None:
             raise ValueError("measured_s must be known for a point that is done, got none")
+        if self.sparsity is not None and not 0 <= self.sparsity <= 1:
+            raise ValueError(f"sparsity must be a share from 0 to 1, got {self.sparsity}")
         shares = {"accuracy": self.accuracy, "accuracy_before": self.accuracy_before}
         for name, share in {**shares, "agreement": self.agreement, **self.controls}.items():
             if share is not None and not 0 <= share.value <= 1:
                 raise ValueError(f"{name} must be a fraction from 0 to 1, got {share.value}")
         times = {name: getattr(self, name) for name in ("predicted_s", "measured_s", "unpruned_s", "ratio")}
         _check_above_0(**{name: time and time.value for name, time in times.items()}, budget_s=self.budget_s)
+        _check_above_0(**{f"elsewhere.{name}": ratio.value for name, ratio in self.elsewhere.items()})
         if self.kl is not None and self.kl.value < 0:
             raise ValueError(f"kl must be at least 0, got {self.kl.value}")
         for name, seconds in self.stages_s.items():
@@ -336,7 +351,14 @@ def _read(path: Path, kind: type[_T]) -> _T:
 
 
 def _upgraded_point(version: int, data: dict[str, Any]) -> dict[str, Any]:
-    return {"trace": None, "disturbance": None, **data} if version == 1 else data
+    if version == 1:
+        data = {"trace": None, "disturbance": None, **data}
+    if version < 3:
+        rounds = data.get("rounds")
+        if isinstance(rounds, list):
+            data = {**data, "rounds": [{"widths": {}, **r} if isinstance(r, dict) else r for r in rounds]}
+        data = {"widths": {}, "sparsity": None, "elsewhere": {}, "uncontrolled": {}, **data}
+    return data
 
 
 _UPGRADES: dict[type, Callable[[int, dict[str, Any]], dict[str, Any]]] = {

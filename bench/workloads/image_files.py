@@ -155,23 +155,36 @@ def read_npz(path: Path, size: tuple[int, int]) -> Loaded:
     return pixels, None if labels is None else labels.astype(np.int64)
 
 
-def read_cifar10(path: Path, size: tuple[int, int]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+def read_cifar10(
+    path: Path, size: tuple[int, int], *, training: bool = False
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Reads CIFAR-10's binary version (cifar-10-binary.tar.gz).
 
     Args:
-        path: one ``.bin`` file, or the unpacked folder, of which the test images are read.
+        path: one ``.bin`` file, or the unpacked folder.
         size: (height, width) in pixels.
+        training: whether a folder's five files of training images are read, or that of test images.
 
     Returns:
         Pixels of shape (N, height, width, 3) and labels of shape (N,), 0..9.
 
     Raises:
-        UserError: the file is missing or is not of this format.
+        UserError: a file is missing or is not of this format.
     """
-    file = path
+    files = [path]
     if path.is_dir():
-        places = (path / "test_batch.bin", path / "cifar-10-batches-bin" / "test_batch.bin")
-        file = next((place for place in places if place.is_file()), places[0])
+        names = [f"data_batch_{number}.bin" for number in range(1, 6)] if training else ["test_batch.bin"]
+        inner = path / "cifar-10-batches-bin"
+        home = path if (path / names[0]).is_file() or not (inner / names[0]).is_file() else inner
+        files = [home / name for name in names]
+    records = np.concatenate([_cifar_records(file) for file in files])
+    planes = records[:, 1:].reshape(-1, 3, _CIFAR_SIDE, _CIFAR_SIDE)
+    pixels = np.ascontiguousarray(planes.transpose(0, 2, 3, 1))
+    return _fit_all(pixels, size, f"cifar10 {path}"), records[:, 0].astype(np.int64)
+
+
+def _cifar_records(file: Path) -> NDArray[np.uint8]:
+    """A file's records, shape (N, bytes), the label first."""
     try:
         content = np.fromfile(file, np.uint8)
     except OSError as error:
@@ -184,10 +197,7 @@ def read_cifar10(path: Path, size: tuple[int, int]) -> tuple[NDArray[np.uint8], 
             f"{file} ({content.size} bytes) is not a file of CIFAR-10's binary version: expected records of "
             f"{_CIFAR_RECORD} bytes that begin with a label 0..9. Unpack cifar-10-binary.tar.gz again."
         )
-    records = content.reshape(-1, _CIFAR_RECORD)
-    planes = records[:, 1:].reshape(-1, 3, _CIFAR_SIDE, _CIFAR_SIDE)
-    pixels = np.ascontiguousarray(planes.transpose(0, 2, 3, 1))
-    return _fit_all(pixels, size, f"cifar10 {file}"), records[:, 0].astype(np.int64)
+    return content.reshape(-1, _CIFAR_RECORD)
 
 
 def _image_files(entries: Iterable[Path]) -> list[Path]:

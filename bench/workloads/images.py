@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from bench.workloads.image_files import check_memory, fit, read_cifar10, read_folder, read_npz
+from bench.workloads.image_files import Loaded, check_memory, fit, read_cifar10, read_folder, read_npz
 from latency_tables.errors import UserError, unknown
 
 
@@ -43,7 +45,7 @@ class Images:
         return Images(self.pixels[indices], labels, self.source)
 
 
-def load_images(spec: str, *, size: tuple[int, int]) -> Images:
+def load_images(spec: str, *, size: tuple[int, int], training: bool = False) -> Images:
     """Loads images.
 
     Images of another size are scaled (bilinear) until they just cover ``size``, and cropped at the centre. The
@@ -58,6 +60,7 @@ def load_images(spec: str, *, size: tuple[int, int]) -> Images:
             - ``npz:PATH``: a NumPy file with ``images`` uint8 (N, H, W, 3) and, if known, ``labels`` (N,);
             - ``cifar10:PATH``: CIFAR-10's binary version: one of its files, or its folder for the test images.
         size: (height, width) in pixels, each 1 or more.
+        training: whether the training images are meant, where a source has both kinds (``cifar10:FOLDER``).
 
     Returns:
         The images, at least one.
@@ -69,12 +72,37 @@ def load_images(spec: str, *, size: tuple[int, int]) -> Images:
     scheme, colon, place = spec.partition(":")
     if spec == "digits":
         return Images(*_digits(size), spec)
-    readers = {"cifar10": read_cifar10, "folder": read_folder, "npz": read_npz}
+    cifar10 = functools.partial(read_cifar10, training=training)
+    readers: dict[str, Callable[[Path, tuple[int, int]], Loaded]] = {
+        "cifar10": cifar10,
+        "folder": read_folder,
+        "npz": read_npz,
+    }
     if scheme not in readers:
         raise unknown("image source", spec, ("digits", *(f"{known}:PATH" for known in readers)))
     if not colon or not place:
         raise UserError(f"the image source {scheme} needs a place: {scheme}:PATH; received {spec!r}.")
     return Images(*readers[scheme](Path(place).expanduser(), size), spec)
+
+
+def require_apart(training: Images, judging: Images) -> None:
+    """Makes sure that no image is trained on that judges.
+
+    Args:
+        training: images to train on.
+        judging: images to judge on, of the same size, not shifted.
+
+    Raises:
+        UserError: some are in both.
+    """
+    seen = {pixels.tobytes() for pixels in judging.pixels}
+    common = sum(pixels.tobytes() in seen for pixels in training.pixels)
+    if common:
+        raise UserError(
+            f"{common} of {len(training)} images to train on ({training.source}) are among those to judge on "
+            f"({judging.source}); name others, or leave --train out to train on the calibration images, which do "
+            "not judge."
+        )
 
 
 def split(images: Images, calibration: int, seed: int) -> tuple[Images, Images]:

@@ -86,6 +86,22 @@ class Network:
     preprocess: Preprocess
     weights: Path | None = None
 
+    def untrained(self, seed: int) -> nn.Module:
+        """Makes the network with random weights.
+
+        Args:
+            seed: of the weights; the caller's random state is left as it was.
+
+        Returns:
+            The network on the CPU, in eval mode.
+
+        Raises:
+            UserError: the factory fails.
+        """
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            return self.factory().eval()
+
     def build(self, seed: int = 0) -> nn.Module:
         """Makes the network and loads its weights.
 
@@ -98,9 +114,7 @@ class Network:
         Raises:
             UserError: the factory fails, or the weights cannot be read or belong to another network.
         """
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
-            model = self.factory()
+        model = self.untrained(seed)
         if self.weights is not None:
             load_into(model, load_state(self.weights))
         return model.eval()

@@ -49,7 +49,7 @@ class AugmentedImages:
                 torch.manual_seed(seed)
                 changed = [self._change(image) for image in pixels.permute(0, 3, 1, 2)]
             pixels = torch.stack(changed).permute(0, 2, 3, 1)
-        return self._preprocess(pixels.numpy()).contiguous(memory_format=torch.channels_last)
+        return self._preprocess(pixels.numpy())
 
 
 def _change(augmentation: Augmentation, size: tuple[int, ...]) -> Any:

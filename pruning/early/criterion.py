@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol, TypeAlias
 
+import torch
 from torch import Tensor, nn
 
 from latency_tables.errors import LatheError
@@ -20,6 +21,7 @@ class EarlyCriterion(Protocol):
     Attributes:
         name: the word for it in commands, records and messages.
         needs_labels: whether the batch must have labels.
+        signed: whether scores may be below 0.
     """
 
     @property
@@ -30,6 +32,11 @@ class EarlyCriterion(Protocol):
     @property
     def needs_labels(self) -> bool:
         """Whether the batch must have labels."""
+        ...
+
+    @property
+    def signed(self) -> bool:
+        """Whether scores may be below 0."""
         ...
 
     def scores(self, model: nn.Module, batch: Batch, density: float) -> Scores:
@@ -45,6 +52,28 @@ class EarlyCriterion(Protocol):
             LatheError: a score is not finite.
         """
         ...
+
+
+def scored(
+    criterion: EarlyCriterion, model: nn.Module, batch: Batch, density: float, seed: int
+) -> dict[str, Tensor]:
+    """The scores on the CPU; dropout and whatever else draws at random in the network draws by a seed.
+
+    Args:
+        criterion: whose scores.
+        model: untrained; left as it is.
+        batch: images of all classes.
+        density: share of the weights that will stay.
+        seed: of the network's luck; the caller's is left alone.
+
+    Raises:
+        UserError: no labels where they are needed.
+        LatheError: a score is not finite.
+    """
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        found = criterion.scores(model, batch, density)
+    return {name: score.cpu() for name, score in found.items()}
 
 
 def prunable(model: nn.Module) -> dict[str, nn.Parameter]:

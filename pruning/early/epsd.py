@@ -25,6 +25,7 @@ class Epsd:
 
     name = "epsd"
     needs_labels = True
+    signed = False
 
     def __init__(self, objective: Callable[[], Objective], inner: Inner | None = None) -> None:
         self._objective = objective

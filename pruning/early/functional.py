@@ -9,15 +9,17 @@ from torch.func import functional_call
 
 
 class Stateless(nn.Module):
-    """A network run in training mode with weights that are handed in; its own weights and statistics stay.
+    """A network run with weights that are handed in; its own weights, statistics and mode stay.
 
     Args:
         model: the architecture.
         weights: every parameter by name, as tensors that may have a history.
+        training: in which mode it is run; in training mode batch norm uses the batch's statistics.
     """
 
-    def __init__(self, model: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    def __init__(self, model: nn.Module, weights: Mapping[str, Tensor], *, training: bool = True) -> None:
         super().__init__()
+        self._mode = training
         self._network = [
             model
         ]  # in a list, so that it is no submodule and its mode is not changed with this one's
@@ -28,7 +30,7 @@ class Stateless(nn.Module):
         """Logits of shape (n, classes)."""
         (model,) = self._network
         mode = {module: module.training for module in model.modules()}
-        model.train()
+        model.train(self._mode)
         try:
             logits: Tensor = functional_call(model, (self._weights, self._buffers_now), (images,))
         finally:

@@ -26,6 +26,7 @@ class Grasp:
 
     name = "grasp"
     needs_labels = True
+    signed = True
 
     def __init__(self, seed: int) -> None:
         self._seed = seed
@@ -61,7 +62,8 @@ class Grasp:
         for name, weight in model.named_parameters():
             value = weight.detach().clone()
             if isinstance(modules[name.rpartition(".")[0]], nn.Linear) and value.ndim == 2:
-                nn.init.xavier_normal_(value, generator=generator)
+                drawn = nn.init.xavier_normal_(torch.empty_like(value, device="cpu"), generator=generator)
+                value = drawn.to(value.device)
             weights[name] = value.requires_grad_(True)
         return weights
 

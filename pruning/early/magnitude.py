@@ -13,6 +13,7 @@ class Magnitude:
 
     name = "magnitude"
     needs_labels = False
+    signed = False
 
     def scores(self, model: nn.Module, batch: Batch, density: float) -> Scores:  # noqa: ARG002
         """See `pruning.early.criterion.EarlyCriterion`."""

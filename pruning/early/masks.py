@@ -27,11 +27,11 @@ def keep_best(scores: Scores, density: float) -> Masks:
 
     Raises:
         UserError: the density is none.
-        LatheError: nothing would be left of a weight.
+        CollapseError: nothing would be left of a weight.
     """
     if not 0.0 < density <= 1.0:
         raise UserError(f"density is the share of the weights that stays, above 0 to 1, got {density}.")
-    every = torch.cat([score.flatten() for score in scores.values()])
+    every = torch.cat([score.flatten().cpu() for score in scores.values()])
     best = every.argsort(descending=True, stable=True)[: math.ceil(density * len(every))]
     stays = torch.zeros(len(every), dtype=torch.bool)
     stays[best] = True
@@ -43,15 +43,19 @@ def keep_best(scores: Scores, density: float) -> Masks:
     return masks
 
 
+class CollapseError(LatheError):
+    """A ranking would empty a layer, so that no signal passes."""
+
+
 def require_alive(masks: Mapping[str, Tensor]) -> None:
     """Makes sure that something is left of every weight.
 
     Raises:
-        LatheError: a layer lost all; the message names it.
+        CollapseError: a layer lost all; the message names it.
     """
     for name, mask in masks.items():
         if not bool(mask.any()):
-            raise LatheError(
+            raise CollapseError(
                 f"{name} would lose all {mask.numel()} weights, so that no signal passes: the ranking collapses at "
                 "this sparsity. Keep more weights, or choose another criterion; SynFlow is made to avoid this."
             )

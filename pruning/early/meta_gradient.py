@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from pruning.adaptation import adapt_statistics
 from pruning.early.criterion import Scores, finite, prunable
 from pruning.early.functional import Stateless
 from pruning.recovery.objective import Batch, Objective
@@ -22,11 +23,14 @@ class Inner:
         rate: of each step.
         first_order: whether the gradient at the end is taken for that at the start, times the first weights, in
             place of the derivative through all steps. Less memory, and another number.
+        adapted: whether batch norm uses statistics estimated on the batch beforehand, in place of those of each
+            pass; they do not move with the weights then (after arXiv 2502.11450).
     """
 
     steps: int = 3
     rate: float = 0.1
     first_order: bool = False
+    adapted: bool = False
 
 
 def meta_gradient(
@@ -47,6 +51,8 @@ def meta_gradient(
     Raises:
         LatheError: a score is not finite.
     """
+    if inner.adapted:
+        model = adapt_statistics(model, batch.images, mixture=1.0).model
     loss = objective()
     chosen = prunable(model)
     first = {key: parameter.detach() for key, parameter in model.named_parameters()}
@@ -55,7 +61,7 @@ def meta_gradient(
         weights = {key: value * masks[key] if key in masks else value for key, value in first.items()}
         weights = _cut(weights) if inner.first_order else _with_history(weights)
         for _ in range(inner.steps):
-            value = loss.loss(Stateless(model, weights), batch, 1.0)
+            value = loss.loss(Stateless(model, weights, training=not inner.adapted), batch, 1.0)
             gradients = torch.autograd.grad(
                 value, list(weights.values()), create_graph=not inner.first_order, materialize_grads=True
             )
@@ -64,7 +70,7 @@ def meta_gradient(
                 for (key, weight), gradient in zip(weights.items(), gradients, strict=True)
             }
             weights = _cut(stepped) if inner.first_order else stepped
-        value = loss.loss(Stateless(model, weights), batch, 1.0)
+        value = loss.loss(Stateless(model, weights, training=not inner.adapted), batch, 1.0)
         if inner.first_order:
             last = torch.autograd.grad(value, [weights[key] for key in chosen])
             found = {key: gradient * first[key] for key, gradient in zip(chosen, last, strict=True)}

@@ -18,6 +18,7 @@ class ProsPr:
 
     name = "prospr"
     needs_labels = True
+    signed = False
 
     def __init__(self, inner: Inner | None = None) -> None:
         self._inner = inner or Inner()

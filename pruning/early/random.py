@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from pruning.early.criterion import Scores, prunable
+from pruning.recovery.batches import mixed_seed
 from pruning.recovery.objective import Batch
 
 
@@ -18,11 +19,13 @@ class RandomScores:
 
     name = "random"
     needs_labels = False
+    signed = True
 
     def __init__(self, seed: int) -> None:
         self._seed = seed
 
     def scores(self, model: nn.Module, batch: Batch, density: float) -> Scores:  # noqa: ARG002
         """See `pruning.early.criterion.EarlyCriterion`."""
-        generator = torch.Generator().manual_seed(self._seed)
+        # Another number than the seed, from which the first weights may have been drawn as well.
+        generator = torch.Generator().manual_seed(mixed_seed(self._seed, 1))
         return {name: torch.randn(w.shape, generator=generator) for name, w in prunable(model).items()}

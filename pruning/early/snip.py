@@ -15,6 +15,7 @@ class Snip:
 
     name = "snip"
     needs_labels = True
+    signed = False
 
     def scores(self, model: nn.Module, batch: Batch, density: float) -> Scores:  # noqa: ARG002
         """See `pruning.early.criterion.EarlyCriterion`."""

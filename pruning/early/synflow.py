@@ -23,6 +23,7 @@ class SynFlow:
 
     name = "synflow"
     needs_labels = False
+    signed = False
 
     def __init__(self, rounds: int = 100) -> None:
         self._rounds = rounds
@@ -43,7 +44,7 @@ class SynFlow:
                 found = self._round(model, parameters, masks, buffers, ones)
                 if turn < self._rounds:
                     kept = keep_best(found, density ** (turn / self._rounds))
-                    masks = {name: kept[name].double() for name in chosen}
+                    masks = {name: kept[name].to(ones) for name in chosen}
         finally:
             for module, training in mode.items():
                 module.training = training

@@ -38,11 +38,17 @@ class TrainingImages(Protocol):
         ...
 
 
-def require_fit(images: TrainingImages, objective: Objective) -> None:
+def require_fit(images: TrainingImages, objective: Objective, classes: int | None = None) -> None:
     """Says what an objective misses, before anything is trained.
 
+    Args:
+        images: to train on.
+        objective: what for.
+        classes: how many the network knows; None: not looked at.
+
     Raises:
-        UserError: fewer than two images, no labels where they are needed, or one class alone.
+        UserError: fewer than two images, no labels where they are needed, one class alone, a class that the network
+            does not know, or one without images.
     """
     if len(images) < 2:
         raise UserError(f"training needs at least 2 images, got {len(images)}. Give more images.")
@@ -53,10 +59,22 @@ def require_fit(images: TrainingImages, objective: Objective) -> None:
             f"{objective.name} needs labels, and the images have none. Give images with classes: a folder for each "
             "class, or an npz file with 'labels'."
         )
+    counts = images.labels.bincount(minlength=classes or 0).tolist()
+    if classes is not None and len(counts) > classes:
+        raise UserError(
+            f"the training images have classes up to {len(counts) - 1}, but the network has only {classes} "
+            "outputs; the images belong to another network."
+        )
     if int(images.labels.min()) == int(images.labels.max()):
         raise UserError(
             f"{objective.name} tells classes apart, but all {len(images)} images are of class "
             f"{int(images.labels[0])}. Give images of at least two classes."
+        )
+    empty = [k for k, count in enumerate(counts) if count == 0]
+    if classes is not None and empty:
+        raise UserError(
+            f"{len(empty)} of {classes} classes have no training image, the first of them class {empty[0]}: what "
+            "is never seen is not learnt. Give images of all classes."
         )
 
 
@@ -98,19 +116,10 @@ def balanced_batch(images: TrainingImages, objective: Objective, size: int, seed
         objective: says what second view it needs.
         size: images wanted; all where there are fewer.
         seed: of the draw and of the augmentation.
-
-    Raises:
-        UserError: a class between 0 and the highest has no image.
     """
     draw = _generator(seed, 0, 0)
     order = torch.randperm(len(images), generator=draw)
     if images.labels is not None:
-        empty = [k for k, n in enumerate(images.labels.bincount().tolist()) if n == 0]
-        if empty:
-            raise UserError(
-                f"no image of class {empty[0]} among {len(images)}, though there are higher classes; give more "
-                "images, or number the classes without gaps."
-            )
         # The k-th image of every class goes before the k + 1st of any.
         labels = images.labels[order]
         rank = torch.zeros_like(labels)

@@ -33,7 +33,10 @@ class LastBatch:
 
     def loss(self, model: nn.Module, batch: Batch, share: float) -> Tensor:  # noqa: ARG002
         """See `pruning.recovery.objective.Objective`."""
-        labels, again, last = batch.known(self.name), batch.viewed_twice(self.name), self._last
+        labels, again = batch.known(self.name), batch.viewed_twice(self.name)
+        last = {
+            name: tensor.to(again.device) for name, tensor in self._last.items()
+        }  # a checkpoint's is elsewhere
         if not last:
             logits = model(batch.images)
             value = F.cross_entropy(logits, labels)

@@ -8,6 +8,7 @@ from typing import Protocol
 import torch.nn.functional as F
 from torch import Tensor
 
+from pruning.recovery.objective import softened
 from pruning.targets import Targets
 
 
@@ -54,9 +55,7 @@ class StoredLogits:
 
     def __call__(self, logits: Tensor, features: Tensor, targets: Targets) -> Tensor:  # noqa: ARG002
         """See `Loss`."""
-        wanted = (targets.logits / self.temperature).log_softmax(1)
-        got = (logits / self.temperature).log_softmax(1)
-        return self.temperature**2 * F.kl_div(got, wanted, reduction="batchmean", log_target=True)
+        return softened(logits, targets.logits, self.temperature)
 
 
 @dataclass(frozen=True, slots=True)

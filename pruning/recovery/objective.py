@@ -38,11 +38,12 @@ class Batch:
     index: Tensor
     second: Tensor | None = None
 
-    def to(self, device: torch.device) -> Batch:
-        """The same on a device; the index stays where tables are looked up, on the CPU."""
+    def to(self, device: torch.device, layout: torch.memory_format) -> Batch:
+        """The same on a device, images laid out so; the index stays where tables are looked up, on the CPU."""
         labels = None if self.labels is None else self.labels.to(device)
-        second = None if self.second is None else self.second.to(device)
-        return Batch(self.images.to(device), labels, self.index, second)
+        second = None if self.second is None else self.second.to(device).contiguous(memory_format=layout)
+        images = self.images.to(device).contiguous(memory_format=layout)
+        return Batch(images, labels, self.index, second)
 
     def known(self, objective: str) -> Tensor:
         """The labels.
@@ -148,6 +149,7 @@ def softened(logits: Tensor, wanted: Tensor, temperature: float) -> Tensor:
     Returns:
         A scalar, at least 0.
     """
-    got = (logits / temperature).log_softmax(1)
-    target = (wanted / temperature).log_softmax(1)
+    # In float32 whatever the passes ran in: what is multiplied by T^2 must not be rounded before.
+    got = (logits.float() / temperature).log_softmax(1)
+    target = (wanted.float() / temperature).log_softmax(1)
     return temperature**2 * F.kl_div(got, target, reduction="batchmean", log_target=True)

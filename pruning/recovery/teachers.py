@@ -43,6 +43,7 @@ class Taught(Forgetful):
         Raises:
             UserError: student and teacher do not compare.
         """
+        self._teacher.to(batch.images.device)
         with torch.no_grad():
             wanted = Targets(*reversed(forward_with_features(self._teacher, batch.images)))
         features, logits = forward_with_features(model, batch.images)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -9,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, LRScheduler, MultiStepLR, SequentialLR
@@ -28,7 +30,7 @@ class Regime:
 
     Attributes:
         epochs: passes over the images, at least 1.
-        batch_size: images in one step.
+        batch_size: images in one step, at least 2.
         learning_rate: the highest, positive.
         momentum: 0 to 1.
         weight_decay: at least 0.
@@ -51,8 +53,12 @@ class Regime:
     channels_last: bool = True
 
     def __post_init__(self) -> None:
-        if self.epochs < 1 or self.batch_size < 1 or not self.learning_rate > 0:
-            raise ValueError(f"epochs, batch size and learning rate must be positive, got {self}")
+        if self.epochs < 1 or not self.learning_rate > 0:
+            raise ValueError(f"epochs and learning rate must be positive, got {self}")
+        if self.batch_size < 2:
+            raise ValueError(
+                f"a batch needs at least 2 images, since batch norm has nothing to normalise in one, got {self}"
+            )
         if not (0 <= self.warmup < 1 and 0 <= self.average < 1 and 0 <= self.momentum < 1):
             raise ValueError(f"warm-up, average and momentum must be 0 to below 1, got {self}")
 
@@ -180,7 +186,8 @@ class _Training:
         drawn = batches(self._images, self._objective, regime.batch_size, self._seed, epoch)
         with torch.random.fork_rng():
             torch.manual_seed(mixed_seed(self._seed, epoch))  # dropout
-            for step, batch in enumerate(one.to(self._device) for one in drawn):
+            layout = torch.channels_last if regime.channels_last else torch.contiguous_format
+            for step, batch in enumerate(one.to(self._device, layout) for one in drawn):
                 rate = self._optimiser.param_groups[0]["lr"]
                 with self._arithmetic():
                     value = self._objective.loss(watched, batch, share)
@@ -245,13 +252,15 @@ class _Training:
 
     def _identity(self) -> dict[str, Any]:
         """What must be the same for a checkpoint to be gone on from."""
-        kept = sum(int(mask.sum()) for _, mask in self._masked)
+        masks = hashlib.sha256()
+        for _, mask in self._masked:
+            masks.update(np.packbits(mask.cpu().numpy()).tobytes())
         return {
             **asdict(self._regime),
             "seed": self._seed,
             "images": len(self._images),
             "objective": self._objective.name,
-            "kept weights": kept,
+            "masks": masks.hexdigest()[:16] if self._masked else "none",
         }
 
 

@@ -9,6 +9,7 @@ from bench.budget import parse_budget
 from bench.hardware_loop import HardwareLoop, is_met
 from latency_tables.context import Coefficients
 from latency_tables.estimate import Estimate
+from latency_tables.skeleton import Cut
 from latency_tables.table import LatencyTable, NetworkMeasurement
 from pruning.search import Selection
 
@@ -44,13 +45,13 @@ class World:
             "2026-01-01T00:00:00+00:00",
         )
 
-    def measure(self, removed: Collection[str]) -> NetworkMeasurement:
-        self.timed.append(tuple(removed))
-        seen = self.at(removed)
+    def measure(self, cut: Cut) -> NetworkMeasurement:
+        self.timed.append(cut.removed)
+        seen = self.at(cut.removed)
         self.table = LatencyTable(self.table.setting, self.table.cells, (*self.table.networks, seen))
         return seen
 
-    def loop(self, budget: str, rounds: int = 6) -> HardwareLoop:
+    def loop(self, budget: str, rounds: int = 6) -> HardwareLoop[Selection]:
         return HardwareLoop(
             SKELETON,
             lambda: self.table,
@@ -120,7 +121,7 @@ def test_a_delivered_network_that_misses_sends_the_loop_on() -> None:
     loop = world.loop("0.5x")
     choice = loop.search()
     world.factor = 1.2
-    assert not loop.saw("delivered", choice.selection, world.measure(choice.selection.removed))
+    assert not loop.saw("delivered", world.measure(choice.selection.cut))
     again = loop.search()
     assert len(again.selection.removed) > len(choice.selection.removed)
 

@@ -28,7 +28,7 @@ class Job:
         self.files.mkdir()
         (self.files / "network.onnx").write_text("old")
         silent = SimpleNamespace(say=lambda _: None)
-        parts: list[Any] = [None] * 6
+        parts: list[Any] = [*[None] * 4, SimpleNamespace(setting=None), None]
         self.job = sweep._Job(*parts, folder, folder, cast(Any, silent))
         self.shop = cast(Any, SimpleNamespace(folder=folder / ".making"))
         self.recipe = cast(Any, SimpleNamespace(id=self.old.id))
@@ -72,8 +72,11 @@ def test_a_new_point_comes_with_its_own_files(job: Job, monkeypatch: pytest.Monk
     (job.folder / ".making" / job.old.id).mkdir(parents=True)
     (job.folder / ".making" / job.old.id / "network.onnx").write_text("killed")
     monkeypatch.setattr(sweep, "make_point", succeed)
-    assert job.make() == new
-    assert job.there() == ([new], "new")
+    monkeypatch.setattr(sweep, "leaflet", lambda *_: "how it was made")
+    whole = replace(new, artefacts={**new.artefacts, "readme": f"{new.id}/README.md"})
+    assert job.make() == whole
+    assert job.there() == ([whole], "new")
+    assert (job.folder / new.id / "README.md").read_text() == "how it was made"
 
 
 def test_points_without_their_run_are_not_made_anew(tmp_path: Path) -> None:

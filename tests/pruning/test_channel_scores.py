@@ -8,7 +8,8 @@ from early_networks import residual
 from test_channels import Dense
 from torch import nn
 
-from pruning.channels import find_groups, find_strands, narrow
+from latency_tables.widths import ChannelGroup
+from pruning.channels import Strand, find_groups, find_strands, narrow
 from pruning.early.channel_scores import channel_scores
 from pruning.early.criterion import prunable
 
@@ -25,7 +26,7 @@ def test_what_a_channel_is_worth_is_what_goes_with_it(network: type[nn.Module]) 
         for weight in prunable(model).values():
             weight.copy_(torch.rand_like(weight) + 0.1)
     scores = {name: weight.detach() for name, weight in prunable(model).items()}
-    found = channel_scores(scores, strands, groups)
+    found = channel_scores(scores, strands, groups, signed=False)
     assert float(sum(total.sum() for total in found.values())) == pytest.approx(1.0)
     whole = sum(float(score.sum()) for score in scores.values())
     taken = {}
@@ -37,3 +38,10 @@ def test_what_a_channel_is_worth_is_what_goes_with_it(network: type[nn.Module]) 
     scale = taken[groups[0].name, 0] / float(found[groups[0].name][0])
     for (name, channel), lost in taken.items():
         assert float(found[name][channel]) * scale == pytest.approx(lost, rel=1e-4)
+
+
+def test_where_scores_have_signs_the_least_channel_counts_as_nothing() -> None:
+    strand = Strand("w", 0, (0, 1, 2), (0, 1, 2))
+    scores = {"w": torch.tensor([[-3.0, 1.0], [2.0, 1.0], [-0.5, -0.5]])}
+    found = channel_scores(scores, {"g": [strand]}, [ChannelGroup("g", 3)], signed=True)
+    assert found["g"].tolist() == pytest.approx([0.0, 5 / 6, 1 / 6])

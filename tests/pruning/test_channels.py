@@ -241,3 +241,16 @@ def test_frozen_parameters_stay_frozen() -> None:
     model = trained(Dense()).requires_grad_(False)
     find_groups(model, torch.randn(1, 3, 8, 8))
     assert not any(parameter.requires_grad for parameter in model.parameters())
+
+
+def test_a_network_that_cannot_be_traced_is_refused_with_a_reason() -> None:
+    class Untraceable(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 8, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            raise RuntimeError("only on Tuesdays")
+
+    with pytest.raises(LatheError, match=r"cannot trace Untraceable.*RuntimeError: only on Tuesdays"):
+        find_groups(Untraceable(), torch.zeros(1, 3, 8, 8))

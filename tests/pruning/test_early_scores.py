@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable
 
 import pytest
 import torch
 import torch.nn.functional as F
-from early_networks import OBJECTIVES, batch, perceptron
+from early_networks import OBJECTIVES, batch, perceptron, residual
 from torch import Tensor, nn
 
+from pruning.early.criterion import scored
 from pruning.early.epsd import Epsd
 from pruning.early.grasp import TEMPERATURE, Grasp
 from pruning.early.magnitude import Magnitude
@@ -226,3 +228,38 @@ def test_the_loss_of_the_training_to_come_changes_what_is_kept() -> None:
         assert any(not torch.allclose(scores[key], plain[key], rtol=1e-3) for key in plain)
     same = Epsd(CrossEntropy).scores(model, given, 0.5)
     assert all(torch.equal(same[key], plain[key]) for key in plain)
+
+
+def test_with_updated_statistics_batch_norm_does_not_follow_the_steps() -> None:
+    model, given = residual(), batch()
+    scores = [
+        ProsPr(Inner(steps, adapted=adapted)).scores(model, given, 0.5)
+        for steps in (0, 2)
+        for adapted in (False, True)
+    ]
+    plain, adapted = scores[0], scores[1]
+    # Without a step the statistics of the batch are those of the pass: the same network, another derivative.
+    assert any(not torch.allclose(plain[key], adapted[key], rtol=1e-3) for key in plain)
+    frozen = copy.deepcopy(model).train()
+    for norm in (module for module in frozen.modules() if isinstance(module, nn.BatchNorm2d)):
+        norm.momentum = 1.0
+    with torch.no_grad():
+        for _ in range(4):  # layer by layer the statistics settle to those of the batch
+            frozen(given.images)
+    frozen.eval()
+    F.cross_entropy(frozen(given.images), given.labels).backward()
+    for key, score in adapted.items():
+        weight = frozen.get_parameter(key)
+        torch.testing.assert_close(score, (weight * weight.grad).abs().detach(), rtol=0.2, atol=1e-3)
+
+
+def test_what_a_network_draws_itself_comes_from_the_seed() -> None:
+    model = nn.Sequential(nn.Dropout(0.5), perceptron())
+    given = batch((4,), torch.float64)
+    torch.manual_seed(1)
+    expected = torch.rand(2)
+    torch.manual_seed(1)
+    first, again, other = (scored(Snip(), model, given, 0.5, seed) for seed in (0, 0, 1))
+    assert torch.equal(torch.rand(2), expected)
+    assert all(torch.equal(first[key], again[key]) for key in first)
+    assert any(not torch.equal(first[key], other[key]) for key in first)

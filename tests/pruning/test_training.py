@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from latency_tables.errors import LatheError, UserError
 from pruning.early.criterion import prunable
 from pruning.early.masks import random_like
-from pruning.recovery.batches import Partners, balanced_batch, batches, mixed_seed
+from pruning.recovery.batches import Partners, balanced_batch, batches, mixed_seed, require_fit
 from pruning.recovery.checkpoint import read_checkpoint, write_checkpoint
 from pruning.recovery.cs_kd import ClassWise
 from pruning.recovery.dlb import LastBatch
@@ -158,6 +158,9 @@ def test_schedules() -> None:
     cosine = rates(replace(bare, warmup=0.0))
     expected = [0.5 * (1 + math.cos(math.pi * step / 40)) for step in range(40)]
     assert cosine == pytest.approx(expected, abs=1e-5)
+    both = rates(replace(bare, warmup=0.1))
+    assert both[:4] == pytest.approx([0.1 + 0.9 * k / 4 for k in range(4)], abs=1e-5)
+    assert both[4:] == pytest.approx([0.5 * (1 + math.cos(math.pi * k / 36)) for k in range(36)], abs=1e-5)
     step = rates(replace(bare, warmup=0.1, schedule="step"))
     assert step[:4] == pytest.approx([0.1 + 0.9 * k / 4 for k in range(4)], abs=1e-5)
     assert step[4:20] == pytest.approx([1.0] * 16, abs=1e-5)
@@ -193,6 +196,11 @@ def test_images_without_labels_or_of_one_class_are_refused(objective: str) -> No
 def test_one_image_is_refused_since_batch_norm_has_nothing_to_normalise() -> None:
     with pytest.raises(UserError, match="at least 2 images, got 1"):
         train(residual(), Blobs(1), CrossEntropy(), regime=REGIME, seed=0)
+
+
+def test_a_batch_of_one_is_refused() -> None:
+    with pytest.raises(ValueError, match="at least 2 images, since batch norm"):
+        Regime(batch_size=1)
 
 
 def test_a_checkpoint_of_another_training_is_refused(tmp_path: Path) -> None:
@@ -263,10 +271,56 @@ def test_a_scoring_batch_has_all_classes_alike() -> None:
     assert len(everything.index) == 60
 
 
-def test_a_class_without_images_is_named() -> None:
-    labels = torch.tensor([0] * 30 + [2] * 30)
-    with pytest.raises(UserError, match="no image of class 1 among 60"):
-        balanced_batch(Blobs(labels=labels), CrossEntropy(), 15, seed=0)
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ([0] * 30 + [2] * 30, "1 of 3 classes have no training image, the first of them class 1"),
+        ([0] * 30 + [1] * 30, "1 of 3 classes have no training image, the first of them class 2"),
+        ([0] * 30 + [3] * 30, "classes up to 3, but the network has only 3 outputs"),
+    ],
+)
+def test_images_of_other_classes_than_the_networks_are_refused(labels: list[int], message: str) -> None:
+    images = Blobs(labels=torch.tensor(labels))
+    with pytest.raises(UserError, match=message):
+        require_fit(images, CrossEntropy(), CLASSES)
+    require_fit(Blobs(), CrossEntropy(), CLASSES)
+
+
+class Dropping(nn.Module):
+    """A network whose passes are random."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = residual()
+        self.drop = nn.Dropout(0.3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.inner(self.drop(x))
+
+
+def test_dropout_and_masks_go_on_to_the_bit_too(tmp_path: Path) -> None:
+    masks = random_like(
+        {name: torch.rand(w.shape) < 0.5 for name, w in prunable(Dropping()).items()},
+        torch.Generator().manual_seed(0),
+    )
+
+    class Killed(Exception):
+        pass
+
+    def kill(done: int, total: int, _: str) -> None:
+        if done == total // 2 + 1:
+            raise Killed
+
+    whole, halved, file = Dropping(), Dropping(), tmp_path / "checkpoint"
+    run(whole, masks=masks)
+    with pytest.raises(Killed):
+        run(halved, masks=masks, checkpoint=file, progress=kill)
+    fresh = Dropping()
+    run(fresh, masks=masks, checkpoint=file)
+    assert weights(fresh) == weights(whole)
+    shuffled_ones = {name: mask.flip(0) for name, mask in masks.items()}
+    with pytest.raises(UserError, match="belongs to another training: masks is"):
+        run(Dropping(), masks=shuffled_ones, checkpoint=file)
 
 
 def test_seeds_differ_where_any_number_does() -> None:

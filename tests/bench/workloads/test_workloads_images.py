@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from bench.workloads.images import Images, load_images, split
+from bench.workloads.images import Images, load_images, require_apart, split
 from latency_tables.errors import UserError
 
 _RED, _GREEN, _BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
@@ -270,6 +270,30 @@ def test_cifar10_files_and_folders(tmp_path: Path, place: str) -> None:
     assert images.labels is not None
     assert images.labels.tolist() == [9, 0, 4]
     assert load_images(spec, size=(48, 48)).pixels.shape == (3, 48, 48, 3)
+
+
+def test_a_cifar10_folder_gives_its_training_images_where_these_are_meant(tmp_path: Path) -> None:
+    for number in range(1, 6):
+        records = np.full((2, 3073), 10 * number, np.uint8)
+        records[:, 0] = number
+        records.tofile(tmp_path / f"data_batch_{number}.bin")
+    images = load_images(f"cifar10:{tmp_path}", size=(32, 32), training=True)
+    assert images.labels is not None
+    assert images.labels.tolist() == [1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
+    assert images.pixels[::2, 0, 0, 0].tolist() == [10, 20, 30, 40, 50]
+    with pytest.raises(UserError, match="test_batch"):
+        load_images(f"cifar10:{tmp_path}", size=(32, 32))
+    (tmp_path / "data_batch_3.bin").unlink()
+    with pytest.raises(UserError, match="data_batch_3"):
+        load_images(f"cifar10:{tmp_path}", size=(32, 32), training=True)
+
+
+def test_images_that_judge_are_not_trained_on_under_whatever_name() -> None:
+    pixels = np.arange(6 * 4 * 4 * 3, dtype=np.uint8).reshape(6, 4, 4, 3)
+    judging, apart = Images(pixels[:3], None, "npz:a"), Images(pixels[3:], None, "npz:b")
+    require_apart(apart, judging)
+    with pytest.raises(UserError, match=r"2 of 4 images to train on \(npz:b\) are among those to judge on"):
+        require_apart(Images(pixels[[1, 4, 2, 5]], None, "npz:b"), judging)
 
 
 @pytest.mark.parametrize("content", [b"", bytes(3072), bytes([10]) + bytes(3072), b"\x80\x02}q\x00" * 100])

@@ -1,0 +1,139 @@
+"""Takes whole channels out of an untrained network, physically, and trains what is left."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from bench.judging import Judged, judged
+from bench.school import School
+from bench.shop import Shop
+from latency_tables.context import Coefficients
+from pruning.channels import find_strands, narrow
+from pruning.early.channel_scores import channel_scores
+from pruning.early.criterion import EarlyCriterion
+from pruning.from_scratch import SCRATCH_METHODS, ScratchMethod, Training
+from pruning.outline import Outline
+from pruning.recovery.batches import mixed_seed
+from pruning.recovery.objective import CrossEntropy, Objective
+from pruning.search import Progress
+from pruning.width_search import WidthSelection, choose_uniform, choose_widths
+
+OTHER_CHANNELS = "same widths, channels drawn at random, trained the same way"
+WEIGHTS_ANEW = "same channels, first weights drawn anew, trained the same way"
+PLAIN = "prospr-structured"
+PLAIN_SCORES = "simple combination: channels by plain cross entropy (prospr), trained the same way"
+BY_CHANCE = "channels at random, no slower as predicted, trained the same way"
+UNTAUGHT = "same widths, trained without a teacher"
+
+
+class ChannelMaker:
+    """See `bench.maker.Maker`.
+
+    Args:
+        shop: the unpruned network and the report images.
+        school: how networks are trained.
+        method: a structured one.
+    """
+
+    stage = "train"
+    needs_controls = True
+
+    def __init__(self, shop: Shop, school: School, method: ScratchMethod) -> None:
+        self._shop, self._school, self._method = shop, school, method
+        self._groups = self.outline.skeleton.groups
+        self._untrained = school.untrained()
+        self._known: dict[str, dict[str, NDArray[np.float64]]] = {}
+
+    @property
+    def outline(self) -> Outline:
+        """With channel groups."""
+        return self._shop.subject.wide
+
+    def choose(self, fit: Coefficients, budget_s: float, progress: Progress) -> WidthSelection:
+        """See `bench.maker.Maker`."""
+        progress(0, 1, "choosing channels")
+        return self._choose(self._method, fit, budget_s)
+
+    def make(self, chosen: WidthSelection, progress: Progress) -> nn.Module:
+        """See `bench.maker.Maker`."""
+        return self._trained(chosen.channels, self._objective(), "the point", progress)
+
+    def channels(self, chosen: WidthSelection) -> Mapping[str, tuple[int, ...]]:
+        """See `bench.maker.Maker`."""
+        return chosen.channels
+
+    def controls(self, chosen: WidthSelection, fit: Coefficients, progress: Progress) -> Judged:
+        """See `bench.maker.Maker`."""
+        if not chosen.channels:
+            return Judged()
+
+        def trained(channels: Mapping[str, tuple[int, ...]], name: str, luck: int = 0) -> nn.Module:
+            return self._trained(channels, self._objective(), name, progress, luck)
+
+        def chosen_by(method: str) -> Mapping[str, tuple[int, ...]]:
+            limit_s = fit.latency_s((), dict(chosen.cut.widths))
+            return self._choose(SCRATCH_METHODS[method], fit, limit_s).channels
+
+        makers: dict[str, Callable[[], nn.Module]]
+        if self._method.taught:
+            makers = {UNTAUGHT: lambda: self._trained(chosen.channels, CrossEntropy(), UNTAUGHT, progress)}
+        else:
+            makers = {
+                OTHER_CHANNELS: lambda: trained(self._redrawn(chosen), OTHER_CHANNELS),
+                WEIGHTS_ANEW: lambda: trained(chosen.channels, WEIGHTS_ANEW, luck=1),
+                BY_CHANCE: lambda: trained(chosen_by("random-weights-structured"), BY_CHANCE),
+            }
+            if self._method.name != PLAIN:
+                makers[PLAIN_SCORES] = lambda: trained(chosen_by(PLAIN), PLAIN_SCORES)
+        return judged(self._shop, makers, progress)
+
+    def _choose(self, method: ScratchMethod, fit: Coefficients, budget_s: float) -> WidthSelection:
+        if method.criterion is None:
+            return choose_uniform(self._groups, fit, budget_s)
+        if method.name not in self._known:
+            self._known[method.name] = self._scored(method, method.criterion)
+        return choose_widths(self._groups, self._known[method.name], fit, budget_s)
+
+    def _scored(
+        self, method: ScratchMethod, made: Callable[[Training], EarlyCriterion]
+    ) -> dict[str, NDArray[np.float64]]:
+        """What each channel of each group that may change is worth."""
+        free = [group for group in self._groups if group.frozen is None]
+        if method.name == "random-weights-structured":
+            # One number a channel: sums over weights would only tell how many there are.
+            draw = np.random.default_rng(mixed_seed(self._school.training.seed, 2))
+            return {group.name: draw.random(group.channels) for group in free}
+        # SynFlow goes in rounds down to a density; what a latency budget leaves is not known yet.
+        scores = self._school.scores(method, self._untrained, 1.0)
+        strands = find_strands(self._untrained, self._school.example, free)
+        found = channel_scores(scores, strands, free, signed=made(self._school.training).signed)
+        return {name: score.numpy() for name, score in found.items()}
+
+    def _redrawn(self, chosen: WidthSelection) -> dict[str, tuple[int, ...]]:
+        """As many channels of each group, but others."""
+        draw = torch.Generator().manual_seed(self._school.training.seed)
+        full = {group.name: group.channels for group in self._groups}
+        return {
+            name: tuple(sorted(torch.randperm(full[name], generator=draw)[: len(stays)].tolist()))
+            for name, stays in chosen.channels.items()
+        }
+
+    def _objective(self) -> Objective:
+        return self._method.objective(self._school.training)
+
+    def _trained(
+        self,
+        channels: Mapping[str, tuple[int, ...]],
+        objective: Objective,
+        what: str,
+        progress: Progress,
+        luck: int = 0,
+    ) -> nn.Module:
+        model = narrow(self._school.untrained(luck), self._school.example, channels)
+        words = f"{what} {self._method.name} {sorted(channels.items())} seed {self._school.training.seed}"
+        return self._school.teach(model, objective, words, progress)

@@ -1,0 +1,119 @@
+"""How long a sweep will take, told before it starts, from two steps of what it will do most."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from bench.budget import Sparsity
+from bench.points import Recipe
+from bench.sweep_config import SweepConfig
+from bench.workbench import Gallery, Subject
+from pruning.adaptation import batch_norms
+from pruning.from_scratch import SCRATCH_METHODS
+from pruning.methods import get_method
+
+_BATCH = 64
+#: Images that variables are scored on, and how much of a network a score runs through, behind the unchanged front.
+_SCORED, _SHARE_RUN = 200, 0.5
+#: Steps of training that a step forward is, and that one of training with a second view of each image is.
+_FORWARD, _TWICE = 1 / 3, 4 / 3
+#: Seconds for timing, writing and judging a point.
+_AROUND_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """What decides how long a point takes.
+
+    Attributes:
+        step_s: seconds of a training step with `_BATCH` images.
+        blocks: that may go.
+        epochs: of training from scratch.
+        training_images: to train from scratch on.
+    """
+
+    step_s: float
+    blocks: int
+    epochs: int
+    training_images: int
+
+    def seconds(self, recipe: Recipe) -> float:
+        """What a point will take, within a factor of two or so."""
+        method = SCRATCH_METHODS.get(recipe.method)
+        if method is not None:
+            trainings = 1.0
+            if recipe.controls:
+                trainings += 1 if method.taught else 4 if method.structured else 5
+            per_epoch = self.training_images / _BATCH * self.step_s * _TWICE
+            return _AROUND_S + trainings * self.epochs * per_epoch
+        heals, scores_s = 1, 0.0
+        chosen = get_method(recipe.method)
+        if chosen.needs_controls:
+            heals += 2 * recipe.controls
+            gone = 1.0 - (_ratio(recipe) or 0.5)
+            sets = self.blocks**2 * (gone - gone**2 / 2)
+            scores_s = sets * _SCORED / _BATCH * self.step_s * _FORWARD * _SHARE_RUN
+        return _AROUND_S + heals * recipe.iterations * self.step_s + scores_s
+
+
+def _ratio(recipe: Recipe) -> float | None:
+    return None if isinstance(recipe.budget, Sparsity) else recipe.budget.ratio
+
+
+def workload(subject: Subject, gallery: Gallery, config: SweepConfig) -> Workload:
+    """What decides how long the points of a sweep take; two steps of training are timed for it.
+
+    Args:
+        subject: the network.
+        gallery: its images.
+        config: of the sweep.
+    """
+    drawn = torch.Generator().manual_seed(0)
+    example = torch.randn(_BATCH, *subject.network.input_shape, generator=drawn)
+    training = config.calibration
+    if config.train is not None and config.scratch_methods:
+        training = len(gallery.training())
+    return Workload(
+        step_s=step_seconds(subject.model, example),
+        blocks=len(subject.outline.skeleton.removable),
+        epochs=config.epochs,
+        training_images=training,
+    )
+
+
+def step_seconds(model: nn.Module, images: Tensor, now_s: Callable[[], float] = time.perf_counter) -> float:
+    """Seconds of a training step, the quicker of two after one that warms up.
+
+    Args:
+        model: left as it is.
+        images: preprocessed, shape (n, channels, height, width), n at least 2.
+        now_s: a monotonic clock.
+    """
+    trained = copy.deepcopy(model).requires_grad_(True)
+    for norm in batch_norms(trained):
+        norm.train()
+    batch = images[torch.arange(_BATCH) % len(images)]
+    spent = []
+    for _ in range(3):
+        started_s = now_s()
+        trained(batch).square().mean().backward()
+        trained.zero_grad()
+        spent.append(now_s() - started_s)
+    return min(spent[1:])
+
+
+def words(recipes: Sequence[Recipe], workload: Workload) -> str:
+    """As in "12 points, about 9 minutes"."""
+    seconds = sum(workload.seconds(recipe) for recipe in recipes)
+    count = f"{len(recipes)} point{'' if len(recipes) == 1 else 's'}"
+    if seconds < 90:
+        return f"{count}, about {seconds:.0f} seconds"
+    if seconds < 5400:
+        return f"{count}, about {seconds / 60:.0f} minutes"
+    return f"{count}, about {seconds / 3600:.1f} hours"

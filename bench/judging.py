@@ -1,0 +1,48 @@
+"""Controls one by one: made, judged, and where one cannot be made, its reason in its place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from torch import nn
+
+from bench.shop import Shop
+from latency_tables.errors import LatheError
+from latency_tables.estimate import Estimate
+from pruning.search import Progress
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What a result must stand beside.
+
+    Attributes:
+        accuracies: by name.
+        failed: why others could not be made, by name.
+    """
+
+    accuracies: dict[str, Estimate] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+
+
+def judged(shop: Shop, makers: Mapping[str, Callable[[], nn.Module]], progress: Progress) -> Judged:
+    """Makes and judges networks one after the other; one that fails costs itself alone.
+
+    Args:
+        shop: knows the report images.
+        makers: what makes each network, by name.
+        progress: told of the passes.
+
+    Returns:
+        Accuracies and reasons; nothing of either where the report images have no labels.
+    """
+    found = Judged()
+    if shop.images.report.labels is None:
+        return found
+    for name, make in makers.items():
+        try:
+            found.accuracies.update(shop.judge({name: make()}, progress))
+        except LatheError as error:
+            found.failed[name] = str(error)
+    return found

@@ -1,0 +1,82 @@
+"""A README beside the files of a point: what they are, how they were made, how to use them."""
+
+from __future__ import annotations
+
+from bench.run_record import images_text, software
+from bench.sweep_config import SweepConfig
+from latency_tables.estimate import Estimate
+from latency_tables.setting import Setting
+from reports.results import Point
+
+
+def leaflet(point: Point, config: SweepConfig, setting: Setting) -> str:
+    """The text of a finished point's README, Markdown.
+
+    Args:
+        point: which has files.
+        config: of the run it belongs to.
+        setting: in which it was timed.
+    """
+    made_with = software()
+    shift = f" under {config.shift}" if config.shift else ""
+    lines = [
+        f"# {config.network}, {point.method} at {point.budget}",
+        "",
+        f"Made by `{point.command}` on {point.created}, with lathe {made_with['lathe']} and torch "
+        f"{made_with['torch']}.",
+        "",
+        f"- What is missing: {_missing(point)}.",
+        f"- Latency in {setting.label}: {_ms(point.measured_s)}; the unpruned network took "
+        f"{_ms(point.unpruned_s)} in the same pass, so the ratio is {_share(point.ratio)}.",
+        f"- Accuracy on {images_text(config)}{shift}: {_percent(point.accuracy)}; that of the unpruned network: "
+        f"{_percent(point.accuracy_before)}.",
+        f"- Same answer as the unpruned network: {_percent(point.agreement)} of the images.",
+        "",
+        "Intervals are 95 %. Accuracy is that on images which neither healed nor trained the network.",
+        "",
+        "| file | what it is |",
+        "| --- | --- |",
+        "| `weights.safetensors` | the network's weights |",
+        "| `plan.json` | what was taken out of the unpruned architecture |",
+        "| `network.onnx` | the network for other runtimes; ONNX Runtime, where it is, gave what PyTorch gives |",
+        "",
+        "The network in PyTorch, from a factory of the unpruned architecture:",
+        "",
+        "```python",
+        "from pathlib import Path",
+        "from pruning import load",
+        "",
+        'network = load(factory, Path("plan.json"), Path("weights.safetensors"))',
+        "```",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _missing(point: Point) -> str:
+    if point.sparsity is not None:
+        return f"{point.sparsity:.1%} of the weights, one by one, which are zero"
+    said = []
+    if point.removed:
+        said.append(f"blocks {', '.join(point.removed)}")
+    if point.widths:
+        said.append("channels: " + ", ".join(f"{name} keeps {width}" for name, width in point.widths.items()))
+    return "; ".join(said) or "nothing"
+
+
+def _ms(estimate: Estimate | None) -> str:
+    if estimate is None:
+        return "unknown"
+    return f"{1e3 * estimate.value:.4g} ms ({1e3 * estimate.low:.4g} to {1e3 * estimate.high:.4g})"
+
+
+def _share(estimate: Estimate | None) -> str:
+    if estimate is None:
+        return "unknown"
+    return f"{estimate.value:.3f} ({estimate.low:.3f} to {estimate.high:.3f})"
+
+
+def _percent(estimate: Estimate | None) -> str:
+    if estimate is None:
+        return "unknown, since the images have no labels"
+    return f"{estimate.value:.1%} ({estimate.low:.1%} to {estimate.high:.1%})"

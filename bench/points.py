@@ -1,0 +1,202 @@
+"""Points as records: of a network that was made, of the unpruned one, of one that could not be made."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import torch
+
+from bench import evaluation
+from bench.budget import Budget, Sparsity
+from bench.delivery import Delivered
+from bench.judging import Judged
+from bench.profiler import time_network
+from bench.shop import Shop
+from latency_tables.context import coefficients
+from latency_tables.estimate import Estimate
+from latency_tables.skeleton import Cut
+from reports.results import UNPRUNED, PartTime, Point, Round
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What makes a point.
+
+    Attributes:
+        id: the point's name, and that of its folder.
+        method: name of the method.
+        budget: latency allowed, or share of the weights that goes.
+        seed: of everything random.
+        iterations: steps of finetuning.
+        rounds: most turns of the hardware loop.
+        controls: whether a point that needs controls is made with them.
+        command: the command line that makes the point again.
+    """
+
+    id: str
+    method: str
+    budget: Budget | Sparsity
+    seed: int
+    iterations: int
+    rounds: int
+    controls: bool
+    command: str
+
+
+def done_point(
+    shop: Shop,
+    recipe: Recipe,
+    outputs: torch.Tensor,
+    delivered: Delivered,
+    *,
+    removed: tuple[str, ...],
+    sparsity: float | None,
+    predicted_s: Estimate,
+    budget_s: float | None,
+    met: bool | None,
+    stages_s: Mapping[str, float],
+    rounds: tuple[Round, ...],
+    controls: Judged,
+) -> Point:
+    """A network that was made.
+
+    Args:
+        shop: where.
+        recipe: what was asked for.
+        outputs: of the network on the report images, shape (n, classes).
+        delivered: its files and latency.
+        removed: blocks that went, in the order in which they were chosen.
+        sparsity: see `Point`, as the rest.
+        predicted_s: latency by the table.
+        budget_s: None where nothing was asked of the latency.
+        met: whether the latency met it.
+        stages_s: seconds of this point alone, by stage.
+        rounds: of the hardware loop.
+        controls: what it must stand beside.
+    """
+    measured = delivered.measured
+    return Point(
+        **_common(shop, recipe.id, recipe.method, recipe.budget.text, recipe.seed, recipe.command),
+        status="done",
+        reason=None,
+        accuracy=shop.accuracy(outputs),
+        agreement=evaluation.agreement(outputs, shop.unpruned_outputs),
+        kl=evaluation.divergence(outputs, shop.unpruned_outputs),
+        predicted_s=predicted_s,
+        measured_s=measured.latency_s,
+        unpruned_s=measured.unpruned_s,
+        ratio=measured.ratio,
+        trace=measured.trace,
+        disturbance=measured.disturbance,
+        budget_s=budget_s,
+        met=met,
+        removed=removed,
+        widths=dict(measured.widths),
+        sparsity=sparsity,
+        # By part is known what a block frees; what a narrower part takes is not split up here.
+        parts=() if measured.widths else _parts(shop, removed, measured.unpruned_s.value),
+        stages_s={**shop.stages_s, **stages_s},
+        rounds=rounds,
+        elsewhere={},
+        controls=controls.accuracies,
+        uncontrolled=controls.failed,
+        artefacts={name: path.relative_to(shop.folder).as_posix() for name, path in delivered.files.items()},
+    )
+
+
+def unpruned_point(shop: Shop, id_: str, seed: int) -> Point:
+    """The unpruned network as a point, timed against itself."""
+    measured = time_network(shop.subject.outline, shop.session, Cut(), "fit", shop.quick_s())
+    shop.store.put_network(shop.session.setting, shop.subject.outline.skeleton.name, measured)
+    outputs = shop.unpruned_outputs
+    predicted = coefficients(shop.subject.outline.skeleton, shop.store.table(shop.session.setting)).unpruned_s
+    return Point(
+        **_common(shop, id_, UNPRUNED, "", seed, ""),
+        status="done",
+        reason=None,
+        accuracy=shop.accuracy(outputs),
+        agreement=evaluation.agreement(outputs, outputs),
+        kl=evaluation.divergence(outputs, outputs),
+        predicted_s=predicted,
+        measured_s=measured.unpruned_s,
+        unpruned_s=measured.unpruned_s,
+        ratio=measured.ratio,
+        trace=measured.trace,
+        disturbance=measured.disturbance,
+        budget_s=None,
+        met=None,
+        removed=(),
+        widths={},
+        sparsity=None,
+        parts=_parts(shop, (), measured.unpruned_s.value),
+        stages_s={},
+        rounds=(),
+        elsewhere={},
+        controls={},
+        uncontrolled={},
+        artefacts={},
+    )
+
+
+def failed_point(shop: Shop, recipe: Recipe, reason: str) -> Point:
+    """A point that could not be made, kept with its reason."""
+    return Point(
+        **_common(shop, recipe.id, recipe.method, recipe.budget.text, recipe.seed, recipe.command),
+        status="failed",
+        reason=reason,
+        accuracy=None,
+        agreement=None,
+        kl=None,
+        predicted_s=None,
+        measured_s=None,
+        unpruned_s=None,
+        ratio=None,
+        trace=None,
+        disturbance=None,
+        budget_s=None,
+        met=None,
+        removed=(),
+        widths={},
+        sparsity=None,
+        parts=(),
+        stages_s={},
+        rounds=(),
+        elsewhere={},
+        controls={},
+        uncontrolled={},
+        artefacts={},
+    )
+
+
+def _common(shop: Shop, id_: str, method: str, budget: str, seed: int, command: str) -> Mapping[str, Any]:
+    return {
+        "id": id_,
+        "method": method,
+        "budget": budget,
+        "seed": seed,
+        "setting": shop.session.setting.digest,
+        "accuracy_before": shop.accuracy(shop.unpruned_outputs),
+        "command": command,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _parts(shop: Shop, removed: Collection[str], unpruned_s: float) -> tuple[PartTime, ...]:
+    """Each layer's share of the unpruned network's latency in context; the shares add up to it."""
+    skeleton = shop.subject.outline.skeleton
+    fit = coefficients(skeleton, shop.store.table(shop.session.setting))
+    scale = unpruned_s / sum(fit.layers_s())
+    removable = set(skeleton.removable)
+    return tuple(
+        PartTime(
+            layer.name,
+            layer.part.kind,
+            layer.block if layer.block in removable else None,
+            scale * seconds,
+            layer.block not in removed,
+        )
+        for layer, seconds in zip(skeleton.layers, fit.layers_s(), strict=True)
+    )

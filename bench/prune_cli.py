@@ -1,0 +1,210 @@
+"""The commands that make networks smaller: one pruning, or a sweep of many."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from bench.terminal import Terminal
+from bench.words import (
+    DEFAULT_OUT,
+    AsJson,
+    Batch,
+    DeviceKind,
+    Input,
+    NetworkName,
+    Precision,
+    RuntimeName,
+    Threads,
+    Weights,
+    Workspace,
+    print_json,
+    stoppable,
+)
+from latency_tables.errors import UserError
+
+ImageSource = Annotated[str, typer.Option("--images", help="digits, folder:PATH, npz:PATH or cifar10:PATH.")]
+ShiftName = Annotated[str | None, typer.Option("--shift", help="Corruption, as in gaussian_noise:3.")]
+Calibration = Annotated[int, typer.Option(help="Unlabelled images to prune and heal on; the rest judge.")]
+
+
+def prune(
+    network: NetworkName,
+    images: ImageSource,
+    budget: Annotated[
+        str,
+        typer.Option(
+            help="Share of the unpruned latency (0.7x) or a time (8ms); for methods that take single weights out, "
+            "the share of these (90%)."
+        ),
+    ],
+    weights: Weights = None,
+    input_shape: Input = None,
+    shift: ShiftName = None,
+    calibration: Calibration = 500,
+    method: Annotated[
+        str,
+        typer.Option(
+            help="ttmpd, ttmpd-once, ttmpd-no-latency, practise (or practise-STEPS), random or last; trained from "
+            "scratch: epsd, prospr, snip, grasp, synflow, magnitude or random-weights, each also as "
+            "NAME-structured; kd."
+        ),
+    ] = "ttmpd",
+    iterations: Annotated[int, typer.Option(help="Steps of finetuning.")] = 200,
+    rounds: Annotated[int, typer.Option(help="Most turns of choosing and timing.")] = 4,
+    train: Annotated[
+        str | None,
+        typer.Option(help="Labelled images to train from scratch on; default: the calibration images."),
+    ] = None,
+    epochs: Annotated[int, typer.Option(help="Of training from scratch.")] = 30,
+    learning_rate: Annotated[float, typer.Option(help="Of training from scratch, the highest.")] = 0.1,
+    schedule: Annotated[str, typer.Option(help="Of training from scratch: cosine or step.")] = "cosine",
+    average: Annotated[
+        float,
+        typer.Option(help="Of training from scratch: decay of the moving average of the weights; 0: none."),
+    ] = 0.0,
+    self_distillation: Annotated[
+        str, typer.Option(help="Of training from scratch: cs-kd, ps-kd, dlb or none.")
+    ] = "cs-kd",
+    augmentation: Annotated[
+        str, typer.Option(help="Of training images: crop-flip, crop or none.")
+    ] = "crop-flip",
+    controls: Annotated[
+        bool,
+        typer.Option(help="Make what the result must stand beside, too: three to six times the time."),
+    ] = True,
+    runtime: RuntimeName = "onnxruntime",
+    device: DeviceKind = "cpu",
+    threads: Threads = 1,
+    batch: Batch = 1,
+    precision: Precision = "fp32",
+    seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
+    name: Annotated[str | None, typer.Option(help="Name of the run's folder.")] = None,
+    out: Workspace = DEFAULT_OUT,
+    as_json: AsJson = False,
+) -> None:
+    """One method, one budget: weights, ONNX, plan and measured latency."""
+    from bench import views
+    from bench.sweep import default_name, run_sweep
+    from bench.sweep_config import make_config
+
+    terminal = Terminal(quiet=as_json)
+    fields = {
+        "network": network,
+        "weights": weights,
+        "input": input_shape,
+        "images": images,
+        "shift": shift,
+        "calibration": calibration,
+        "methods": (method,),
+        "budgets": (budget,),
+        "seeds": (seed,),
+        "runtimes": (runtime,),
+        "device": device,
+        "threads": threads,
+        "batch": batch,
+        "precision": precision,
+        "iterations": iterations,
+        "rounds": rounds,
+        "train": train,
+        "epochs": epochs,
+        "learning_rate": learning_rate,
+        "schedule": schedule,
+        "average": average,
+        "self_distillation": self_distillation,
+        "augmentation": augmentation,
+        "controls": controls,
+    }
+    config = make_config(fields, "this pruning")
+    folder = out / "runs" / (name or default_name(config))
+    with stoppable("The table keeps what was measured; the same command starts this pruning again."):
+        points = run_sweep(
+            config, folder, out, terminal, command=shlex.join(["lathe", *sys.argv[1:]]), again=True
+        )
+    (point,) = points
+    if as_json:
+        print_json(views.point_json(point) | {"folder": str(folder)})
+    else:
+        views.show_point(terminal, point)
+        terminal.results.print(f"results   {folder}", markup=False)
+    if point.status == "failed" or point.met is False:
+        raise typer.Exit(1)
+
+
+def sweep(
+    context: typer.Context,
+    what: Annotated[
+        str, typer.Argument(metavar="CONFIG.toml|NETWORK", help="A TOML file, see the README; or a network.")
+    ],
+    images: Annotated[
+        str | None, typer.Option(help="With a NETWORK: digits, folder:PATH, npz:PATH or cifar10:PATH.")
+    ] = None,
+    weights: Weights = None,
+    input_shape: Input = None,
+    shift: ShiftName = None,
+    runtime: RuntimeName = "onnxruntime",
+    device: DeviceKind = "cpu",
+    threads: Threads = 1,
+    batch: Batch = 1,
+    precision: Precision = "fp32",
+    name: Annotated[str | None, typer.Option(help="Name of the run's folder.")] = None,
+    out: Workspace = DEFAULT_OUT,
+    as_json: AsJson = False,
+) -> None:
+    """Methods × budgets × seeds × runtimes; goes on where it was stopped."""
+    from bench import views
+    from bench.sweep import default_name, run_sweep
+    from bench.sweep_config import make_config, read_config
+
+    terminal = Terminal(quiet=as_json)
+    if what.endswith(".toml"):
+        _refuse_beside_a_file(context)
+        config = read_config(Path(what))
+        folder = out / "runs" / (name or Path(what).stem)
+    else:
+        if images is None:
+            raise UserError(
+                f"a sweep over {what} needs images: --images folder:PATH, npz:PATH or cifar10:PATH"
+            )
+        fields: dict[str, Any] = {
+            "network": what,
+            "weights": weights,
+            "input": input_shape,
+            "images": images,
+            "shift": shift,
+            "runtimes": (runtime,),
+            "device": device,
+            "threads": threads,
+            "batch": batch,
+            "precision": precision,
+        }
+        config = make_config(fields, "this sweep")
+        folder = out / "runs" / (name or default_name(config))
+    with stoppable("Finished points are stored; the same command goes on from there."):
+        points = run_sweep(config, folder, out, terminal, command=shlex.join(["lathe", *sys.argv[1:]]))
+    failed = sum(point.status == "failed" for point in points)
+    if as_json:
+        print_json({"folder": str(folder), "points": [views.point_json(point) for point in points]})
+    else:
+        views.show_points(terminal, points)
+        terminal.results.print(f"results in {folder}; draw them with: lathe report {folder}", markup=False)
+    if failed:
+        raise typer.Exit(1)
+
+
+def _refuse_beside_a_file(context: typer.Context) -> None:
+    """Words that the file decides.
+
+    Raises:
+        UserError: one was said on the command line.
+    """
+    free = ("what", "name", "out", "as_json")
+    sources = {name: context.get_parameter_source(name) for name in context.params if name not in free}
+    said = [name for name, source in sources.items() if source and source.name == "COMMANDLINE"]
+    if said:
+        words = ", ".join(f"--{name.replace('_shape', '').replace('_', '-')}" for name in said)
+        raise UserError(f"the TOML file says what the sweep runs; write {words} into it")

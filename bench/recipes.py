@@ -1,0 +1,59 @@
+"""From a sweep's configuration to what makes each of its points."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bench.budget import parse_budget, parse_sparsity
+from bench.points import Recipe
+from bench.sweep_config import SweepConfig
+from bench.workbench import SettingChoice, command_line
+from pruning.from_scratch import SCRATCH_METHODS
+
+
+def recipes_of(config: SweepConfig, choice: SettingChoice, seed: int, workspace: Path) -> list[Recipe]:
+    """The recipes of one setting and seed, budget by budget, in the order of the methods.
+
+    Args:
+        config: of the sweep.
+        choice: the setting.
+        seed: of everything random.
+        workspace: where the tables live, for the command that makes a point again.
+    """
+    recipes = []
+    for text, method in config.pairs():
+        budget = parse_sparsity(text) or parse_budget(text)
+        recipes.append(
+            Recipe(
+                id=f"{choice.runtime}-{method}-{budget.text.replace('%', 'pct')}-s{seed}",
+                method=method,
+                budget=budget,
+                seed=seed,
+                iterations=config.iterations,
+                rounds=config.rounds,
+                controls=config.controls,
+                command=_command(config, choice, method, budget.text, seed, workspace),
+            )
+        )
+    return recipes
+
+
+def _command(
+    config: SweepConfig, choice: SettingChoice, method: str, budget: str, seed: int, workspace: Path
+) -> str:
+    words = ["--method", method, "--budget", budget, "--seed", str(seed)]
+    words += ["--iterations", str(config.iterations), "--rounds", str(config.rounds)]
+    words += [] if config.controls else ["--no-controls"]
+    if method in SCRATCH_METHODS:
+        words += [] if config.train is None else ["--train", config.train]
+        words += ["--epochs", str(config.epochs), "--learning-rate", str(config.learning_rate)]
+        words += ["--schedule", config.schedule, "--average", str(config.average)]
+        words += ["--self-distillation", config.self_distillation, "--augmentation", config.augmentation]
+    return command_line(
+        "prune",
+        config.network_choice().arguments(),
+        config.image_choice().arguments(),
+        choice.arguments(),
+        words,
+        ["--out", str(workspace)],
+    )

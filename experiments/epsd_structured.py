@@ -1,0 +1,133 @@
+"""Whole channels by EPSD's score, by others and at random: which small network is worth more at equal latency?
+
+    python experiments/epsd_structured.py --train npz:TRAIN --test npz:TEST [--scale short] [--out lathe-out]
+
+A ResNet-8 of twice the width is made narrower before training, by four rankings of its channels under four latency
+budgets in ONNX Runtime, physically, timed; then every network is trained with the same self-distillation from the
+same first weights. A `lathe sweep` does it all; this script writes its points to docs/results/epsd_structured.md as
+differences paired by seed. Scale short: three epochs of CIFAR-10, three seeds, about 90 minutes on 2 cores; full: 60
+epochs, five seeds, a day. Resumes.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+from cells import RESULTS, origin
+from paired import paired
+
+from bench.sweep import run_sweep
+from bench.sweep_config import make_config
+from bench.terminal import Terminal
+from latency_tables.files import write_atomically
+from reports.results import Point
+
+NETWORK = Path(__file__).with_name("small_networks.py")
+EPSD = "epsd-structured"
+METHODS = (EPSD, "snip-structured", "magnitude-structured", "random-weights-structured")
+BUDGETS = ("0.8x", "0.6x", "0.45x", "0.3x")
+SCALES = {"short": (3, 3), "full": (60, 5)}
+"""Epochs and seeds."""
+
+
+def page(points: list[Point]) -> list[str]:
+    """Tables by budget, and all budgets together; differences over the seeds that both rankings have."""
+    found = {(p.method, p.budget, p.seed): p for p in points if p.status == "done" and p.accuracy and p.ratio}
+
+    def seeds_of(method: str, budget: str) -> list[int]:
+        both = [{s for m, b, s in found if (m, b) == (one, budget)} for one in (method, EPSD)]
+        return sorted(both[0] & both[1])
+
+    lines = [
+        f"| ranking | {' | '.join(f'{b}: accuracy | less {EPSD} | measured' for b in BUDGETS)} |",
+        "| --- |" + " --- |" * (3 * len(BUDGETS)),
+    ]
+    for method in METHODS:
+        columns = []
+        for budget in BUDGETS:
+            seeds = seeds_of(method, budget)
+            own = [found[method, budget, seed] for seed in seeds]
+            other = [found[EPSD, budget, seed] for seed in seeds]
+            columns += [
+                f"{accuracies(own).mean():.1%} ({len(seeds)} seeds)" if own else "none",
+                difference(own, other, len(seeds)) if own and method != EPSD else "",
+                f"{np.mean([p.ratio.value for p in own if p.ratio]):.3f}" if own else "",
+            ]
+        lines.append(f"| {method} | {' | '.join(columns)} |")
+    lines += [
+        "",
+        f"All budgets together, less {EPSD}, paired by seed, over the seeds that have all budgets:",
+        "",
+    ]
+    for method in METHODS[1:]:
+        whole = set.intersection(*(set(seeds_of(method, budget)) for budget in BUDGETS))
+        own = [found[method, budget, seed] for seed in sorted(whole) for budget in BUDGETS]
+        other = [found[EPSD, budget, seed] for seed in sorted(whole) for budget in BUDGETS]
+        lines.append(f"- {method}: {difference(own, other, len(whole)) + ' points' if own else 'none'}")
+    lines += ["", *(f"- {p.id} failed: {p.reason}" for p in points if p.status == "failed")]
+    missed = sum(p.met is False for p in found.values())
+    lines += ["", f"Budgets met: {len(found) - missed} of {len(found)}.", ""]
+    return lines
+
+
+def accuracies(points: list[Point]) -> np.ndarray:
+    """Of points whose images have labels."""
+    return np.array([p.accuracy.value for p in points if p.accuracy])
+
+
+def difference(own: list[Point], other: list[Point], seeds: int) -> str:
+    """In points with its interval."""
+    value, low, high = paired(accuracies(own), accuracies(other), seeds)
+    return f"{100 * value:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
+
+
+READING = ""
+"""What the run said, in plain words; goes to the top of the page."""
+
+
+def main() -> None:
+    """Runs the sweep as far as it is not there, and writes the page."""
+    options = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    options.add_argument("--train", required=True, help="training images, npz:PATH or cifar10:PATH")
+    options.add_argument("--test", required=True, help="test images")
+    options.add_argument("--scale", choices=tuple(SCALES), default="short")
+    options.add_argument("--out", type=Path, default=Path("lathe-out"), help="workspace")
+    words = options.parse_args()
+    if words.scale == "full":
+        print("expected: about a day on 2 cores")
+    epochs, seeds = SCALES[words.scale]
+    config = make_config(
+        {
+            "network": f"{NETWORK}:wide_resnet8",
+            "images": words.test,
+            "train": words.train,
+            "methods": METHODS,
+            "budgets": BUDGETS,
+            "seeds": tuple(range(seeds)),
+            "epochs": epochs,
+            "controls": False,
+        },
+        "epsd_structured",
+    )
+    workspace = words.out / "experiments" / f"epsd_structured-{words.scale}"
+    folder = workspace / "runs" / "epsd_structured"
+    points = run_sweep(config, folder, workspace, Terminal(), command="python experiments/epsd_structured.py")
+    lines = [
+        "# Channels by EPSD's score",
+        "",
+        origin("epsd_structured", words.scale),
+        "",
+        READING.strip(),
+        "",
+    ]
+    lines += page(points)
+    write_atomically(RESULTS / "epsd_structured.md", ("\n".join(lines).rstrip() + "\n").encode())
+    print(f"wrote {RESULTS / 'epsd_structured.md'}; the points: lathe report {folder}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,59 @@
+"""What a sweep says of its own length."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from bench.budget import parse_budget, parse_sparsity
+from bench.expectation import Workload, step_seconds, words
+from bench.points import Recipe
+
+WORK = Workload(step_s=0.1, blocks=10, epochs=5, training_images=6400)
+
+
+def recipe(method: str, budget: str, *, controls: bool = False) -> Recipe:
+    return Recipe("a", method, parse_sparsity(budget) or parse_budget(budget), 0, 200, 4, controls, "again")
+
+
+def test_finetuning_scoring_and_controls_count() -> None:
+    assert WORK.seconds(recipe("random", "0.5x")) == pytest.approx(10 + 20)
+    # Half of ten blocks go: 100 * (0.5 - 0.125) sets, each through half the network with 200 images.
+    scoring = 37.5 * 200 / 64 * 0.1 / 3 / 2
+    assert WORK.seconds(recipe("ttmpd", "0.5x")) == pytest.approx(10 + 20 + scoring)
+    assert WORK.seconds(recipe("ttmpd", "0.5x", controls=True)) == pytest.approx(10 + 60 + scoring)
+    assert WORK.seconds(recipe("ttmpd", "8ms")) == pytest.approx(10 + 20 + scoring)
+
+
+def test_training_from_scratch_counts_by_images_and_epochs() -> None:
+    training = 5 * 100 * 0.1 * 4 / 3
+    assert WORK.seconds(recipe("epsd", "90%")) == pytest.approx(10 + training)
+    assert WORK.seconds(recipe("epsd", "90%", controls=True)) == pytest.approx(10 + 6 * training)
+    assert WORK.seconds(recipe("epsd-structured", "0.5x", controls=True)) == pytest.approx(10 + 5 * training)
+    assert WORK.seconds(recipe("kd", "0.5x", controls=True)) == pytest.approx(10 + 2 * training)
+
+
+@pytest.mark.parametrize(
+    ("step_s", "count", "expected"),
+    [
+        (0.1, 1, "1 point, about 30 seconds"),
+        (0.1, 4, "4 points, about 2 minutes"),
+        (9.0, 4, "4 points, about 2.0 hours"),
+    ],
+)
+def test_words(step_s: float, count: int, expected: str) -> None:
+    assert words([recipe("random", "0.5x")] * count, replace(WORK, step_s=step_s)) == expected
+
+
+def test_a_step_is_timed_warm_and_leaves_the_network_alone() -> None:
+    times = iter([0.0, 9.0, 10.0, 13.0, 20.0, 22.0])
+    model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4 * 16, 2)).eval()
+    before = [value.clone() for value in model.state_dict().values()]
+    assert step_seconds(model, torch.randn(5, 3, 4, 4), lambda: next(times)) == 2.0
+    assert all(torch.equal(a, b) for a, b in zip(before, model.state_dict().values(), strict=True))
+    assert all(p.grad is None for p in model.parameters())
+    assert not any(module.training for module in itertools.islice(model.modules(), 5))

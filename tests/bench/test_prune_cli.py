@@ -1,0 +1,71 @@
+"""How the words of a sweep become its configuration."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench import cli
+from bench.sweep_config import SweepConfig
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[SweepConfig, Path]]:
+    """What the command would run, in place of running it."""
+    calls: list[tuple[SweepConfig, Path]] = []
+
+    def run(config: SweepConfig, folder: Path, *_: Any, **__: Any) -> list[Any]:
+        calls.append((config, folder))
+        return []
+
+    monkeypatch.setattr("bench.sweep.run_sweep", run)
+    return calls
+
+
+def lathe(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
+    monkeypatch.setattr("sys.argv", ["lathe", *words])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    return int(ended.value.code or 0)
+
+
+def test_a_network_and_images_are_enough_for_a_sweep(
+    asked: list[tuple[SweepConfig, Path]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    words = ("sweep", "cifar/resnet20", "--images", "digits", "--runtime", "eager", "--threads", "2")
+    assert lathe(monkeypatch, *words, "--out", str(tmp_path)) == 0
+    ((config, folder),) = asked
+    assert (config.network, config.images, config.runtimes, config.threads) == (
+        "cifar/resnet20",
+        "digits",
+        ("eager",),
+        2,
+    )
+    assert config.methods == SweepConfig.model_fields["methods"].default
+    assert config.budgets == SweepConfig.model_fields["budgets"].default
+    assert folder.parent == tmp_path / "runs"
+
+
+def test_a_file_decides_alone(
+    asked: list[tuple[SweepConfig, Path]],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text('network = "cifar/resnet20"\nimages = "digits"\nepochs = 3\n')
+    assert lathe(monkeypatch, "sweep", str(file), "--out", str(tmp_path)) == 0
+    ((config, folder),) = asked
+    assert (config.epochs, folder) == (3, tmp_path / "runs" / "mine")
+    assert lathe(monkeypatch, "sweep", str(file), "--images", "digits", "--threads", "2") == 2
+    assert "write --images, --threads into it" in capsys.readouterr().err
+
+
+def test_a_network_without_images_is_told_what_it_lacks(
+    asked: list[tuple[SweepConfig, Path]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert lathe(monkeypatch, "sweep", "cifar/resnet20") == 2
+    assert "a sweep over cifar/resnet20 needs images" in capsys.readouterr().err
+    assert not asked

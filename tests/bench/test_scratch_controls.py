@@ -1,0 +1,183 @@
+"""What each control of a network trained from scratch changes, and that it changes nothing else."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+import pytest
+import torch
+from early_networks import CLASSES, Residual
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from bench import channel_maker, masked_point
+from bench.budget import Sparsity
+from bench.channel_maker import ChannelMaker
+from bench.judging import judged
+from bench.masked_point import _Masked
+from bench.school import School
+from bench.shop import Shop
+from bench.stages import Stages
+from bench.workloads.images import Images
+from bench.workloads.network import Network, Preprocess
+from bench.workloads.training_images import AugmentedImages
+from latency_tables.errors import LatheError
+from latency_tables.estimate import Estimate
+from pruning.channels import find_groups
+from pruning.from_scratch import SCRATCH_METHODS, Training
+from pruning.recovery.training import Regime
+
+PREPROCESS = Preprocess((0.5,) * 3, (0.5,) * 3, 255.0)
+NETWORK = Network("small", Residual, (3, 6, 6), PREPROCESS)
+
+
+class Spy(School):
+    """A school that trains nothing, and remembers what it was given."""
+
+    def teach(  # type: ignore[override]
+        self, model: nn.Module, objective: Any, what: str, progress: Any, masks: Any = None
+    ) -> nn.Module:
+        lessons.append(SimpleNamespace(model=model, objective=objective.name, what=what, masks=masks))
+        return model
+
+
+lessons: list[SimpleNamespace] = []
+
+
+def spy() -> Spy:
+    lessons.clear()
+    pixels = np.random.default_rng(0).integers(0, 256, (30, 6, 6, 3), dtype=np.uint8)
+    images = AugmentedImages(Images(pixels, np.arange(30) % CLASSES, "made up"), PREPROCESS, "none")
+    training = Training("cs-kd", 30, CLASSES, Residual(), 0)
+    return Spy(NETWORK, images, Regime(epochs=1), training, cast(Any, None))
+
+
+class FakeShop:
+    """Judges every network the same."""
+
+    def __init__(self) -> None:
+        model = NETWORK.untrained(0)
+        skeleton = SimpleNamespace(groups=find_groups(model, torch.zeros(1, 3, 6, 6)))
+        self.subject = SimpleNamespace(wide=SimpleNamespace(skeleton=skeleton))
+        self.images = SimpleNamespace(report=SimpleNamespace(labels=np.zeros(1)))
+        self.school = spy()
+
+    def teaching(self, _: str) -> Spy:
+        return self.school
+
+    def judge(self, networks: dict[str, nn.Module], _: object) -> dict[str, Estimate]:
+        return dict.fromkeys(networks, Estimate(0.5, 0.4, 0.6))
+
+
+class PerChannel:
+    """Every channel costs a second."""
+
+    def latencies_s(self, removed: list[Any], widths: NDArray[np.int64]) -> NDArray[np.float64]:
+        return widths.sum(axis=1).astype(float)
+
+    def latency_s(self, removed: Any, widths: dict[str, int]) -> float:
+        full = {
+            group.name: group.channels for group in find_groups(Residual().eval(), torch.zeros(1, 3, 6, 6))
+        }
+        return float(sum((full | widths).values()))
+
+
+def quiet(*_: object) -> None:
+    pass
+
+
+def first_weights(model: nn.Module) -> list[Tensor]:
+    return [parameter.detach() for parameter in model.parameters()]
+
+
+def same(one: nn.Module, other: nn.Module) -> bool:
+    pairs = list(zip(first_weights(one), first_weights(other), strict=True))
+    return all(a.shape == b.shape and torch.equal(a, b) for a, b in pairs)
+
+
+def by_name() -> dict[str, SimpleNamespace]:
+    names = [
+        channel_maker.OTHER_CHANNELS,
+        channel_maker.WEIGHTS_ANEW,
+        channel_maker.BY_CHANCE,
+        channel_maker.PLAIN_SCORES,
+        channel_maker.UNTAUGHT,
+        masked_point.SHUFFLED,
+        masked_point.WEIGHTS_ANEW,
+        masked_point.BY_CHANCE,
+        masked_point.SMART,
+        masked_point.PLAIN_SCORES,
+        "the point",
+    ]
+    return {name: lesson for lesson in lessons for name in names if lesson.what.startswith(name)}
+
+
+def test_channels_beside_their_controls() -> None:
+    shop = FakeShop()
+    maker = ChannelMaker(cast(Shop, shop), shop.school, SCRATCH_METHODS["epsd-structured"])
+    fit = cast(Any, PerChannel())
+    chosen = maker.choose(fit, 20.0, quiet)
+    assert chosen.channels
+    maker.make(chosen, quiet)
+    found = maker.controls(chosen, fit, quiet)
+    assert len(found.accuracies) == 4 and not found.failed
+    told = by_name()
+    assert {lesson.objective for lesson in told.values()} == {"cs-kd"}
+    point = told["the point"].model
+    shapes = [tuple(weight.shape) for weight in first_weights(point)]
+    for name in (channel_maker.OTHER_CHANNELS, channel_maker.WEIGHTS_ANEW):
+        assert [tuple(weight.shape) for weight in first_weights(told[name].model)] == shapes
+        assert not same(told[name].model, point)
+    for name in (channel_maker.BY_CHANCE, channel_maker.PLAIN_SCORES):
+        size = sum(weight.shape[0] for weight in first_weights(told[name].model) if weight.ndim == 4)
+        assert size < sum(w.shape[0] for w in first_weights(NETWORK.untrained(0)) if w.ndim == 4)
+
+
+def test_what_is_taught_stands_beside_the_same_widths_without_a_teacher() -> None:
+    shop = FakeShop()
+    maker = ChannelMaker(cast(Shop, shop), shop.school, SCRATCH_METHODS["kd"])
+    chosen = maker.choose(cast(Any, PerChannel()), 20.0, quiet)
+    maker.make(chosen, quiet)
+    assert set(maker.controls(chosen, cast(Any, PerChannel()), quiet).accuracies) == {channel_maker.UNTAUGHT}
+    told = by_name()
+    assert (told["the point"].objective, told[channel_maker.UNTAUGHT].objective) == ("kd", "cross entropy")
+    assert same(told["the point"].model, told[channel_maker.UNTAUGHT].model)
+
+
+def test_masks_beside_their_controls() -> None:
+    shop = FakeShop()
+    point = _Masked(
+        cast(Shop, shop),
+        cast(Any, SimpleNamespace(id="a")),
+        SCRATCH_METHODS["epsd"],
+        Sparsity("60%", 0.6),
+        Stages(),
+    )
+    masks = point._masks(SCRATCH_METHODS["epsd"])
+    found = point._controls(masks, quiet)
+    assert len(found.accuracies) == 5 and not found.failed
+    told = by_name()
+    whole = NETWORK.untrained(0)
+    kept = {name: int(mask.sum()) for name, mask in masks.items()}
+    for name, lesson in told.items():
+        anew = name == masked_point.WEIGHTS_ANEW
+        assert lesson.objective == "cs-kd"
+        assert all(torch.equal(lesson.masks[key], masks[key]) for key in masks) is anew
+        counts = {key: int(mask.sum()) for key, mask in lesson.masks.items()}
+        assert (counts == kept) is (name in (masked_point.SHUFFLED, masked_point.WEIGHTS_ANEW))
+        assert sum(counts.values()) == pytest.approx(sum(kept.values()), rel=0.15)
+        assert not anew or not same(lesson.model, whole)
+    others = [lesson.model for name, lesson in told.items() if name != masked_point.WEIGHTS_ANEW]
+    assert all(same(model, others[0]) for model in others)
+
+
+def test_a_control_that_fails_costs_itself_alone() -> None:
+    def fail() -> nn.Module:
+        raise LatheError("the ranking collapses")
+
+    shop = cast(Shop, FakeShop())
+    found = judged(shop, {"a": Residual, "b": fail, "c": Residual}, quiet)
+    assert list(found.accuracies) == ["a", "c"]
+    assert found.failed == {"b": "the ranking collapses"}
