@@ -112,7 +112,7 @@ def _facts(point: Point) -> list[Row]:
         ("Unpruned, same pass", latency(point.unpruned_s) if point.unpruned_s else None),
         ("Measured / unpruned", number(point.ratio) if point.ratio else None),
         ("Weights taken out one by one", None if point.sparsity is None else f"{point.sparsity:.1%}"),
-        ("Channels that stay", ", ".join(f"{name} {width}" for name, width in point.widths.items()) or None),
+        ("Channels", what_goes((), point.widths) if point.widths else None),
     ]
     return [(name, text) for name, text in facts if text is not None] if point.status == "done" else []
 

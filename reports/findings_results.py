@@ -100,7 +100,8 @@ def from_scratch(scene: Scene) -> Iterator[Finding]:
         if not leads:
             continue
         behind = [lead for lead in leads if not lead.surely_above]
-        text = "; ".join(f"{lead.text('it')}: “{lead.rival}”" for lead in leads)
+        text = f"{leads[0].text('the strongest')}, “{leads[0].rival}”"
+        rest = "; ".join(f"{lead.text('it')}: “{lead.rival}”" for lead in leads[1:])
         if not behind:
             said = f"{series} at {budget} is above all its controls beyond the interval"
         elif any(lead.surely_below for lead in behind):
@@ -112,10 +113,13 @@ def from_scratch(scene: Scene) -> Iterator[Finding]:
             Kind.CONTROL,
             Level.HAZARD if behind else Level.RESULT,
             f"{said} ({doubt(leads)}): {text}.",
-            "A control that is as good explains the result: a shuffled mask says that only how many weights each "
-            "layer keeps matters, first weights drawn anew that the choice does not hang on them."
-            if behind
-            else "Neither chance, nor the number of weights in each layer, nor the simple combination explains it.",
+            (f"The others: {rest}. " if rest else "")
+            + (
+                "A control that is as good explains the result: a shuffled mask says that only how many weights "
+                "each layer keeps matters, first weights drawn anew that the choice does not hang on them."
+                if behind
+                else "Neither chance nor how many weights each layer keeps nor the simple combination explains it."
+            ),
             "Take the simplest of the networks that are level, or add seeds until the interval is clear of zero."
             if behind
             else "Look at its files and its command.",

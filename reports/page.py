@@ -229,7 +229,8 @@ def _rows(points: Sequence[Placed], order: Sequence[str]) -> list[Placed]:
 
     def place(placed: Placed) -> tuple[int, str, int]:
         point = placed.point
-        return -1 if point.method == UNPRUNED else order.index(point.budget), placed.series, point.seed
+        budget = order.index(point.budget) if point.budget in order else len(order)
+        return -1 if point.method == UNPRUNED else budget, placed.series, point.seed
 
     return sorted(points, key=place)
 

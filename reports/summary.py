@@ -116,7 +116,8 @@ def budgets(scene: Scene) -> list[BudgetSummary]:
     """The outcome under each budget, from the loosest to the tightest; of equally tight ones the first by name."""
     groups: dict[str, list[Placed]] = {}
     for placed in scene.points:
-        if placed.point.method != UNPRUNED:
+        # A sparsity asks nothing of the latency, so nothing is met or missed.
+        if placed.point.method != UNPRUNED and not placed.point.budget.endswith("%"):
             groups.setdefault(placed.point.budget, []).append(placed)
     names = sorted(groups, key=lambda name: (-_seconds(groups[name]), name))
     return [_summary(scene, name, groups[name]) for name in names]

@@ -4,6 +4,7 @@ import made_up_runs as made
 import pytest
 
 from latency_tables.estimate import Estimate
+from reports.page import render_page
 from reports.scenes import Scene, scenes
 from reports.summary import budgets, controls, pooled, unpruned, volumes
 
@@ -117,3 +118,14 @@ def test_unbounded_intervals_leave_the_volume_finite() -> None:
     )
     share = volumes(scene(made.unpruned(), wild))[0].share
     assert (share.low, share.high) == (0.0, pytest.approx(1.0))
+
+
+def test_a_sparsity_asks_nothing_of_the_latency() -> None:
+    masked = made.point(
+        id="m", method="epsd", budget="90%", sparsity=0.9, met=None, budget_s=None, removed=()
+    )
+    lost = made.failed(id="f", method="epsd", budget="98%")
+    found = scene(made.point(), masked, lost)
+    assert [outcome.budget for outcome in budgets(found)] == ["0.7x"]
+    page = render_page([(made.run(), [made.point(), masked, lost])])
+    assert "epsd · 90% · seed 0" in page
