@@ -9,18 +9,18 @@ from pathlib import Path
 
 import numpy as np
 import safetensors.torch
-import torch
-import torch.nn.functional as F
 
 from bench import views
 from bench.runtimes import get_runtime
 from bench.sweep import run_sweep
 from bench.sweep_config import SweepConfig
 from bench.terminal import Terminal
-from bench.workbench import channels_last
 from bench.workloads import Images, load_images, parse_input_shape, resolve
+from bench.workloads.training_images import AugmentedImages
 from latency_tables.errors import UserError
 from latency_tables.files import write_atomically
+from pruning.recovery.objective import CrossEntropy
+from pruning.recovery.training import Regime, train
 from pruning.search import Progress
 from reports import write_report
 from reports.results import Point
@@ -32,9 +32,8 @@ SHIFT = "brightness:5"
 _SEED = 0
 _TRAINED_ON = 1000
 _CALIBRATION = 300
-_EPOCHS = 8
+_REGIME = Regime(epochs=8, batch_size=64, learning_rate=0.1, warmup=0.3)
 _ITERATIONS = 80
-_BATCH = 64
 _BUDGETS = ("0.8x", "0.6x", "0.4x")
 #: Every method in the runtime that serves, fewer in the other, where the point is the other latencies.
 _METHODS = {
@@ -63,7 +62,7 @@ def run_demo(workspace: Path, terminal: Terminal) -> Path:
     folder = workspace / "demo"
     weights, images = folder / "digits_resnet20.safetensors", folder / "digits_unseen.npz"
     if not (weights.exists() and images.exists()):
-        terminal.say(f"training {NETWORK} on scikit-learn's digits at {INPUT} ({_EPOCHS} epochs)")
+        terminal.say(f"training {NETWORK} on scikit-learn's digits at {INPUT} ({_REGIME.epochs} epochs)")
         with terminal.progress("train") as progress:
             _prepare(weights, images, progress)
     runs: list[Path] = []
@@ -97,36 +96,14 @@ def _prepare(weights: Path, images: Path, progress: Progress) -> None:
     digits = load_images("digits", size=network.input_shape[1:])
     order = np.random.default_rng(_SEED).permutation(len(digits))
     seen, unseen = digits.take(order[:_TRAINED_ON]), digits.take(order[_TRAINED_ON:])
-    model = channels_last(network.build(seed=_SEED), network.input_shape)
-    inputs = network.preprocess(seen.pixels).contiguous(memory_format=torch.channels_last)
-    _train(model, inputs, seen, progress)
+    model = network.build(seed=_SEED)
+    images_seen = AugmentedImages(seen, network.preprocess, "none")
+    train(model, images_seen, CrossEntropy(), regime=_REGIME, seed=_SEED, progress=progress)
     state = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
     write_atomically(weights, safetensors.torch.save(state))
     packed = io.BytesIO()
     np.savez(packed, images=unseen.pixels, labels=_labels(unseen))
     write_atomically(images, packed.getvalue())
-
-
-def _train(model: torch.nn.Module, inputs: torch.Tensor, images: Images, progress: Progress) -> None:
-    targets = torch.from_numpy(_labels(images))
-    generator = torch.Generator().manual_seed(_SEED)
-    model.train()
-    steps = _EPOCHS * (len(targets) // _BATCH)
-    optimiser = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4, nesterov=True)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=0.1, total_steps=steps)
-    done = 0
-    for _ in range(_EPOCHS):
-        for index in torch.split(torch.randperm(len(targets), generator=generator), _BATCH):
-            if len(index) < _BATCH:
-                continue
-            loss = F.cross_entropy(model(inputs[index]), targets[index])
-            optimiser.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimiser.step()
-            schedule.step()
-            done += 1
-            progress(done, steps, f"loss {float(loss.detach()):.3f}")
-    model.eval()
 
 
 def _labels(images: Images) -> np.ndarray:
