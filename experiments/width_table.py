@@ -104,8 +104,8 @@ def answered(skeleton: Skeleton, table: LatencyTable, seen: dict[Cut, list[Estim
 
 READING = """
 Reading. The table is whole after 4.6 of the five minutes, with 1205 cells over widths where an exhaustive grid has 18,903 (6 %; wanted: at most a third). Its closure error is 2.5 % where
-the grid's is 1.7 % (wanted: no more than the grid's), so what is saved costs 0.8 points of interpolation. In the store of `closure.py` the same procedure came to 2.0 % for this network an hour
-before. More lines, or a finer coarse grid, would cost minutes: a cell takes about 0.2 seconds here.
+the grid's is 1.7 % (wanted: no more than the grid's), so what is saved costs 0.8 points of interpolation. In the store of `closure.py` the same procedure came to 2.0 % for this network two hours
+before. Whether more lines or a finer coarse grid close the gap within the time left was not tried.
 """
 """What the run said, in plain words; goes to the top of the page."""
 
