@@ -28,6 +28,7 @@ class Rule:
             quarter of the samples (independent samples would halve it).
         stall_after: samples (rounds, when interleaved) at which this is looked at, and again at each doubling.
         block_samples: samples in a block, when interleaved; one run before them is not counted.
+        block_time_s: seconds that the samples of a block take together, where there is more than one.
         min_rounds: as min_samples, for rounds of an interleaved comparison.
         max_rounds: as max_samples, for rounds of an interleaved comparison.
         same_within: two latencies are the same when their ratio is surely within 1 plus or minus this.
@@ -46,6 +47,7 @@ class Rule:
     stall_ratio: float = 0.9
     stall_after: int = 100
     block_samples: int = 4
+    block_time_s: float = 0.25
     min_rounds: int = 10
     max_rounds: int = 100
     same_within: float = 0.02

@@ -70,10 +70,10 @@ def interleave(
 ) -> tuple[tuple[Measurement, ...], tuple[Comparison, ...]]:
     """Times several things in turns, so that the machine's drift touches all of them alike.
 
-    Each round gives every one a block of samples, in the given order and in the reverse order by turns
-    (A B B A ...). The blocks of one round pair up: the ratio of their medians is one observation, and the
-    median of these ratios has a distribution-free interval, as that of `measure`. Sampling stops by the widest of
-    these intervals.
+    Each round gives every one a block of samples, fewer where one takes long, in the given order and in the
+    reverse order by turns (A B B A ...). The blocks of one round pair up: the ratio of their medians is one
+    observation, and the median of these ratios has a distribution-free interval, as that of `measure`. Sampling
+    stops by the widest of these intervals.
 
     Args:
         runs: at least two; the first is the reference.
@@ -90,6 +90,7 @@ def interleave(
         raise ValueError(f"a comparison needs at least two runs, got {len(runs)}")
     warm = [_warm_up(run, clock, rule) for run in runs]
     inner = [_inner(typical_s, rule) for _, typical_s in warm]
+    sizes = [_block(typical_s * times, rule) for (_, typical_s), times in zip(warm, inner, strict=True)]
     progress = Progress(rule, rule.min_rounds, rule.max_rounds, 1, least=LEAST_ROUNDS)
     samples: list[list[float]] = [[] for _ in runs]
     medians: list[list[float]] = [[] for _ in runs]
@@ -104,7 +105,7 @@ def interleave(
     for rounds in itertools.count(1):
         for i in range(len(runs)) if rounds % 2 else reversed(range(len(runs))):
             clock.elapsed_s(runs[i], inner[i])
-            block = [clock.elapsed_s(runs[i], inner[i]) / inner[i] for _ in range(rule.block_samples)]
+            block = [clock.elapsed_s(runs[i], inner[i]) / inner[i] for _ in range(sizes[i])]
             samples[i] += block
             medians[i].append(median(block))
         elapsed_s = (clock.now_s() - started) / len(runs)
@@ -153,6 +154,13 @@ def _inner(typical_s: float, rule: Rule) -> int:
     if typical_s >= rule.min_sample_s:
         return 1
     return min(_MAX_INNER, math.ceil(rule.min_sample_s / typical_s)) if typical_s > 0 else _MAX_INNER
+
+
+def _block(sample_s: float, rule: Rule) -> int:
+    """How many samples a block has: one of a slow network is long enough to stand for its block."""
+    if sample_s * rule.block_samples <= rule.block_time_s:
+        return rule.block_samples
+    return max(1, math.floor(rule.block_time_s / sample_s))
 
 
 def _sequential(samples: Sequence[float]) -> Estimate:

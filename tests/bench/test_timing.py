@@ -49,6 +49,7 @@ def quick(**changes: float) -> Rule:
         "warmup_max_runs": 100,
         "warmup_max_time_s": 1e9,
         "max_time_s": 1e9,
+        "block_time_s": 1e9,
         "check_every": 1,
     }
     return Rule(**(plain | changes))  # type: ignore[arg-type]
@@ -171,6 +172,18 @@ def test_interleaved_blocks_go_there_and_back() -> None:
     runs = [clock.taking(itertools.repeat(0.5), name) for name in "ABC"]
     interleave(runs, clock, quick(block_samples=2, min_rounds=6))
     assert "".join(clock.order) == "AAAABBBBCCCC" + 3 * ("AAABBBCCC" + "CCCBBBAAA")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "samples"), [(2.0**-8, 4), (2.0**-4, 4), (2.0**-3, 2), (0.25, 1), (1.0, 1)]
+)
+def test_slow_runs_have_fewer_samples_in_a_block(seconds: float, samples: int) -> None:
+    clock = FakeClock()
+    slow, fast = clock.taking(itertools.repeat(seconds)), clock.taking(itertools.repeat(2.0**-8))
+    (first, second), _ = interleave([slow, fast], clock, quick(min_rounds=6, block_time_s=0.25))
+    assert len(first.samples_s) == 6 * samples
+    assert len(second.samples_s) == 24
+    assert first.dropped == {FIRST_OF_BLOCK: 6}
 
 
 def test_interleaved_numbers() -> None:
