@@ -175,7 +175,19 @@ class _Training:
             self._model.load_state_dict(self._average.module.state_dict())
             self._mask()
         self._model.eval()
+        self._require_finite()
         return Trained(tuple(self._history), resumed)
+
+    def _require_finite(self) -> None:
+        """Each loss is looked at before its update, so the last update is looked at here."""
+        few = self._images.take(torch.arange(min(len(self._images), self._regime.batch_size)), self._seed)
+        with torch.no_grad():
+            outputs = self._model(few.to(self._device))
+        if not bool(outputs.isfinite().all()):
+            raise LatheError(
+                "training diverged: the trained network's outputs are not finite, learning rate "
+                f"{self._regime.learning_rate:.3g}. Use a smaller learning rate, a longer warm-up, or remove less."
+            )
 
     def _pass(self, epoch: int, progress: Progress | None) -> Epoch:
         regime, total = self._regime, self._steps * self._regime.epochs

@@ -173,6 +173,12 @@ def test_a_loss_that_is_not_finite_ends_the_training_with_a_reason(tmp_path: Pat
         run(residual(), regime=replace(REGIME, learning_rate=1e30), checkpoint=tmp_path / "c")
 
 
+def test_a_network_that_the_last_step_ruins_is_refused() -> None:
+    regime = Regime(epochs=1, batch_size=COUNT, learning_rate=1e30, warmup=0.0)
+    with pytest.raises(LatheError, match=r"outputs are not finite, learning rate 1e\+30"):
+        run(residual(), regime=regime)
+
+
 def test_progress_tells_loss_and_accuracy() -> None:
     said: list[tuple[int, int, str]] = []
     run(residual(), progress=lambda *words: said.append(words))
