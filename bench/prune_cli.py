@@ -75,7 +75,7 @@ def prune(
     ] = "crop-flip",
     controls: Annotated[
         bool,
-        typer.Option(help="Make what the result must stand beside, too: three to six times the time."),
+        typer.Option(help="Make what the result must stand beside, too: one to five more trainings."),
     ] = True,
     runtime: RuntimeName = "onnxruntime",
     device: DeviceKind = "cpu",
