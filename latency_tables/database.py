@@ -17,7 +17,6 @@ from latency_tables.errors import LatheError, UserError
 from latency_tables.migrations import STEPS
 from latency_tables.schema import STORE_FORMAT, about, metadata
 
-_HEADER = 100  # bytes at the start of a database that tell its size
 _PATIENCE_S = 30.0  # how long another process may take over a write
 _FREE = "Free some space, or name another folder with --out, and run the same command again."
 _REMEDY = "If the file is no store of lathe, name another folder with --out."
@@ -66,7 +65,7 @@ class Database:
         try:
             # The write lock comes first, so that of two processes that open a store one makes or migrates it.
             with self.writing() as connection:
-                self._require_whole()
+                self._require_whole(connection)
                 self._make_or_recognise(connection)
         except LatheError:
             self.close()
@@ -114,19 +113,19 @@ class Database:
             # Raised where records are made of rows, and rows may have been edited.
             raise edited(str(self.path), error) from error
 
-    def _require_whole(self) -> None:
-        """SQLite reads what is missing at the end of a file as zeros, and so rows as if they had never been.
+    def _require_whole(self, connection: Connection) -> None:
+        """SQLite reads what is missing at the end of the last page as zeros, and so rows as if they had never been.
 
-        To be called with the write lock: nothing moves from the log to the file then, if the log is empty.
+        The file is never opened beside SQLite: closing it would let go of the locks this process holds on it, and
+        another process that leaves meanwhile would take the log away from under its feet.
         """
         log = self.path.with_name(f"{self.path.name}-wal")
-        with self.path.open("rb") as file:
-            header = file.read(_HEADER)
-        page, pages = int.from_bytes(header[16:18], "big"), int.from_bytes(header[28:32], "big")
-        # The largest size of a page does not fit the field.
-        expected = max(_HEADER, (65536 if page == 1 else page) * pages)
+        expected = 1
+        for pragma in ("page_count", "page_size"):
+            expected *= connection.exec_driver_sql(f"PRAGMA {pragma}").scalar_one()
         size = self.path.stat().st_size
-        if 0 < size < expected and not (log.exists() and log.stat().st_size):
+        # With the write lock nothing moves from the log to the file, if the log is empty.
+        if size < expected and not (log.exists() and log.stat().st_size):
             raise LatheError(
                 f"the store {self.path} was cut off: it holds {size} bytes of {expected}. "
                 f"{_REMEDIES[sqlite3.SQLITE_CORRUPT]}"

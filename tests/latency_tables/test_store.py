@@ -172,6 +172,18 @@ for i in range(30):
         assert opener.returncode == 0, error
 
 
+def test_who_leaves_does_not_take_the_log_from_those_who_stay(tmp_path: Path) -> None:
+    store = Store(tmp_path / "lathe.db")
+    store.put(made_up.setting(), SKELETON.parts[0], made_up.cell(1e-3))
+    log = store.path.with_name("lathe.db-wal")
+    assert log.stat().st_size
+    guest = "import sys; from pathlib import Path; from latency_tables.store import Store\n"
+    guest += "store = Store(Path(sys.argv[1])); store.settings(); store.close()"
+    subprocess.run([sys.executable, "-c", guest, str(store.path)], check=True)
+    # The last to leave removes the log; as long as this process stays, it holds a lock that says so.
+    assert log.exists()
+
+
 def test_a_file_that_is_no_store_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "lathe.db"
     path.write_bytes(b"these are not the bytes you are looking for" * 100)
