@@ -16,11 +16,12 @@ import argparse
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 from cells import RESULTS, origin
+from closure_forms import Judged, judge
+from closure_page import Condition, section
 
 from bench.profiler import compare
 from bench.session import Session
@@ -29,14 +30,10 @@ from bench.tables import open_store
 from bench.terminal import Terminal
 from bench.width_profiler import profile_with_widths
 from bench.workbench import NetworkChoice, SettingChoice, Subject
-from latency_tables.closure import Closure, HeldOut
-from latency_tables.context import coefficients
-from latency_tables.costs import Costs
-from latency_tables.estimate import Estimate
 from latency_tables.files import write_atomically
 from latency_tables.random_plans import draw_plans
 from latency_tables.skeleton import Cut, Skeleton
-from latency_tables.slow_minutes import SLOW_BY, is_slow, quick_latency_s
+from latency_tables.slow_minutes import is_slow, quick_latency_s
 from latency_tables.store import Store
 from latency_tables.table import LatencyTable, NetworkMeasurement
 from pruning.outline import Outline
@@ -56,25 +53,6 @@ DRAW = 9
 """Seed of the held-out plans; profiles draw theirs from others, and the form was chosen on those of 7 and 8."""
 RETRIES = 1
 """How often a timing is made again, after all others, that fell into a slow minute."""
-
-
-@dataclass(frozen=True)
-class Condition:
-    """A setting with what is asked of its predictions.
-
-    Attributes:
-        choice: where and how.
-        excess: largest excess error, relative.
-        within_5: least share of predictions within 5 %.
-        within_10: the same within 10 %.
-    """
-
-    choice: SettingChoice
-    excess: float
-    within_5: float
-    within_10: float
-
-
 CONDITIONS = (
     Condition(SettingChoice("onnxruntime", batch=1), 0.015, 0.97, 1.0),
     Condition(SettingChoice("onnxruntime", batch=8), 0.015, 0.97, 1.0),
@@ -83,42 +61,6 @@ CONDITIONS = (
     Condition(SettingChoice("eager", threads=2), 0.03, 0.9, 0.98),
 )
 PLANS = {"short": 40, "full": 100}
-FORMS = (
-    "four slopes (in use)",
-    "blocks, widths and off the steps apart",
-    "blocks and widths apart",
-    "one slope",
-    "one slope, over sums of layers",
-    "blocks as they are",
-    "layers as they are",
-)
-FEWER = {FORMS[1]: ((0,), (1, 2), (3,)), FORMS[2]: ((0,), (1, 2)), FORMS[3]: ((0, 1, 2),)}
-"""By form, which of what a plan frees (`Costs.freed`) has a slope in common."""
-
-
-@dataclass(frozen=True)
-class Judged:
-    """One network in one setting.
-
-    Attributes:
-        network: its name.
-        closures: by form of the prediction.
-        cells: measured cells, of which at full width.
-        full_cells: see cells.
-        checks: root mean square error of interpolation by kind.
-        slopes: fitted.
-        freed: by each plan, shape (plans, ways).
-        slow: share of the timings that fell into slow minutes each time they were made.
-    """
-
-    network: str
-    closures: dict[str, Closure]
-    cells: int
-    full_cells: int
-    checks: dict[str, float]
-    slopes: tuple[float, ...]
-    freed: np.ndarray
-    slow: float
 
 
 def measure(condition: Condition, network: str, count: int, folder: Path, until_s: float) -> bool:
@@ -192,185 +134,15 @@ def held_out(skeleton: Skeleton, table: LatencyTable, count: int) -> list[Cut]:
     return [plan for plan in draw_plans(skeleton, count + len(fitted), DRAW) if plan not in fitted][:count]
 
 
-def judge(condition: Condition, network: str, count: int, folder: Path) -> Judged | None:
-    """Predicts every held-out plan in each form; None where something was not timed yet."""
-    subject = Subject(NetworkChoice(network), condition.choice.batch)
-    skeleton, setting = subject.wide.skeleton, condition.choice.make()
-    store: Store = open_store(folder)
+def look(condition: Condition, network: str, count: int, folder: Path) -> Judged | None:
+    """What the store holds of a network in a setting; None where something was not timed yet."""
+    skeleton = Subject(NetworkChoice(network), condition.choice.batch).wide.skeleton
+    store = open_store(folder)
     try:
-        table = store.table(setting)
+        table = store.table(condition.choice.make())
     finally:
         store.close()
-    timed: dict[Cut, list[NetworkMeasurement]] = {}
-    for measured in table.measured_networks(skeleton, "closure"):
-        timed.setdefault(measured.cut, []).append(measured)
-    plans = held_out(skeleton, table, count)
-    if not plans or any(len(timed.get(plan, [])) < 2 for plan in plans):
-        return None
-    seen = {plan: [measured.ratio for measured in timed[plan]] for plan in plans}
-    quick_s = quick_latency_s(skeleton, table)
-    slow = float(np.mean([is_slow(measured, quick_s) for plan in plans for measured in timed[plan][:2]]))
-    fit = coefficients(skeleton, table)
-    forms = {
-        FORMS[0]: [fit.interval(p.removed, dict(p.widths)).scaled(1 / fit.unpruned_s.value) for p in plans],
-        **{form: fewer_slopes(skeleton, table, fit.costs, plans, ways) for form, ways in FEWER.items()},
-        FORMS[4]: layer_line(skeleton, table, fit.costs, plans),
-        FORMS[5]: [point(fit.costs.total_s(p.removed, dict(p.widths)) / fit.costs.whole_s) for p in plans],
-        FORMS[6]: [
-            point(layer_sum(skeleton, fit.costs, p) / layer_sum(skeleton, fit.costs, Cut())) for p in plans
-        ],
-    }
-    closures = {
-        form: Closure(tuple(HeldOut(p, e, *seen[p][:2]) for p, e in zip(plans, predicted, strict=True)))
-        for form, predicted in forms.items()
-    }
-    keys = {part.key for part in skeleton.parts}
-    own = len([key for key in table.cells if key in keys])
-    freed = np.array([fit.costs.freed(plan.removed, dict(plan.widths)) for plan in plans])
-    return Judged(
-        network, closures, len(table.cells), own, fit.costs.interpolation_error, fit.slopes, freed, slow
-    )
-
-
-def layer_sum(skeleton: Skeleton, costs: Costs, cut: Cut) -> float:
-    """Layers timed alone, added up as they are."""
-    gone = set(cut.removed)
-    layers = zip(skeleton.layers, costs.layers_at(dict(cut.widths)), strict=True)
-    return math.fsum(cost.alone_s for layer, cost in layers if layer.block not in gone)
-
-
-def layer_line(skeleton: Skeleton, table: LatencyTable, costs: Costs, plans: Sequence[Cut]) -> list[Estimate]:
-    """The same line through the unpruned network, over sums of layers instead of reconciled parts."""
-    whole_s = layer_sum(skeleton, costs, Cut())
-
-    def lost(cut: Cut) -> float:
-        return 1.0 - layer_sum(skeleton, costs, cut) / whole_s
-
-    fitted = [n for n in table.measured_networks(skeleton, "fit") if n.cut and costs.knows(n.cut)]
-    x = np.array([lost(network.cut) for network in fitted])
-    y = np.array([1.0 - network.ratio.value for network in fitted])
-    slope = float(x @ y / (x @ x))
-    return [point(1.0 - slope * lost(plan)) for plan in plans]
-
-
-def fewer_slopes(
-    skeleton: Skeleton, table: LatencyTable, costs: Costs, plans: Sequence[Cut], ways: Sequence[Sequence[int]]
-) -> list[Estimate]:
-    """The same sums with a slope for each group of ways to free latency, by least squares."""
-
-    def lost(cut: Cut) -> np.ndarray:
-        freed = costs.freed(cut.removed, dict(cut.widths))
-        return np.array([freed[list(some)].sum() for some in ways])
-
-    fitted = [n for n in table.measured_networks(skeleton, "fit") if n.cut and costs.knows(n.cut)]
-    quick_s = quick_latency_s(skeleton, table)
-    fitted = [n for n in fitted if not is_slow(n, quick_s)] or fitted
-    freed = np.array([1.0 - network.ratio.value for network in fitted])
-    slopes = np.linalg.lstsq(np.array([lost(network.cut) for network in fitted]), freed, rcond=None)[0]
-    return [point(1.0 - float(slopes @ lost(plan))) for plan in plans]
-
-
-def point(value: float) -> Estimate:
-    """A prediction that claims no interval."""
-    return Estimate(value, -math.inf, math.inf)
-
-
-def pooled(judged: Sequence[Judged], form: str) -> Closure:
-    """All networks together."""
-    return Closure(tuple(network for one in judged for network in one.closures[form].networks))
-
-
-def clustered(judged: Sequence[Judged], share: float) -> tuple[float, float]:
-    """95 % interval of the share of predictions within an error, networks drawn anew as wholes."""
-    rng = np.random.default_rng(0)
-    within = [one.closures[FORMS[0]].within(share) for one in judged]
-    draws = np.mean(rng.choice(within, (4000, len(within))), axis=1)
-    low, high = np.quantile(draws, [0.025, 0.975])
-    return float(low), float(high)
-
-
-def strangers(judged: Sequence[Judged]) -> list[str]:
-    """Mean absolute errors where nothing was fitted on a network: cells alone, and the other networks' slopes."""
-    lines = [
-        "Mean absolute error with nothing fitted on the network itself (wanted: 5 %):",
-        "",
-        "| slopes | " + " | ".join(one.network for one in judged) + " |",
-        "| --- |" + " --- |" * len(judged),
-    ]
-    alone, borrowed = [], []
-    for one in judged:
-        measured = np.array([n.measured.value for n in one.closures[FORMS[0]].networks])
-        alone.append(one.closures[FORMS[5]].mean_abs_error)
-        others = [other.slopes for other in judged if other is not one]
-        if others:
-            predicted = 1.0 - one.freed @ np.mean(others, axis=0)
-            borrowed.append(float(np.mean(np.abs(predicted / measured - 1.0))))
-    lines.append("| none: parts as they are | " + " | ".join(f"{error:.1%}" for error in alone) + " |")
-    if borrowed:
-        lines.append(
-            "| mean of the other networks' | " + " | ".join(f"{error:.1%}" for error in borrowed) + " |"
-        )
-    return lines
-
-
-def section(condition: Condition, judged: Sequence[Judged]) -> list[str]:
-    """A setting's tables."""
-    choice, main_form = condition.choice, FORMS[0]
-    total = pooled(judged, main_form)
-    threads = f"{choice.threads} thread{'s' if choice.threads > 1 else ''}"
-    lines = [
-        f"## {choice.runtime}, {threads}, batch {choice.batch}",
-        "",
-        "| network | excess error (rms) | mean abs. error | noise floor | within 5 % | within 10 % | in the interval | worst | "
-        "slopes: blocks, widths inside and outside of them, off the steps | slow timings | cells, at full width |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
-    ]
-    for one in judged:
-        closure = one.closures[main_form]
-        coverage = closure.interval_coverage
-        lines.append(
-            f"| {one.network} | {closure.excess_error:.1%} | {closure.mean_abs_error:.1%} | {closure.noise_floor:.1%} | "
-            f"{closure.within(0.05):.0%} | {closure.within(0.1):.0%} | {'' if coverage is None else f'{coverage:.0%}'} | "
-            f"{max(abs(n.error) for n in closure.networks):.1%} | {', '.join(f'{s:.2f}' for s in one.slopes)} | {one.slow:.0%} | "
-            f"{one.cells}, {one.full_cells} |"
-        )
-    five, ten = clustered(judged, 0.05), clustered(judged, 0.1)
-    lines += [
-        f"| all | {total.excess_error:.1%} (wanted: {condition.excess:.1%}) | {total.mean_abs_error:.1%} | "
-        f"{total.noise_floor:.1%} | {total.within(0.05):.0%} ({five[0]:.0%} to {five[1]:.0%}; wanted: {condition.within_5:.0%}) | "
-        f"{total.within(0.1):.0%} ({ten[0]:.0%} to {ten[1]:.0%}; wanted: {condition.within_10:.0%}) | | "
-        f"{max(abs(n.error) for n in total.networks):.1%} | | | |",
-        "",
-        "Cells are all of the setting's table so far, networks share them. Slow timings are those in which the unpruned network "
-        f"took more than {SLOW_BY:.0%} longer than in the quickest tenth, in every attempt; they count.",
-        "",
-        "| form | " + " | ".join(one.network for one in judged) + " | all |",
-        "| --- |" + " --- |" * (len(judged) + 1),
-    ]
-    for form in FORMS:
-        errors = [one.closures[form].excess_error for one in judged] + [pooled(judged, form).excess_error]
-        lines.append(f"| {form} | " + " | ".join(f"{error:.1%}" for error in errors) + " |")
-    lines += ["", *strangers(judged), "", "Excess error of the form in use, by what was taken out:", ""]
-    lines += [
-        "| what | " + " | ".join(one.network for one in judged) + " |",
-        "| --- |" + " --- |" * len(judged),
-    ]
-    for what in ("blocks", "widths", "both"):
-        columns = []
-        for one in judged:
-            some = tuple(n for n in one.closures[main_form].networks if kind(n.cut) == what)
-            columns.append(f"{Closure(some).excess_error:.1%} ({len(some)})" if some else "none")
-        lines.append(f"| {what} | " + " | ".join(columns) + " |")
-    errors = ", ".join(
-        f"{name} {error:.1%}" for name, error in judged[-1].checks.items() if math.isfinite(error)
-    )
-    lines += ["", f"Error of interpolation at probes, by kind of part ({judged[-1].network}): {errors}.", ""]
-    return lines
-
-
-def kind(cut: Cut) -> str:
-    """What a plan takes out."""
-    return "both" if cut.removed and cut.widths else "blocks" if cut.removed else "widths"
+    return judge(network, skeleton, table, held_out(skeleton, table, count))
 
 
 READING = """
@@ -429,7 +201,7 @@ def main() -> None:
         for network in words.networks.split(","):
             measure(condition, network, PLANS[words.scale], folder, until_s)
         found = [
-            judge(condition, network, PLANS[words.scale], folder) for network in words.networks.split(",")
+            look(condition, network, PLANS[words.scale], folder) for network in words.networks.split(",")
         ]
         judged = [one for one in found if one is not None]
         if judged:

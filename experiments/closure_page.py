@@ -1,0 +1,130 @@
+"""The page of `closure.py`: a setting's tables."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from closure_forms import FORMS, Judged
+
+from bench.workbench import SettingChoice
+from latency_tables.closure import Closure
+from latency_tables.skeleton import Cut
+from latency_tables.slow_minutes import SLOW_BY
+
+
+@dataclass(frozen=True)
+class Condition:
+    """A setting with what is asked of its predictions.
+
+    Attributes:
+        choice: where and how.
+        excess: largest excess error, relative.
+        within_5: least share of predictions within 5 %.
+        within_10: the same within 10 %.
+    """
+
+    choice: SettingChoice
+    excess: float
+    within_5: float
+    within_10: float
+
+
+def pooled(judged: Sequence[Judged], form: str) -> Closure:
+    """All networks together."""
+    return Closure(tuple(network for one in judged for network in one.closures[form].networks))
+
+
+def clustered(judged: Sequence[Judged], share: float) -> tuple[float, float]:
+    """95 % interval of the share of predictions within an error, networks drawn anew as wholes."""
+    rng = np.random.default_rng(0)
+    within = [one.closures[FORMS[0]].within(share) for one in judged]
+    draws = np.mean(rng.choice(within, (4000, len(within))), axis=1)
+    low, high = np.quantile(draws, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def strangers(judged: Sequence[Judged]) -> list[str]:
+    """Mean absolute errors where nothing was fitted on a network: cells alone, and the other networks' slopes."""
+    lines = [
+        "Mean absolute error with nothing fitted on the network itself (wanted: 5 %):",
+        "",
+        "| slopes | " + " | ".join(one.network for one in judged) + " |",
+        "| --- |" + " --- |" * len(judged),
+    ]
+    alone, borrowed = [], []
+    for one in judged:
+        measured = np.array([n.measured.value for n in one.closures[FORMS[0]].networks])
+        alone.append(one.closures[FORMS[5]].mean_abs_error)
+        others = [other.slopes for other in judged if other is not one]
+        if others:
+            predicted = 1.0 - one.freed @ np.mean(others, axis=0)
+            borrowed.append(float(np.mean(np.abs(predicted / measured - 1.0))))
+    lines.append("| none: parts as they are | " + " | ".join(f"{error:.1%}" for error in alone) + " |")
+    if borrowed:
+        lines.append(
+            "| mean of the other networks' | " + " | ".join(f"{error:.1%}" for error in borrowed) + " |"
+        )
+    return lines
+
+
+def section(condition: Condition, judged: Sequence[Judged]) -> list[str]:
+    """A setting's tables."""
+    choice, main_form = condition.choice, FORMS[0]
+    total = pooled(judged, main_form)
+    threads = f"{choice.threads} thread{'s' if choice.threads > 1 else ''}"
+    lines = [
+        f"## {choice.runtime}, {threads}, batch {choice.batch}",
+        "",
+        "| network | excess error (rms) | mean abs. error | noise floor | within 5 % | within 10 % | in the interval | worst | "
+        "slopes: blocks, widths inside and outside of them, off the steps | slow timings | cells, at full width |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for one in judged:
+        closure = one.closures[main_form]
+        coverage = closure.interval_coverage
+        lines.append(
+            f"| {one.network} | {closure.excess_error:.1%} | {closure.mean_abs_error:.1%} | {closure.noise_floor:.1%} | "
+            f"{closure.within(0.05):.0%} | {closure.within(0.1):.0%} | {'' if coverage is None else f'{coverage:.0%}'} | "
+            f"{max(abs(n.error) for n in closure.networks):.1%} | {', '.join(f'{s:.2f}' for s in one.slopes)} | {one.slow:.0%} | "
+            f"{one.cells}, {one.full_cells} |"
+        )
+    five, ten = clustered(judged, 0.05), clustered(judged, 0.1)
+    lines += [
+        f"| all | {total.excess_error:.1%} (wanted: {condition.excess:.1%}) | {total.mean_abs_error:.1%} | "
+        f"{total.noise_floor:.1%} | {total.within(0.05):.0%} ({five[0]:.0%} to {five[1]:.0%}; wanted: {condition.within_5:.0%}) | "
+        f"{total.within(0.1):.0%} ({ten[0]:.0%} to {ten[1]:.0%}; wanted: {condition.within_10:.0%}) | | "
+        f"{max(abs(n.error) for n in total.networks):.1%} | | | |",
+        "",
+        "Cells are all of the setting's table so far, networks share them. Slow timings are those in which the unpruned network "
+        f"took more than {SLOW_BY:.0%} longer than in the quickest tenth, in every attempt; they count.",
+        "",
+        "| form | " + " | ".join(one.network for one in judged) + " | all |",
+        "| --- |" + " --- |" * (len(judged) + 1),
+    ]
+    for form in FORMS:
+        errors = [one.closures[form].excess_error for one in judged] + [pooled(judged, form).excess_error]
+        lines.append(f"| {form} | " + " | ".join(f"{error:.1%}" for error in errors) + " |")
+    lines += ["", *strangers(judged), "", "Excess error of the form in use, by what was taken out:", ""]
+    lines += [
+        "| what | " + " | ".join(one.network for one in judged) + " |",
+        "| --- |" + " --- |" * len(judged),
+    ]
+    for what in ("blocks", "widths", "both"):
+        columns = []
+        for one in judged:
+            some = tuple(n for n in one.closures[main_form].networks if kind(n.cut) == what)
+            columns.append(f"{Closure(some).excess_error:.1%} ({len(some)})" if some else "none")
+        lines.append(f"| {what} | " + " | ".join(columns) + " |")
+    errors = ", ".join(
+        f"{name} {error:.1%}" for name, error in judged[-1].checks.items() if math.isfinite(error)
+    )
+    lines += ["", f"Error of interpolation at probes, by kind of part ({judged[-1].network}): {errors}.", ""]
+    return lines
+
+
+def kind(cut: Cut) -> str:
+    """What a plan takes out."""
+    return "both" if cut.removed and cut.widths else "blocks" if cut.removed else "widths"
