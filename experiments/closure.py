@@ -13,15 +13,18 @@ minutes on 2 cores; full: 100 plans, about 4 hours. Both resume.
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 from cells import RESULTS, origin
 from closure_forms import Judged, judge
 from closure_page import Condition, section
+from node_times import node_times
 
 from bench.profiler import compare
 from bench.session import Session
@@ -30,7 +33,7 @@ from bench.tables import open_store
 from bench.terminal import Terminal
 from bench.width_profiler import profile_with_widths
 from bench.workbench import NetworkChoice, SettingChoice, Subject
-from latency_tables.files import write_atomically
+from latency_tables.files import write_atomically, write_json
 from latency_tables.random_plans import draw_plans
 from latency_tables.skeleton import Cut, Skeleton
 from latency_tables.slow_minutes import is_slow, quick_latency_s
@@ -136,13 +139,20 @@ def held_out(skeleton: Skeleton, table: LatencyTable, count: int) -> list[Cut]:
 
 def look(condition: Condition, network: str, count: int, folder: Path) -> Judged | None:
     """What the store holds of a network in a setting; None where something was not timed yet."""
-    skeleton = Subject(NetworkChoice(network), condition.choice.batch).wide.skeleton
+    choice = condition.choice
+    skeleton, setting = Subject(NetworkChoice(network), choice.batch).wide.skeleton, choice.make()
     store = open_store(folder)
     try:
-        table = store.table(condition.choice.make())
+        table = store.table(setting)
     finally:
         store.close()
-    return judge(network, skeleton, table, held_out(skeleton, table, count))
+    nodes = None
+    if choice.runtime == "onnxruntime":
+        path = folder / "nodes" / f"{skeleton.digest}-{setting.digest}.json"
+        if not path.exists():
+            write_json(path, node_times(skeleton, choice.threads))
+        nodes = np.array(json.loads(path.read_bytes()), dtype=np.float64)
+    return judge(network, skeleton, table, held_out(skeleton, table, count), nodes)
 
 
 READING = """

@@ -9,24 +9,59 @@ from dataclasses import dataclass
 import numpy as np
 
 from latency_tables.closure import Closure, HeldOut
-from latency_tables.context import coefficients
-from latency_tables.costs import Costs
+from latency_tables.context import coefficients, fit_slopes
+from latency_tables.costs import SUMMED, WAYS, Costs
 from latency_tables.estimate import Estimate
-from latency_tables.skeleton import Cut, Skeleton
+from latency_tables.skeleton import Cut, Layer, Skeleton
 from latency_tables.slow_minutes import is_slow, quick_latency_s
 from latency_tables.table import LatencyTable, NetworkMeasurement
 
-FORMS = (
-    "four slopes (in use)",
-    "blocks, widths and off the steps apart",
-    "blocks and widths apart",
-    "one slope",
-    "one slope, over sums of layers",
-    "blocks as they are",
-    "layers as they are",
-)
-FEWER = {FORMS[1]: ((0,), (1, 2), (3,)), FORMS[2]: ((0,), (1, 2)), FORMS[3]: ((0, 1, 2),)}
+IN_USE = "five slopes (in use)"
+AS_THEY_ARE = "blocks as they are"
+FEWER = {
+    "blocks, widths and off the steps apart": ((0,), (1, 2), (3,)),
+    "blocks and widths apart": ((0,), (1, 2)),
+    "one slope": ((0, 1, 2),),
+}
 """By form, which of what a plan frees (`Costs.freed`) has a slope in common."""
+KINDS_SPREAD = 0.1
+"""Standard deviation around 1 that the weight of a kind of layer is expected to have."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """What a form may look at.
+
+    Attributes:
+        skeleton: the unpruned network.
+        costs: its parts timed alone.
+        fitted: whole networks to fit on, each as often as it counts.
+        ratios: theirs, of the unpruned network's latency.
+        plans: to predict.
+        nodes: seconds of each layer inside of the network as the runtime's profiler sees them; None where that
+            is not read.
+    """
+
+    skeleton: Skeleton
+    costs: Costs
+    fitted: Sequence[Cut]
+    ratios: np.ndarray
+    plans: Sequence[Cut]
+    nodes: np.ndarray | None
+
+    def freed(self, cuts: Sequence[Cut]) -> np.ndarray:
+        """As `Costs.freed`, shape (cuts, ways)."""
+        return np.array([self.costs.freed(cut.removed, dict(cut.widths)) for cut in cuts])
+
+    def kept(self, cuts: Sequence[Cut]) -> np.ndarray:
+        """Of each layer the share of its latency alone that stays, shape (cuts, layers)."""
+        found = []
+        for cut in cuts:
+            gone = set(cut.removed)
+            at = np.array([cost.scaled_s for cost in self.costs.layers_at(dict(cut.widths))])
+            stays = np.array([layer.block not in gone for layer in self.skeleton.layers])
+            found.append(np.where(stays, at / np.array(self.costs.layers_s), 0.0))
+        return np.array(found)
 
 
 @dataclass(frozen=True)
@@ -54,7 +89,9 @@ class Judged:
     slow: float
 
 
-def judge(network: str, skeleton: Skeleton, table: LatencyTable, plans: Sequence[Cut]) -> Judged | None:
+def judge(
+    network: str, skeleton: Skeleton, table: LatencyTable, plans: Sequence[Cut], nodes: np.ndarray | None
+) -> Judged | None:
     """Predicts every held-out plan in each form; None where something was not timed twice yet."""
     timed: dict[Cut, list[NetworkMeasurement]] = {}
     for measured in table.measured_networks(skeleton, "closure"):
@@ -65,63 +102,104 @@ def judge(network: str, skeleton: Skeleton, table: LatencyTable, plans: Sequence
     quick_s = quick_latency_s(skeleton, table)
     slow = float(np.mean([is_slow(measured, quick_s) for plan in plans for measured in timed[plan][:2]]))
     fit = coefficients(skeleton, table)
-    forms = {
-        FORMS[0]: [fit.interval(p.removed, dict(p.widths)).scaled(1 / fit.unpruned_s.value) for p in plans],
-        **{form: fewer_slopes(skeleton, table, fit.costs, plans, ways) for form, ways in FEWER.items()},
-        FORMS[4]: layer_line(skeleton, table, fit.costs, plans),
-        FORMS[5]: [point(fit.costs.total_s(p.removed, dict(p.widths)) / fit.costs.whole_s) for p in plans],
-        FORMS[6]: [
-            point(layer_sum(skeleton, fit.costs, p) / layer_sum(skeleton, fit.costs, Cut())) for p in plans
-        ],
+    usable = [n for n in table.measured_networks(skeleton, "fit") if n.cut and fit.costs.knows(n.cut)]
+    usable = [n for n in usable if not is_slow(n, quick_s)] or usable
+    ratios = np.array([n.ratio.value for n in usable])
+    case = Case(skeleton, fit.costs, [n.cut for n in usable], ratios, plans, nodes)
+    predicted = {
+        IN_USE: [fit.interval(p.removed, dict(p.widths)).scaled(1 / fit.unpruned_s.value) for p in plans],
+        **{form: [point(float(ratio)) for ratio in found] for form, found in rivals(case).items()},
     }
     closures = {
-        form: Closure(tuple(HeldOut(p, e, *seen[p][:2]) for p, e in zip(plans, predicted, strict=True)))
-        for form, predicted in forms.items()
+        form: Closure(tuple(HeldOut(p, e, *seen[p][:2]) for p, e in zip(plans, estimates, strict=True)))
+        for form, estimates in predicted.items()
     }
     keys = {part.key for part in skeleton.parts}
     own = len([key for key in table.cells if key in keys])
-    freed = np.array([fit.costs.freed(plan.removed, dict(plan.widths)) for plan in plans])
     return Judged(
-        network, closures, len(table.cells), own, fit.costs.interpolation_error, fit.slopes, freed, slow
+        network,
+        closures,
+        len(table.cells),
+        own,
+        fit.costs.interpolation_error,
+        fit.slopes,
+        case.freed(plans),
+        slow,
     )
 
 
-def layer_sum(skeleton: Skeleton, costs: Costs, cut: Cut) -> float:
-    """Layers timed alone, added up as they are."""
-    gone = set(cut.removed)
-    layers = zip(skeleton.layers, costs.layers_at(dict(cut.widths)), strict=True)
-    return math.fsum(cost.alone_s for layer, cost in layers if layer.block not in gone)
+def rivals(case: Case) -> dict[str, np.ndarray]:
+    """What other forms predict for each plan, as ratios; shapes (plans,)."""
+    fitted, asked = case.freed(case.fitted), case.freed(case.plans)
+    lost = 1.0 - case.ratios
+    without = np.array([*[1.0] * (WAYS - 1), 0.0])
+    found = {
+        "without the term for weights": 1.0
+        - asked @ fit_slopes(fitted * without, case.ratios, case.costs.inside).slopes
+    }
+    for form, ways in FEWER.items():
+        few, few_asked = (
+            np.array([f[:, list(some)].sum(axis=1) for some in ways]).T for f in (fitted, asked)
+        )
+        found[form] = 1.0 - few_asked @ np.linalg.lstsq(few, lost, rcond=None)[0]
+    found["a weight for each kind of layer"] = by_kind(case)
+    if case.nodes is not None:
+        found["layers as the runtime times its nodes"] = by_node(case, case.nodes)
+    alone = np.array([cost.alone_s for cost in case.costs.layers_at()])
+    layers, layers_asked = (
+        (1.0 - case.kept(cuts)) @ alone / alone.sum() for cuts in (case.fitted, case.plans)
+    )
+    found["one slope, over sums of layers"] = 1.0 - layers_asked * float(layers @ lost / (layers @ layers))
+    found[AS_THEY_ARE] = 1.0 - asked[:, :SUMMED].sum(axis=1)
+    found["layers as they are"] = 1.0 - layers_asked
+    return found
 
 
-def layer_line(skeleton: Skeleton, table: LatencyTable, costs: Costs, plans: Sequence[Cut]) -> list[Estimate]:
-    """The same line through the unpruned network, over sums of layers instead of reconciled parts."""
-    whole_s = layer_sum(skeleton, costs, Cut())
+def by_kind(case: Case) -> np.ndarray:
+    """The sum of layers with a weight for each kind of layer, by ridge regression towards 1."""
+    kinds = [kind_of_layer(layer) for layer in case.skeleton.layers]
+    members = np.array([[kind == one for kind in kinds] for one in sorted(set(kinds))], dtype=np.float64)
+    costs = np.array(case.costs.layers_s) / case.costs.whole_s
+    fitted, asked = ((1.0 - case.kept(cuts)) * costs @ members.T for cuts in (case.fitted, case.plans))
+    design = fitted / case.ratios[:, None]
+    rest = (1.0 - case.ratios - fitted.sum(axis=1)) / case.ratios
+    ridge = np.eye(len(members)) * (0.01 / KINDS_SPREAD) ** 2
+    weights = 1.0 + np.linalg.solve(design.T @ design + ridge, design.T @ rest)
+    return 1.0 - asked @ weights
 
-    def lost(cut: Cut) -> float:
-        return 1.0 - layer_sum(skeleton, costs, cut) / whole_s
 
-    fitted = [n for n in table.measured_networks(skeleton, "fit") if n.cut and costs.knows(n.cut)]
-    x = np.array([lost(network.cut) for network in fitted])
-    y = np.array([1.0 - network.ratio.value for network in fitted])
-    slope = float(x @ y / (x @ x))
-    return [point(1.0 - slope * lost(plan)) for plan in plans]
+def kind_of_layer(layer: Layer) -> str:
+    """The operator that works, convolutions told apart by what they read."""
+    kind = layer.part.kind.split("+")[0]
+    if kind != "conv2d":
+        return kind
+    _, inputs, height, _ = layer.part.graph.weights[0].shape
+    return (
+        "depthwise convolution" if inputs == 1 else "pointwise convolution" if height == 1 else "convolution"
+    )
 
 
-def fewer_slopes(
-    skeleton: Skeleton, table: LatencyTable, costs: Costs, plans: Sequence[Cut], ways: Sequence[Sequence[int]]
-) -> list[Estimate]:
-    """The same sums with a slope for each group of ways to free latency, by least squares."""
+def by_node(case: Case, nodes: np.ndarray) -> np.ndarray:
+    """Slopes as in use, without the term for weights, over layers that cost what the runtime's profiler says."""
+    known = nodes[:-1].copy()
+    others = np.isnan(known)
+    alone = np.array(case.costs.layers_s)
+    known[others] = nodes[-1] * alone[others] / alone[others].sum()
+    shares = known / known.sum()
+    removable = set(case.skeleton.removable)
+    inside = np.array([layer.block in removable for layer in case.skeleton.layers])
 
-    def lost(cut: Cut) -> np.ndarray:
-        freed = costs.freed(cut.removed, dict(cut.widths))
-        return np.array([freed[list(some)].sum() for some in ways])
+    def freed(cuts: Sequence[Cut]) -> np.ndarray:
+        less = (1.0 - case.kept(cuts)) * shares
+        gone = case.kept(cuts) == 0.0
+        ways = np.zeros((len(cuts), WAYS))
+        for way, some in enumerate((gone, ~gone & inside, ~gone & ~inside)):
+            ways[:, way] = np.where(some, less, 0.0).sum(axis=1)
+        ways[:, SUMMED] = case.freed(cuts)[:, SUMMED]
+        return ways
 
-    fitted = [n for n in table.measured_networks(skeleton, "fit") if n.cut and costs.knows(n.cut)]
-    quick_s = quick_latency_s(skeleton, table)
-    fitted = [n for n in fitted if not is_slow(n, quick_s)] or fitted
-    freed = np.array([1.0 - network.ratio.value for network in fitted])
-    slopes = np.linalg.lstsq(np.array([lost(network.cut) for network in fitted]), freed, rcond=None)[0]
-    return [point(1.0 - float(slopes @ lost(plan))) for plan in plans]
+    slopes = fit_slopes(freed(case.fitted), case.ratios, float(shares[inside].sum())).slopes
+    return 1.0 - freed(case.plans) @ slopes
 
 
 def point(value: float) -> Estimate:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from closure_forms import FORMS, Judged
+from closure_forms import AS_THEY_ARE, IN_USE, Judged
 
 from bench.workbench import SettingChoice
 from latency_tables.closure import Closure
@@ -40,7 +40,7 @@ def pooled(judged: Sequence[Judged], form: str) -> Closure:
 def clustered(judged: Sequence[Judged], share: float) -> tuple[float, float]:
     """95 % interval of the share of predictions within an error, networks drawn anew as wholes."""
     rng = np.random.default_rng(0)
-    within = [one.closures[FORMS[0]].within(share) for one in judged]
+    within = [one.closures[IN_USE].within(share) for one in judged]
     draws = np.mean(rng.choice(within, (4000, len(within))), axis=1)
     low, high = np.quantile(draws, [0.025, 0.975])
     return float(low), float(high)
@@ -56,8 +56,8 @@ def strangers(judged: Sequence[Judged]) -> list[str]:
     ]
     alone, borrowed = [], []
     for one in judged:
-        measured = np.array([n.measured.value for n in one.closures[FORMS[0]].networks])
-        alone.append(one.closures[FORMS[5]].mean_abs_error)
+        measured = np.array([n.measured.value for n in one.closures[IN_USE].networks])
+        alone.append(one.closures[AS_THEY_ARE].mean_abs_error)
         others = [other.slopes for other in judged if other is not one]
         if others:
             predicted = 1.0 - one.freed @ np.mean(others, axis=0)
@@ -72,14 +72,14 @@ def strangers(judged: Sequence[Judged]) -> list[str]:
 
 def section(condition: Condition, judged: Sequence[Judged]) -> list[str]:
     """A setting's tables."""
-    choice, main_form = condition.choice, FORMS[0]
+    choice, main_form = condition.choice, IN_USE
     total = pooled(judged, main_form)
     threads = f"{choice.threads} thread{'s' if choice.threads > 1 else ''}"
     lines = [
         f"## {choice.runtime}, {threads}, batch {choice.batch}",
         "",
         "| network | excess error (rms) | mean abs. error | noise floor | within 5 % | within 10 % | in the interval | worst | "
-        "slopes: blocks, widths inside and outside of them, off the steps | slow timings | cells, at full width |",
+        "slopes: blocks, widths inside and outside of them, off the steps, weights | slow timings | cells, at full width |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for one in judged:
@@ -104,7 +104,7 @@ def section(condition: Condition, judged: Sequence[Judged]) -> list[str]:
         "| form | " + " | ".join(one.network for one in judged) + " | all |",
         "| --- |" + " --- |" * (len(judged) + 1),
     ]
-    for form in FORMS:
+    for form in judged[0].closures:
         errors = [one.closures[form].excess_error for one in judged] + [pooled(judged, form).excess_error]
         lines.append(f"| {form} | " + " | ".join(f"{error:.1%}" for error in errors) + " |")
     lines += ["", *strangers(judged), "", "Excess error of the form in use, by what was taken out:", ""]

@@ -7,15 +7,16 @@ so a plain sum is wrong by the context. The form used here is linear in what a s
 
 f are the shares of the sum of parts timed alone that a plan frees (`latency_tables.costs.Costs.freed`): by the
 blocks that go, and by the layers that get narrower, inside of removable blocks and outside. A block's cell counts,
-not the sum of its layers, which are scaled by one factor per block (kappa) so that both grains agree. The last f is
-what stands between two steps of the staircase, and its slope says by how much such a layer is slower in a network
-than at the next step, which it is not alone.
+not the sum of its layers, which are scaled by one factor per block (kappa) so that both grains agree. The last two
+are no parts of the sum. One is what stands between two steps of the staircase: its slope says by how much such a
+layer is slower in a network than at the next step, which it is not alone. The other is how much more goes of the
+weights than of the sum: its slope says what fetching them from memory costs, while alone a layer has them in cache.
 
 The slopes are fitted on whole networks measured in the same setting, as ratios to the unpruned network that was
 timed in the same interleaved pass. What counts is a network's error relative to its own latency. What is not known
 of a slope is taken to be what it would be if parts in context added up to the unpruned network: layers of removable
-blocks as those blocks, the others such that nothing is left over, odd widths no more than their step. Slopes are
-drawn to that as far as noise would move them (ridge regression).
+blocks as those blocks, the others such that nothing is left over, odd widths no more than their step, weights
+nothing. Slopes are drawn to that as far as noise would move them (ridge regression).
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from latency_tables.costs import WAYS, Costs
+from latency_tables.costs import SUMMED, WAYS, Costs
 from latency_tables.errors import LatheError, UserError
 from latency_tables.estimate import Estimate
 from latency_tables.skeleton import Cut, Skeleton
@@ -39,8 +40,9 @@ from latency_tables.table import LatencyTable, NetworkMeasurement
 #: Passes whose unpruned latencies are pooled, the latest ones.
 _PASSES = 12
 # What is typical, as standard deviations: how far a network lies off the fit (relative), how far slopes of widths
-# lie from what that of blocks makes expect, and what a layer off the steps costs more.
-_NOISE, _WIDTHS, _OFF_STEPS = 0.01, 0.07, 0.05
+# lie from what that of blocks makes expect, what a layer off the steps costs more, and what all weights together
+# cost beyond what their layers do alone.
+_NOISE, _WIDTHS, _OFF_STEPS, _WEIGHTS = 0.01, 0.07, 0.05, 0.03
 #: Where less of the sum than this lies outside of removable blocks, it is not made to answer for all of them.
 _LEAST_OUTSIDE = 0.25
 #: So many networks are what `_NOISE` is taken from.
@@ -82,7 +84,10 @@ class Coefficients:
     @property
     def saving_s(self) -> dict[str, float]:
         """By block, the latency that its removal frees at full width."""
-        return {name: self._scale * self.slope * latency for name, latency in self.costs.blocks_s.items()}
+        return {
+            name: self.unpruned_s.value * float(self.costs.freed([name]) @ self.slopes)
+            for name in self.costs.blocks_s
+        }
 
     @property
     def constant_s(self) -> float:
@@ -116,11 +121,11 @@ class Coefficients:
         Raises:
             UserError: no width of the network.
         """
-        shares = [self.slope * latency for latency in self.costs.layers_s]
+        costs, slopes = self.costs, np.array(self.slopes)
+        shares = self.slope * np.array(costs.layers_s) / costs.whole_s + slopes[-1] * costs.weights_over_sum
         if widths:
-            freed = self.costs.freed_by_layer(widths) @ np.array(self.slopes)
-            shares = [share - less for share, less in zip(shares, freed.tolist(), strict=True)]
-        return tuple(self._scale * share for share in shares)
+            shares = shares - costs.freed_by_layer(widths) @ slopes
+        return tuple((self.unpruned_s.value * shares).tolist())
 
     def interval(self, removed: Collection[str], widths: Mapping[str, int] | None = None) -> Estimate:
         """The predicted latency with its 95 % interval.
@@ -187,7 +192,7 @@ def coefficients(
     usable = [n for n in fitted if n.cut and n.cut != blind_to and costs.knows(n.cut)]
     pruned = _distinct(usable, quick_latency_s(skeleton, table))
     freed = np.array([costs.freed(n.removed, dict(n.widths)) for n in pruned]).reshape(-1, WAYS)
-    fit = _fit(freed, np.array([n.ratio.value for n in pruned]), costs.inside)
+    fit = fit_slopes(freed, np.array([n.ratio.value for n in pruned]), costs.inside)
     slopes = fit.slopes
     if through is not None:
         sound = slopes if slopes[0] > 0 else _AS_ALONE
@@ -229,7 +234,7 @@ def _distinct(networks: Sequence[NetworkMeasurement], quick_s: float | None) -> 
 
 
 @dataclass(frozen=True)
-class _Fit:
+class Fit:
     """See `Coefficients`."""
 
     slopes: NDArray[np.float64]
@@ -239,11 +244,11 @@ class _Fit:
     freedom: float
 
 
-_AS_ALONE = np.array([*[1.0] * (WAYS - 1), 0.0])
+_AS_ALONE = np.array([*[1.0] * SUMMED, *[0.0] * (WAYS - SUMMED)])
 """Slopes of a network whose parts add up exactly."""
 
 
-def _fit(freed: NDArray[np.float64], ratios: NDArray[np.float64], inside: float) -> _Fit:
+def fit_slopes(freed: NDArray[np.float64], ratios: NDArray[np.float64], inside: float) -> Fit:
     """Slopes by ridge regression.
 
     Args:
@@ -255,23 +260,26 @@ def _fit(freed: NDArray[np.float64], ratios: NDArray[np.float64], inside: float)
         Slopes of `_AS_ALONE` where there is nothing to fit.
     """
     if not freed.any():
-        return _Fit(_AS_ALONE, 0.0, 0.0, np.zeros((WAYS, WAYS)), 0.0)
+        return Fit(_AS_ALONE, 0.0, 0.0, np.zeros((WAYS, WAYS)), 0.0)
     # Unknowns: how far the slope of blocks lies from 1, by how much those of widths inside and outside differ from
-    # what it makes expect, the extra off the steps. Where blocks weigh more than alone, the rest weighs less.
+    # what it makes expect, the extras off the steps and of weights. Where blocks weigh more than alone, the rest
+    # weighs less.
     rest = -inside / max(1.0 - inside, _LEAST_OUTSIDE)
-    to_slopes = np.array(
-        [[1.0, 0.0, 0.0, 0.0], [1.0, 1.0, 0.0, 0.0], [rest, 0.0, 1.0, 0.0], [0.0, 0.0, 0.0, 1.0]]
-    )
-    ridge = (_NOISE / np.array([np.inf, _WIDTHS, _WIDTHS, _OFF_STEPS])) ** 2
+    to_slopes = np.eye(WAYS)
+    to_slopes[1, 0], to_slopes[2, 0] = 1.0, rest
+    ridge = (_NOISE / np.array([np.inf, _WIDTHS, _WIDTHS, _OFF_STEPS, _WEIGHTS])) ** 2
     design = freed @ to_slopes / ratios[:, None]
     lost = (1.0 - ratios - freed @ _AS_ALONE) / ratios
     # No block of a network may be removable, and the first column 0: its slope then stays 1.
     spread = np.linalg.pinv(design.T @ design + np.diag(ridge), hermitian=True)
     slopes = _AS_ALONE + to_slopes @ (spread @ (design.T @ lost))
+    if freed[:, -1].any() and not 0.0 <= slopes[-1] <= slopes[0]:
+        # To fetch weights can only cost, and less than to work with them: what says otherwise is noise.
+        return fit_slopes(freed * (np.arange(WAYS) < WAYS - 1), ratios, inside)
     errors = (1.0 - ratios - freed @ slopes) / ratios
     left = len(ratios) - float(np.einsum("ij,jk,ik->", design, spread, design))
     freedom = _WEIGHT + left
-    return _Fit(
+    return Fit(
         slopes,
         residual=float(np.sqrt(np.mean(errors**2))),
         scatter=math.sqrt((_WEIGHT * _NOISE**2 + float(errors @ errors)) / freedom),

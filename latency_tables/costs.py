@@ -23,8 +23,10 @@ SWEPT = 64
 """Widths up to this tell the staircase: a step rises most where there are few."""
 
 
-WAYS = 4
+WAYS = 5
 """Ways in which a plan frees latency, see `Costs.freed`."""
+SUMMED = 3
+"""So many of them are parts of the sum, the first ones."""
 
 
 class Origin(enum.Enum):
@@ -96,10 +98,12 @@ class Costs:
         self._full = np.array([[group.channels for group in skeleton.groups]], dtype=np.int64)
         self._families = families(skeleton) if skeleton.sizes else ()
         self._surfaces = surfaces(self._families, table)
+        numbers = np.array([layer.part.graph.weight_count for layer in skeleton.layers], dtype=np.float64)
+        self._weights = numbers / max(1.0, float(numbers.sum()))
 
     def total_s(self, removed: Collection[str] = (), widths: Mapping[str, int] | None = None) -> float:
         """The sum over the parts that stay. Arguments and errors as for `freed`."""
-        return self.whole_s * (1.0 - float(self.freed(removed, widths)[:-1].sum()))
+        return self.whole_s * (1.0 - float(self.freed(removed, widths)[:SUMMED].sum()))
 
     def freed(
         self, removed: Collection[str] = (), widths: Mapping[str, int] | None = None
@@ -112,9 +116,10 @@ class Costs:
 
         Returns:
             Shape (`WAYS`,): what blocks free that go; what layers free that get narrower, those inside of
-            removable blocks and then the others; and last, below 0, what layers cost that come to stand between two
-            steps of the staircase. The last is no part of the sum: timed alone such a layer costs what it does at
-            the next step.
+            removable blocks and then the others. The rest are no parts of the sum: below 0, what layers cost that
+            come to stand between two steps of the staircase (alone such a layer costs what it does at the next
+            step); and how much larger a share goes of the network's weights than of the sum (alone a layer finds
+            its weights in cache, in a network they come from memory).
 
         Raises:
             UserError: no width of the network, or one at which a part was neither measured nor can be interpolated.
@@ -149,6 +154,7 @@ class Costs:
             Shape (plans, `WAYS`); NaN where a part that stays is not known at its width.
         """
         freed = np.zeros((WAYS, len(removed)))
+        weights = np.zeros(len(removed))
         stays = {
             block.name: np.array([block.name not in gone for gone in removed], dtype=np.bool_)
             for block in self._skeleton.blocks
@@ -156,13 +162,24 @@ class Costs:
         for name, kept in stays.items():
             freed[0] += np.where(kept, 0.0, self.blocks_s[name])
         for place, block in enumerate(self._block_of):
+            if block is not None:
+                weights += np.where(stays[block], 0.0, self._weights[place])
             saved = self._saved_s(place, widths)
             if saved is not None:
+                lost = self._lost_weights(place, widths)
                 freed += saved if block is None else np.where(stays[block], saved, 0.0)
-        return freed.T / self.whole_s
+                weights += lost if block is None else np.where(stays[block], lost, 0.0)
+        freed /= self.whole_s
+        freed[-1] = weights - freed[:SUMMED].sum(axis=0)
+        return freed.T
+
+    @property
+    def weights_over_sum(self) -> NDArray[np.float64]:
+        """By how much each layer's share of the weights is larger than its share of the sum, shape (layers,)."""
+        return self._weights - np.array(self.layers_s) / self.whole_s
 
     def freed_by_layer(self, widths: Mapping[str, int]) -> NDArray[np.float64]:
-        """What each layer frees by getting narrower, seconds of the sum, by how it does so.
+        """What each layer frees by getting narrower, as a share of the sum, by how it does so.
 
         Returns:
             Shape (layers, `WAYS`), in the order of `freed`; NaN for a layer that is not known at its width.
@@ -176,7 +193,9 @@ class Costs:
         for place in range(len(freed)):
             saved = self._saved_s(place, row)
             if saved is not None:
-                freed[place] = saved[:, 0]
+                freed[place] = saved[:, 0] / self.whole_s
+                lost = float(self._lost_weights(place, row)[0])
+                freed[place, -1] = lost - freed[place, :SUMMED].sum()
         return freed
 
     def layers_at(self, widths: Mapping[str, int] | None = None) -> tuple[LayerCost, ...]:
@@ -230,7 +249,10 @@ class Costs:
         return math.sqrt(math.fsum(error * error for error in errors))
 
     def _saved_s(self, place: int, widths: NDArray[np.int64]) -> NDArray[np.float64] | None:
-        """What a layer saves by getting narrower, shape (`WAYS`, plans); None where its width does not change."""
+        """What a layer saves by getting narrower, seconds of the sum, shape (`WAYS`, plans), its weights left out.
+
+        None where its width does not change.
+        """
         if not self._families or not self._families[place].axes:
             return None
         family, full = self._families[place], self.layers_s[place]
@@ -242,6 +264,15 @@ class Costs:
         saved[1 if self._block_of[place] in self._removable else 2] = full - latency
         saved[3] = off_before - off
         return saved
+
+    def _lost_weights(self, place: int, widths: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Share of the network's weights that a layer loses by getting narrower, shape (plans,)."""
+        family = self._families[place]
+        full = family.weight_counts(np.array([family.full]))[0]
+        if not full:
+            return np.zeros(len(widths))
+        lost: NDArray[np.float64] = 1.0 - family.weight_counts(self._values(family, widths)) / full
+        return lost * float(self._weights[place])
 
     def _latencies_s(self, place: int, widths: NDArray[np.int64]) -> NDArray[np.float64]:
         full = self.layers_s[place]

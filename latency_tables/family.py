@@ -14,6 +14,9 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TypeAlias
 
+import numpy as np
+from numpy.typing import NDArray
+
 from latency_tables.errors import LatheError
 from latency_tables.part import Part
 from latency_tables.skeleton import Layer, Skeleton
@@ -80,6 +83,29 @@ class Family:
     def values(self, widths: Mapping[str, int]) -> tuple[int, ...]:
         """Where a set of widths lies on the axes."""
         return tuple(axis.at(widths) for axis in self.axes)
+
+    def weight_counts(self, values: NDArray[np.int64]) -> NDArray[np.int64]:
+        """How many numbers its weights hold.
+
+        Args:
+            values: of the axes, shape (points, axes).
+
+        Returns:
+            Shape (points,).
+        """
+        slots = {slot.place: slot for slot in self.slots}
+        place = sum(len(type_.shape) for type_ in self.part.graph.inputs)
+        total = np.zeros(len(values), dtype=np.int64)
+        for type_ in self.part.graph.weights:
+            count = np.ones(len(values), dtype=np.int64)
+            for size in type_.shape:
+                slot = slots.get(place)
+                count *= (
+                    size if slot is None else slot.offset + sum(f * values[:, axis] for axis, f in slot.terms)
+                )
+                place += 1
+            total += count
+        return total
 
     @cached_property
     def pattern(self) -> str:

@@ -8,6 +8,7 @@ in it needs a deep-learning framework: operators carry the names and attributes 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -100,6 +101,11 @@ class Graph:
     def first_result(self) -> int:
         """The value that the first operator makes; operator i makes ``first_result + i``."""
         return len(self.inputs) + len(self.weights)
+
+    @property
+    def weight_count(self) -> int:
+        """How many numbers the weights hold."""
+        return sum(math.prod(type_.shape) for type_ in self.weights)
 
     def type_of(self, value: int) -> TensorType:
         """The type of a value.

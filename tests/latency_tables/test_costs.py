@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from latency_tables.context import _fit, coefficients
-from latency_tables.costs import Costs, Origin
+from latency_tables.context import coefficients, fit_slopes
+from latency_tables.costs import SUMMED, WAYS, Costs, Origin
 from latency_tables.errors import UserError
 from latency_tables.estimate import Estimate
 from latency_tables.prediction import predict
@@ -133,7 +133,11 @@ def test_what_a_plan_frees_is_parted_by_how_it_does_so(plan: tuple[set[str], dic
     costs = Costs(SKELETON, table())
     freed = costs.freed(removed, widths)
     assert freed[0] * costs.whole_s == pytest.approx(sum_s(set(), {}) - sum_s(removed, {}))
-    assert freed[:-1].sum() * costs.whole_s == pytest.approx(sum_s(set(), {}) - sum_s(removed, widths))
+    assert freed[:SUMMED].sum() * costs.whole_s == pytest.approx(sum_s(set(), {}) - sum_s(removed, widths))
+    narrow = SKELETON.narrowed(widths)
+    every = sum(layer.part.graph.weight_count for layer in SKELETON.layers)
+    stay = sum(layer.part.graph.weight_count for layer in narrow.layers if layer.block not in removed)
+    assert freed[4] == pytest.approx(1 - stay / every - freed[:SUMMED].sum())
 
 
 def test_what_stands_between_two_steps_is_told_apart() -> None:
@@ -162,7 +166,7 @@ UNIFORM = [{name: int(share * full) for name, full in FULL.items()} for share in
 
 
 def test_that_widths_free_less_in_context_than_blocks_do_is_learnt_from_uniform_networks() -> None:
-    truth = np.array([0.9, 0.7, 0.8, 0.0])
+    truth = np.array([0.9, 0.7, 0.8, 0.0, 0.0])
     costs = Costs(SKELETON, table())
     known = [
         seen(costs, set(), {}, truth),
@@ -179,26 +183,56 @@ def test_that_widths_free_less_in_context_than_blocks_do_is_learnt_from_uniform_
     assert fit.slope == pytest.approx(0.9, abs=0.005)
 
 
+FIRST = np.eye(WAYS)[0]
+
+
 @given(st.floats(0.7, 1.3), st.floats(0.2, 0.75))
 def test_what_no_network_tells_of_widths_is_as_if_parts_in_context_added_up(
     slope: float, inside: float
 ) -> None:
-    freed = np.array([[0.1, 0.0, 0.0, 0.0], [0.2, 0.0, 0.0, 0.0], [0.15, 0.0, 0.0, 0.0]])
-    slopes = _fit(freed, 1 - slope * freed[:, 0], inside).slopes
+    freed = np.outer([0.1, 0.2, 0.15], FIRST)
+    slopes = fit_slopes(freed, 1 - slope * freed[:, 0], inside).slopes
     assert slopes[:2] == pytest.approx(slope)
     assert slopes[0] * inside + slopes[2] * (1 - inside) == pytest.approx(1.0)
-    assert slopes[3] == 0.0
+    assert slopes[3:] == pytest.approx([0.0, 0.0])
+
+
+def test_what_weights_cost_beyond_their_layers_is_learnt_and_shared_out() -> None:
+    truth = np.array([0.95, 0.95, 0.95, 0.0, 0.06])
+    costs = Costs(SKELETON, table())
+    plans = [({"block0"}, {}), ({"block1"}, {}), ({"block2"}, {}), ({"block0", "block1"}, UNIFORM[1])]
+    known = [seen(costs, set(), {}, truth), *(seen(costs, *plan, truth) for plan in plans)]
+    fit = coefficients(SKELETON, table(tuple(known)))
+    assert 0.01 < fit.slopes[-1] < 0.07
+    # What a block frees beyond its latency, having many weights, is shared out, and the layers still add up.
+    whole_s = fit.unpruned_s.value
+    for name, saved_s in fit.saving_s.items():
+        assert saved_s == pytest.approx(whole_s - fit.latency_s({name}), rel=1e-9)
+        inside = [s for s, layer in zip(fit.layers_s(), SKELETON.layers, strict=True) if layer.block == name]
+        assert sum(inside) == pytest.approx(saved_s, rel=1e-9)
+    kept = sum(fit.layers_s({"block2": 40})) + fit.constant_s
+    assert kept == pytest.approx(fit.latency_s((), {"block2": 40}), rel=1e-9)
+
+
+def test_weights_are_never_said_to_save() -> None:
+    freed = np.array([[0.1, 0.0, 0.0, 0.0, 0.2], [0.2, 0.0, 0.0, 0.0, -0.1], [0.3, 0.0, 0.0, 0.0, 0.2]])
+    slopes = fit_slopes(freed, 1 - freed @ np.array([1.0, 1.0, 1.0, 0.0, -0.05]), 0.5).slopes
+    assert slopes[-1] == 0.0
+    alone = freed * [1.0, 1.0, 1.0, 1.0, 0.0]
+    assert slopes == pytest.approx(
+        fit_slopes(alone, 1 - freed @ np.array([1.0, 1.0, 1.0, 0.0, -0.05]), 0.5).slopes
+    )
 
 
 def test_a_network_without_removable_blocks_is_fitted_by_its_widths_alone() -> None:
-    freed = np.array([[0.0, 0.0, 0.3, 0.0], [0.0, 0.0, 0.6, 0.0]])
-    slopes = _fit(freed, 1 - 0.9 * freed[:, 2], 0.0).slopes
-    assert slopes == pytest.approx([1.0, 1.0, 0.9, 0.0], abs=0.005)
+    freed = np.array([[0.0, 0.0, 0.3, 0.0, 0.0], [0.0, 0.0, 0.6, 0.0, 0.0]])
+    slopes = fit_slopes(freed, 1 - 0.9 * freed[:, 2], 0.0).slopes
+    assert slopes == pytest.approx([1.0, 1.0, 0.9, 0.0, 0.0], abs=0.005)
 
 
 def test_where_next_to_nothing_is_outside_of_blocks_it_does_not_answer_for_them() -> None:
-    freed = np.array([[0.5, 0.0, 0.0, 0.0], [0.25, 0.0, 0.0, 0.0]])
+    freed = np.outer([0.5, 0.25], FIRST)
     for inside in (0.99, 1.0):
-        slopes = _fit(freed, 1 - 1.1 * freed[:, 0], inside).slopes
+        slopes = fit_slopes(freed, 1 - 1.1 * freed[:, 0], inside).slopes
         assert slopes[0] == pytest.approx(1.1, abs=0.002)
         assert 0.5 < slopes[2] < 1.0
