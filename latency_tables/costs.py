@@ -98,8 +98,8 @@ class Costs:
         self._full = np.array([[group.channels for group in skeleton.groups]], dtype=np.int64)
         self._families = families(skeleton) if skeleton.sizes else ()
         self._surfaces = surfaces(self._families, table)
-        numbers = np.array([layer.part.graph.weight_count for layer in skeleton.layers], dtype=np.float64)
-        self._weights = numbers / max(1.0, float(numbers.sum()))
+        self._counts = [layer.part.graph.weight_count for layer in skeleton.layers]
+        self._weights = np.array(self._counts) / max(1, sum(self._counts))
 
     def total_s(self, removed: Collection[str] = (), widths: Mapping[str, int] | None = None) -> float:
         """The sum over the parts that stay. Arguments and errors as for `freed`."""
@@ -267,10 +267,10 @@ class Costs:
 
     def _lost_weights(self, place: int, widths: NDArray[np.int64]) -> NDArray[np.float64]:
         """Share of the network's weights that a layer loses by getting narrower, shape (plans,)."""
-        family = self._families[place]
-        full = family.weight_counts(np.array([family.full]))[0]
+        full = self._counts[place]
         if not full:
             return np.zeros(len(widths))
+        family = self._families[place]
         lost: NDArray[np.float64] = 1.0 - family.weight_counts(self._values(family, widths)) / full
         return lost * float(self._weights[place])
 

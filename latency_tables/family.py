@@ -93,17 +93,11 @@ class Family:
         Returns:
             Shape (points,).
         """
-        slots = {slot.place: slot for slot in self.slots}
-        place = sum(len(type_.shape) for type_ in self.part.graph.inputs)
         total = np.zeros(len(values), dtype=np.int64)
-        for type_ in self.part.graph.weights:
-            count = np.ones(len(values), dtype=np.int64)
-            for size in type_.shape:
-                slot = slots.get(place)
-                count *= (
-                    size if slot is None else slot.offset + sum(f * values[:, axis] for axis, f in slot.terms)
-                )
-                place += 1
+        for fixed, open_slots in self._weights:
+            count = np.full(len(values), fixed, dtype=np.int64)
+            for slot in open_slots:
+                count *= slot.offset + sum(factor * values[:, axis] for axis, factor in slot.terms)
             total += count
         return total
 
@@ -146,6 +140,19 @@ class Family:
             (int(factor), int(axis), int(offset))
             for factor, axis, offset in _OPEN_PARTS.findall(self.pattern)
         ]
+
+    @cached_property
+    def _weights(self) -> tuple[tuple[int, tuple[Slot, ...]], ...]:
+        """Of each weight the product of the sizes that stay, and those that follow the axes."""
+        slots = {slot.place: slot for slot in self.slots}
+        place = sum(len(type_.shape) for type_ in self.part.graph.inputs)
+        found = []
+        for type_ in self.part.graph.weights:
+            sizes = list(enumerate(type_.shape, place))
+            fixed = math.prod(size for where, size in sizes if where not in slots)
+            found.append((fixed, tuple(slots[where] for where, _ in sizes if where in slots)))
+            place += len(sizes)
+        return tuple(found)
 
     @cached_property
     def _expression(self) -> re.Pattern[str]:
