@@ -158,7 +158,9 @@ def sweep(
     """Methods × budgets × seeds × runtimes; goes on where it was stopped."""
     from bench import views
     from bench.sweep import default_name, run_sweep
-    from bench.sweep_config import make_config, read_config
+    from bench.sweep_config import CHANNEL_METHODS, make_config, read_config
+    from bench.workbench import NetworkChoice, Subject
+    from bench.workloads import parse_input_shape
 
     terminal = Terminal(quiet=as_json)
     if what.endswith(".toml"):
@@ -182,6 +184,10 @@ def sweep(
             "batch": batch,
             "precision": precision,
         }
+        shape = None if input_shape is None else parse_input_shape(input_shape)
+        if not Subject(NetworkChoice(what, weights, shape), batch).outline.skeleton.removable:
+            terminal.say(f"no block of {what} may be removed: channels go, before training from scratch")
+            fields["methods"] = CHANNEL_METHODS if weights is None else (*CHANNEL_METHODS, "kd")
         config = make_config(fields, "this sweep")
         folder = out / "runs" / (name or default_name(config))
     with stoppable("Finished points are stored; the same command goes on from there."):

@@ -28,6 +28,9 @@ from latency_tables.errors import UserError, unknown
 from pruning.from_scratch import SCRATCH_METHODS, SELF_DISTILLATIONS, ScratchMethod
 from pruning.methods import get_method
 
+#: What a sweep compares where no block of a network may be removed; kd as well if it is trained.
+CHANNEL_METHODS = ("epsd-structured", "magnitude-structured", "random-weights-structured")
+
 
 def takes_single_weights(method: str) -> bool:
     """Whether a method takes weights out one by one, so that its budget is a sparsity."""

@@ -6,9 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
 
 from bench import cli
-from bench.sweep_config import SweepConfig
+from bench.sweep_config import CHANNEL_METHODS, SweepConfig
 
 
 @pytest.fixture
@@ -46,6 +49,26 @@ def test_a_network_and_images_are_enough_for_a_sweep(
     assert config.methods == SweepConfig.model_fields["methods"].default
     assert config.budgets == SweepConfig.model_fields["budgets"].default
     assert folder.parent == tmp_path / "runs"
+
+
+def test_a_network_without_removable_blocks_loses_channels(
+    asked: list[tuple[SweepConfig, Path]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "plain.py").write_text(
+        "from torch import nn\n"
+        "def make():\n"
+        "    return nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(288, 10))\n"
+    )
+    words = ("sweep", f"{tmp_path}/plain.py:make", "--input", "1x8x8", "--images", "digits")
+    assert lathe(monkeypatch, *words, "--out", str(tmp_path)) == 0
+    ((config, _),) = asked
+    assert config.methods == CHANNEL_METHODS
+    torch.manual_seed(0)
+    weights = tmp_path / "weights.safetensors"
+    plain = nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(288, 10))
+    save_file(plain.state_dict(), weights)
+    assert lathe(monkeypatch, *words, "--weights", str(weights), "--out", str(tmp_path)) == 0
+    assert asked[1][0].methods == (*CHANNEL_METHODS, "kd")
 
 
 def test_a_file_decides_alone(
