@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 
 $(STAMP): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[cpu,zoo,dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[cpu,openvino,zoo,dev]'
 	touch $(STAMP)
 
 demo: $(STAMP)

@@ -23,6 +23,7 @@ class RuntimeRecord:
         reason: why not; "" when usable.
         remedy: what to do about it; "" when usable.
         versions: (library, version) pairs.
+        precisions: in which it can compute here; none when it is not usable.
     """
 
     name: str
@@ -32,6 +33,7 @@ class RuntimeRecord:
     reason: str
     remedy: str
     versions: tuple[tuple[str, str], ...]
+    precisions: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,7 @@ def runtime_records() -> tuple[RuntimeRecord, ...]:
         runtime = get_runtime(name)
         for device_kind in runtime.device_kinds:
             found = runtime.availability(device_kind)
+            able = [p for p in runtime.precisions if found.usable and not runtime.lacks(p, device_kind)]
             records.append(
                 RuntimeRecord(
                     name=f"{name} ({device_kind})",
@@ -89,6 +92,7 @@ def runtime_records() -> tuple[RuntimeRecord, ...]:
                     reason=found.reason,
                     remedy=found.remedy,
                     versions=runtime.versions(),
+                    precisions=tuple(able),
                 )
             )
     return tuple(records)

@@ -7,7 +7,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 
@@ -283,6 +283,11 @@ def compare(
 
 _rest = time.sleep
 
+#: Loads of a part that takes less than this on several threads, of which the quickest counts.
+_LOADS, _LITTLE_S = 3, 200e-6
+#: Samples of the other loads.
+SLOWER = "taken in a slower load"
+
 
 def _compare(
     session: Session, unpruned: Handle, pruned: Handle, digest: str, cut: Cut, role: str, rule: Rule
@@ -303,8 +308,19 @@ def _compare(
 
 
 def time_part(session: Session, part: Part) -> Cell:
-    """Times a part, with random weights; a failure is a cell with its reason."""
+    """Times a part, with random weights; a failure is a cell with its reason.
+
+    Where several threads share little work, in some loads all but one of them sleep throughout, as in no network.
+    Such a part is loaded three times, and the quickest load counts.
+    """
     try:
-        return session.measure(part.graph, rule=PART_RULE)
+        best = session.measure(part.graph, rule=PART_RULE)
+        if session.setting.threads > 1 and best.latency_s.value < _LITTLE_S:
+            for _ in range(_LOADS - 1):
+                again = session.measure(part.graph, rule=PART_RULE)
+                best, slower = sorted((best, again), key=lambda taken: taken.latency_s.value)
+                lost = len(slower.samples_s) + sum(slower.dropped.values())
+                best = replace(best, dropped={**best.dropped, SLOWER: best.dropped.get(SLOWER, 0) + lost})
+        return best
     except MeasurementFailed as error:
         return Failure(str(error), datetime.now(UTC).isoformat(timespec="seconds"))

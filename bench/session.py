@@ -106,6 +106,8 @@ class Session:
         graph: Graph,
         weights: Sequence[NDArray[Any]] | None = None,
         artefact: Path | None = None,
+        *,
+        alone: bool = False,
     ) -> Handle:
         """Makes a graph ready in the worker.
 
@@ -113,6 +115,7 @@ class Session:
             graph: what to compute.
             weights: one array for each weight of the graph; None: random, seeded.
             artefact: where the file that the runtime loads is written, for runtimes that load one.
+            alone: as for `bench.runtimes.base.Runtime.load`.
 
         Returns:
             What to call it in the other requests.
@@ -130,6 +133,7 @@ class Session:
                 graph=graph.to_json(),
                 weights=None if path is None else str(path),
                 artefact=None if artefact is None else str(artefact.absolute()),
+                alone=alone,
             )
         finally:
             if path is not None:
@@ -144,7 +148,7 @@ class Session:
     def measure(
         self, graph: Graph, weights: Sequence[NDArray[Any]] | None = None, rule: Rule | None = None
     ) -> Measurement:
-        """Loads, times and unloads a graph.
+        """Loads, times and unloads a graph, with nothing else in turns with it.
 
         Args:
             graph: what to compute.
@@ -160,7 +164,7 @@ class Session:
         Raises:
             MeasurementFailed: the runtime refuses it, or the worker broke.
         """
-        handle = self.load(graph, weights)
+        handle = self.load(graph, weights, alone=True)
         try:
             return self.measure_loaded(handle, rule)
         finally:

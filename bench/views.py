@@ -25,10 +25,14 @@ def show_devices(terminal: Terminal, survey: Survey) -> None:
     memory = f"{device.memory_bytes / 2**30:.0f} GiB"
     terminal.results.print(f"{device.name}: {device.cores} cores, {memory}, {' '.join(device.features)}")
     rows = [
-        [record.name, "yes" if record.usable else "no", _why(record.reason, record.remedy, record.versions)]
+        [
+            record.name,
+            ", ".join(record.precisions) or "no",
+            _why(record.reason, record.remedy, record.versions),
+        ]
         for record in survey.runtimes
     ]
-    terminal.show("\nRuntimes", ["runtime", "usable", ""], rows)
+    terminal.show("\nRuntimes", ["runtime", "usable in", ""], rows)
     if survey.host.findings:
         rows = [
             [f.severity.value, f.name, str(f.value), str(f.threshold), f.remedy] for f in survey.host.findings

@@ -82,11 +82,14 @@ class Worker:
         }
         return known[arguments.pop("do")](**arguments)
 
-    def _load(self, graph: dict[str, Any], weights: str | None, artefact: str | None) -> dict[str, Any]:
+    def _load(
+        self, graph: dict[str, Any], weights: str | None, artefact: str | None, *, alone: bool
+    ) -> dict[str, Any]:
         loaded = self._runtime.load(
             Graph.from_json(graph),
             None if weights is None else read_arrays(Path(weights)),
             None if artefact is None else Path(artefact),
+            alone=alone,
         )
         self._count += 1
         self._loaded[self._count] = loaded

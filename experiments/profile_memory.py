@@ -2,9 +2,9 @@
 
     python experiments/profile_memory.py [--network timm/resnet50] [--batch 8]
 
-Runs `lathe profile` in a new workspace and adds up what its processes hold, ten times a second: the proportional set
-size, in which a page that two processes share counts half for each. Writes docs/results/profile_memory.md, in as long
-as the profile takes: about five minutes.
+Runs `lathe profile` in a new workspace and adds up what its processes hold, twice a second: the proportional set size,
+in which a page that two processes share counts half for each. Writes docs/results/profile_memory.md, in as long as the
+profile takes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from kill_resume import LATHE
 
 from latency_tables.files import write_atomically
 
-EVERY_S = 0.1
+EVERY_S = 0.5  # looking costs milliseconds of a core, which the profile would feel
 WANTED_BYTES = 3e9
 
 

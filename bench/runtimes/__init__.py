@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 RUNTIMES: dict[str, str] = {
     "eager": "bench.runtimes.eager:Eager",
     "onnxruntime": "bench.runtimes.onnxruntime:OnnxRuntime",
+    "openvino": "bench.runtimes.openvino:OpenVino",
 }
 
 # glibc returns large blocks to the system at once and takes them back page by page; with large activations a
@@ -80,6 +81,8 @@ def make_setting(
         raise UserError(
             f"{runtime} ({device_kind}) is not usable: {availability.reason}. {availability.remedy}"
         )
+    if lack := found.lacks(precision, device_kind):
+        raise UserError(f"{precision} in {runtime} ({device_kind}) is not possible: {lack}")
     cpu = cpu_device(root)
     if not 1 <= threads <= cpu.cores:
         raise UserError(
@@ -96,7 +99,7 @@ def make_setting(
         "batch_norm": "folded",
         "cache": "warm",
         **{ENVIRONMENT_PREFIX + name: value for name, value in _ENVIRONMENT.items()},
-        **found.options(device_kind),
+        **found.options(device_kind, threads),
     }
     return Setting(
         device=device,

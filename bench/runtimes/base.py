@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Self, TypeAlias
@@ -143,6 +144,8 @@ class Runtime(ABC):
         availability = self.availability(setting.device.kind)
         if not availability.usable:
             raise UserError(f"{self.name} is not usable here: {availability.reason}. {availability.remedy}")
+        if lack := self.lacks(setting.precision, setting.device.kind):
+            raise UserError(f"{setting.precision} in {self.name} is not possible here: {lack}")
         self.setting = setting
         self._prepare()
 
@@ -152,17 +155,30 @@ class Runtime(ABC):
         """Whether it can measure on that kind of device here; never raises."""
 
     @classmethod
+    def lacks(cls, precision: str, device_kind: str) -> str:  # noqa: ARG003 - for those who override it
+        """Why this device cannot compute in one of `precisions` though the runtime can; "" when it can.
+
+        Asked only where the runtime is usable.
+        """
+        return ""
+
+    @classmethod
     @abstractmethod
     def versions(cls) -> tuple[tuple[str, str], ...]:
         """(library, version) pairs that change what it measures, sorted."""
 
     @classmethod
-    def options(cls, device_kind: str) -> dict[str, str]:  # noqa: ARG003 - for those who override it
+    def options(cls, device_kind: str, threads: int) -> dict[str, str]:  # noqa: ARG003 - for those who override it
         """What it chooses that changes what it measures, for `Setting.options`."""
         return {}
 
     def load(
-        self, graph: Graph, weights: Sequence[Array] | None = None, artefact: Path | None = None
+        self,
+        graph: Graph,
+        weights: Sequence[Array] | None = None,
+        artefact: Path | None = None,
+        *,
+        alone: bool = False,
     ) -> Loaded:
         """Makes a graph ready to run.
 
@@ -170,6 +186,8 @@ class Runtime(ABC):
             graph: what to compute.
             weights: one array for each weight of the graph; None: random, seeded.
             artefact: where the file that the runtime loads is written, for runtimes that load one.
+            alone: nothing is timed in turns with it, so threads of a pool may stay awake from run to run, as they
+                do from part to part inside of a network.
 
         Returns:
             The graph, ready.
@@ -180,14 +198,26 @@ class Runtime(ABC):
         """
         if weights is not None:
             require_types("weight", weights, graph.weights)
-        return self._load(graph, weights, artefact)
+        return self._load(graph, weights, artefact, alone=alone)
 
     def _prepare(self) -> None:  # noqa: B027 - most have nothing to prepare
         """Sets what is global in the process: threads, pools."""
 
     @abstractmethod
-    def _load(self, graph: Graph, weights: Sequence[Array] | None, artefact: Path | None) -> Loaded:
+    def _load(
+        self, graph: Graph, weights: Sequence[Array] | None, artefact: Path | None, *, alone: bool
+    ) -> Loaded:
         """`load`, weights checked."""
+
+
+def installed_version(*packages: str) -> str:
+    """The version of the first of these packages that is installed."""
+    for package in packages:
+        try:
+            return version(package)
+        except PackageNotFoundError:
+            continue
+    return "not installed"
 
 
 def require_types(what: str, arrays: Sequence[Array], types: Sequence[TensorType]) -> None:

@@ -85,7 +85,14 @@ class Eager(Runtime):
                     "measure through bench.session, which starts a fresh process."
                 ) from error
 
-    def _load(self, graph: Graph, weights: Sequence[Array] | None, artefact: Path | None) -> Loaded:
+    def _load(
+        self,
+        graph: Graph,
+        weights: Sequence[Array] | None,
+        artefact: Path | None,
+        *,
+        alone: bool,  # noqa: ARG002 - threads stay awake for a while in any case
+    ) -> Loaded:
         if artefact is not None:
             raise LatheError(f"eager loads no file, so none can be written to {artefact}.")
         return EagerLoaded(graph, weights, self.setting.device.kind)

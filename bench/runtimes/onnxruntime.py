@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from bench.runtimes.base import (
     Loaded,
     Runtime,
     UnsupportedOperatorError,
+    installed_version,
     random_arrays,
 )
 from bench.runtimes.onnx_export import export_onnx
@@ -120,20 +121,27 @@ class OnnxRuntime(Runtime):
     @classmethod
     def versions(cls) -> tuple[tuple[str, str], ...]:
         """ONNX Runtime's version, and PyTorch's, whose exporter makes the file."""
-        return (("onnxruntime", _installed_version()), ("torch", version("torch")))
+        return (
+            ("onnxruntime", installed_version("onnxruntime", "onnxruntime-gpu")),
+            ("torch", version("torch")),
+        )
 
     @classmethod
-    def options(cls, device_kind: str) -> dict[str, str]:
+    def options(cls, device_kind: str, threads: int) -> dict[str, str]:
         """The provider, and how its threads wait between two runs."""
-        return {"provider": _PROVIDERS[device_kind], "spinning": "stopped between runs"}
+        together = threads > 1 and device_kind == "cpu"
+        spinning = "between runs of a part alone" if together else "stopped between runs"
+        return {"provider": _PROVIDERS[device_kind], "spinning": spinning}
 
-    def _load(self, graph: Graph, weights: Sequence[Array] | None, artefact: Path | None) -> Loaded:
+    def _load(
+        self, graph: Graph, weights: Sequence[Array] | None, artefact: Path | None, *, alone: bool
+    ) -> Loaded:
         inputs = tuple(torch.from_numpy(array) for array in random_arrays(graph.inputs))
         content = export_onnx(build_module(graph, weights), inputs, outputs=len(graph.outputs), path=artefact)
-        session = self._session(str(artefact) if artefact is not None else content)
+        session = self._session(str(artefact) if artefact is not None else content, alone=alone)
         return OnnxRuntimeLoaded(graph, session, self.setting.device.kind)
 
-    def _session(self, model: str | bytes) -> Any:
+    def _session(self, model: str | bytes, *, alone: bool) -> Any:
         import onnxruntime
         from onnxruntime.capi import onnxruntime_pybind11_state as states
 
@@ -144,7 +152,8 @@ class OnnxRuntime(Runtime):
         chosen.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
         chosen.log_severity_level = 3
         # Threads that go on spinning after a run take the cores from whatever is timed next, in turns with it.
-        chosen.add_session_config_entry("session.force_spinning_stop", "1")
+        # Where nothing is, they must: to wake them takes 5 to 10 us, once in a network but in each run of a part.
+        chosen.add_session_config_entry("session.force_spinning_stop", "0" if alone else "1")
         try:
             # fp32 means fp32: TensorFloat-32 is a precision of its own.
             asked = (provider, {"use_tf32": "0"}) if provider == _PROVIDERS["cuda"] else provider
@@ -161,15 +170,6 @@ class OnnxRuntime(Runtime):
                 "its device do not work here. Run `lathe devices`, or choose another device."
             )
         return session
-
-
-def _installed_version() -> str:
-    for distribution in ("onnxruntime", "onnxruntime-gpu"):
-        try:
-            return version(distribution)
-        except PackageNotFoundError:
-            continue
-    return "not installed"
 
 
 def _operator_of(message: str) -> str:

@@ -68,10 +68,12 @@ class Misbehaving(Loaded):
 class MisbehavingRuntime(Eager):
     name = "misbehaving"
 
-    def _load(self, graph: Graph, weights: Sequence[Array] | None, artefact: Path | None) -> Loaded:
+    def _load(
+        self, graph: Graph, weights: Sequence[Array] | None, artefact: Path | None, *, alone: bool
+    ) -> Loaded:
         if graph.operators[0].name.startswith("deed."):
             return Misbehaving(graph)
-        return super()._load(graph, weights, artefact)
+        return super()._load(graph, weights, artefact, alone=alone)
 
 
 RUNTIMES["misbehaving"] = "__main__:MisbehavingRuntime"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,16 @@ import made_up
 import numpy as np
 import pytest
 
-from bench.profiler import PASSES, RETRIES, pending_networks, profile, time_network, wanted_networks
+from bench.profiler import (
+    PASSES,
+    RETRIES,
+    SLOWER,
+    pending_networks,
+    profile,
+    time_network,
+    time_part,
+    wanted_networks,
+)
 from bench.session import Handle, MeasurementFailed
 from bench.timing import Comparison, Rule, Verdict
 from latency_tables.context import coefficients
@@ -186,3 +196,29 @@ def test_a_single_timing_of_a_slow_minute_is_made_again(monkeypatch: pytest.Monk
     slow = time_network(outline, session, cut, "fit", quick.unpruned_s.value)  # type: ignore[arg-type]
     assert slow.ratio.value < quick.ratio.value
     assert (len(rests), session.comparisons) == (3, 3)
+
+
+def test_little_work_on_several_threads_is_loaded_three_times_and_the_quickest_counts() -> None:
+    class Sleepy:
+        """Loads in which all threads but one sleep."""
+
+        def __init__(self, threads: int, *latencies_s: float) -> None:
+            self.setting = made_up.setting(threads=threads)
+            self.left = list(latencies_s)
+
+        def measure(self, graph: Graph, rule: Rule | None = None) -> Measurement:
+            return made_up.cell(self.left.pop(0))
+
+    part = made_up.chain([4]).parts[0]
+
+    def timed(session: Sleepy) -> Measurement:
+        found = time_part(session, part)  # type: ignore[arg-type]
+        assert isinstance(found, Measurement)
+        return found
+
+    for order in itertools.permutations((2e-5, 3e-5, 2.1e-5)):
+        found = timed(Sleepy(2, *order))
+        assert found.latency_s.value == 2e-5
+        assert found.dropped == {SLOWER: 20}
+    assert timed(Sleepy(1, 2e-5)).dropped == {}
+    assert timed(Sleepy(2, 3e-4)).dropped == {}

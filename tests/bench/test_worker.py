@@ -62,7 +62,9 @@ class Ideal(Runtime):
     def versions(cls) -> tuple[tuple[str, str], ...]:
         return ()
 
-    def _load(self, graph: Graph, weights: Sequence[Array] | None, artefact: Path | None) -> Loaded:
+    def _load(
+        self, graph: Graph, weights: Sequence[Array] | None, artefact: Path | None, *, alone: bool
+    ) -> Loaded:
         return Ready(graph)
 
 
@@ -86,7 +88,9 @@ def make_worker(
     setting = Setting(Device(kind, "ideal", 2, 2**30), "ideal", (), "fp32", 1, threads)
     sense = iter(cores).__next__  # asked more often than this, it fails
     made = Worker(setting, repeats, watch, sense, now_s=lambda: 0.0, sleep=slept.append)  # type: ignore[arg-type]
-    made.serve({"do": "load", "graph": conv_relu().to_json(), "weights": None, "artefact": None})
+    made.serve(
+        {"do": "load", "graph": conv_relu().to_json(), "weights": None, "artefact": None, "alone": False}
+    )
     return made, watch, slept
 
 
@@ -129,7 +133,9 @@ def test_more_threads_bear_more() -> None:
 
 def test_a_disturbed_comparison_is_taken_again_as_a_whole() -> None:
     made, _, _ = make_worker([busy(0.9), QUIET])
-    made.serve({"do": "load", "graph": conv_relu().to_json(), "weights": None, "artefact": None})
+    made.serve(
+        {"do": "load", "graph": conv_relu().to_json(), "weights": None, "artefact": None, "alone": False}
+    )
     answer = made.serve({"do": "interleave", "handles": [1, 2], "rule": RULE})
     for found in map(measurement_from_json, answer["measurements"]):
         assert found.dropped == {FIRST_OF_BLOCK: 2, DISTURBED: 10}
@@ -154,7 +160,9 @@ def test_the_cores_are_not_asked_where_it_does_not_matter(threads: int, kind: st
 @pytest.mark.parametrize("do", ["measure", "interleave"])
 def test_what_was_taken_while_the_cores_moved_is_taken_again(do: str) -> None:
     made, watch, _ = make_worker([QUIET, QUIET], threads=2, cores=[NEAR, FAR, FAR, FAR])
-    made.serve({"do": "load", "graph": conv_relu().to_json(), "weights": None, "artefact": None})
+    made.serve(
+        {"do": "load", "graph": conv_relu().to_json(), "weights": None, "artefact": None, "alone": False}
+    )
     which = {"handle": 1} if do == "measure" else {"handles": [1, 2]}
     answer = made.serve({"do": do, **which, "rule": RULE})
     for found in map(measurement_from_json, answer.get("measurements") or [answer["measurement"]]):

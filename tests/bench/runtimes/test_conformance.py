@@ -10,7 +10,7 @@ import pytest
 from hand_graphs import conv_relu, linear_add, one_operator
 
 from bench.devices import runtime_records
-from bench.runtimes import make_setting
+from bench.runtimes import get_runtime, make_setting
 from bench.runtimes.base import random_arrays
 from bench.runtimes.torch_graph import random_weights
 from bench.session import MeasurementFailed, Session
@@ -19,6 +19,9 @@ from latency_tables.graph import Graph, Operator, TensorType, Value
 
 RECORDS = runtime_records()
 USABLE = [record for record in RECORDS if record.usable]
+ABLE = [(record, precision) for record in USABLE for precision in record.precisions]
+#: How far from eager in fp32 a result may be, by precision, for numbers of the size of 1.
+TOLERANCE = {"fp32": 1e-4, "bf16": 3e-2}
 RULE = Rule(max_time_s=0.2, warmup_max_time_s=0.1)
 
 
@@ -48,9 +51,10 @@ def reference() -> Iterator[Session]:
         yield session
 
 
-@pytest.fixture(scope="module", params=USABLE, ids=lambda record: record.name)
+@pytest.fixture(scope="module", params=ABLE, ids=lambda able: f"{able[0].name} {able[1]}")
 def session(request: pytest.FixtureRequest) -> Iterator[Session]:
-    setting = make_setting(request.param.runtime, device_kind=request.param.device_kind)
+    record, precision = request.param
+    setting = make_setting(record.runtime, device_kind=record.device_kind, precision=precision)
     with Session(setting, repeats=0) as opened:
         yield opened
 
@@ -67,7 +71,8 @@ def test_computes_what_eager_computes(
     assert len(outputs) == len(graph.outputs)
     for output, wanted, value in zip(outputs, expected, graph.outputs, strict=True):
         assert output.shape == graph.type_of(value).shape
-        np.testing.assert_allclose(output, wanted, atol=1e-4)
+        atol = TOLERANCE[session.setting.precision]
+        np.testing.assert_allclose(output, wanted, rtol=atol, atol=atol)
         assert np.abs(output).max() > 1e-3
 
 
@@ -75,7 +80,7 @@ def test_weights_are_honoured(session: Session) -> None:
     weights = [np.full((3, 5), 2.0, np.float32), np.array([1.0, 2.0, 3.0], np.float32)]
     inputs = [np.ones((2, 5), np.float32), np.full((2, 3), 0.5, np.float32)]
     [output] = session.infer(session.load(linear_add(), weights), inputs)
-    np.testing.assert_allclose(output, [[11.5, 12.5, 13.5]] * 2, atol=1e-4)
+    np.testing.assert_allclose(output, [[11.5, 12.5, 13.5]] * 2, rtol=TOLERANCE[session.setting.precision])
 
 
 def test_random_weights_are_the_same_every_time(session: Session) -> None:
@@ -96,7 +101,8 @@ def test_measuring_leaves_later_results_alone(session: Session) -> None:
     handle = session.load(graph)
     inputs = random_arrays(graph.inputs, seed=2)
     session.measure_loaded(handle, RULE)
-    np.testing.assert_allclose(session.infer(handle, inputs)[0], 2 * inputs[0], rtol=1e-6)
+    rtol = TOLERANCE[session.setting.precision]
+    np.testing.assert_allclose(session.infer(handle, inputs)[0], 2 * inputs[0], rtol=rtol)
 
 
 def test_an_unknown_operator_is_named(session: Session) -> None:
@@ -107,7 +113,7 @@ def test_an_unknown_operator_is_named(session: Session) -> None:
 
 
 def test_the_file_that_is_timed_is_the_one_delivered(session: Session, tmp_path: Path) -> None:
-    if session.setting.runtime != "onnxruntime":
+    if not get_runtime(session.setting.runtime).loads_file:
         with pytest.raises(MeasurementFailed, match="loads no file"):
             session.load(conv_relu(), artefact=tmp_path / "a.onnx")
         return
@@ -120,7 +126,8 @@ def test_the_file_that_is_timed_is_the_one_delivered(session: Session, tmp_path:
     inputs = random_arrays(graph.inputs, seed=8)
     [wanted] = session.infer(handle, inputs)
     [found] = own.run(None, {"images": inputs[0]})
-    np.testing.assert_array_equal(found, wanted)
+    atol = TOLERANCE[session.setting.precision]
+    np.testing.assert_allclose(found, wanted, rtol=atol, atol=atol)
     assert [entry.name for entry in path.parent.iterdir()] == ["a.onnx"]
 
 

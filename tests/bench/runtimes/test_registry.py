@@ -144,11 +144,18 @@ class TestProviders:
             return real(model, options, providers=providers)
 
         monkeypatch.setattr(self.onnxruntime, "InferenceSession", spy)
-        OnnxRuntime(Setting(cpu_device(), "onnxruntime", (), "fp32", 1, 2)).load(conv_relu()).close()
-        [options] = seen
-        assert (options.intra_op_num_threads, options.inter_op_num_threads) == (2, 1)
-        assert options.execution_mode == self.onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-        assert options.get_session_config_entry("session.force_spinning_stop") == "1"
+        for alone in (False, True):
+            OnnxRuntime(Setting(cpu_device(), "onnxruntime", (), "fp32", 1, 2)).load(
+                conv_relu(), alone=alone
+            ).close()
+        for options in seen:
+            assert (options.intra_op_num_threads, options.inter_op_num_threads) == (2, 1)
+            assert options.execution_mode == self.onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+        assert [o.get_session_config_entry("session.force_spinning_stop") for o in seen] == ["1", "0"]
+
+    def test_several_threads_on_the_cpu_stay_awake_for_a_part_alone(self) -> None:
+        spinning = [OnnxRuntime.options("cpu", threads)["spinning"] for threads in (1, 2)]
+        assert spinning == ["stopped between runs", "between runs of a part alone"]
 
 
 def test_classes_are_found_by_name() -> None:
