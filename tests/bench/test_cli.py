@@ -22,6 +22,7 @@ from small_job import write_job
 from bench import cli, controls
 from bench.lock import locked
 from bench.runtimes import make_setting
+from latency_tables.shipped import shipped_tables
 from latency_tables.store import Store
 from pruning import load
 from reports import read_run
@@ -115,7 +116,9 @@ def test_profile_goes_on_where_it_stopped_and_predict_adds_up(
 
 
 def test_tables_are_listed_and_shown(lathe: Lathe, workspace: Path) -> None:
-    (table,) = json.loads(lathe("table", "list", "--out", workspace, "--json").out)
+    found = json.loads(lathe("table", "list", "--out", workspace, "--json").out)
+    (table,) = (one for one in found if not one["shipped"])
+    assert {one["name"] for one in found if one["shipped"]} == set(shipped_tables())
     shown = json.loads(lathe("table", "show", table["setting"], "--out", workspace, "--json").out)
     assert len(shown["cells"]) == table["cells"] > 0
     assert all(cell["latency_s"] > 0 for cell in shown["cells"])
