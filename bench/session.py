@@ -325,8 +325,13 @@ class Session:
         if process is None:
             return
         process.kill()
-        with contextlib.suppress(OSError):
-            process.communicate(timeout=_GRACE_S)
+        # Not read to their ends: a process that a library started may hold them open for as long as it likes.
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                with contextlib.suppress(OSError):
+                    pipe.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(_GRACE_S)
         if self._errors is not None:
             self._errors.close()
             self._errors = None

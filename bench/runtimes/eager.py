@@ -91,7 +91,7 @@ class Eager(Runtime):
         weights: Sequence[Array] | None,
         artefact: Path | None,
         *,
-        alone: bool,  # noqa: ARG002 - threads stay awake for a while in any case
+        alone: bool,  # noqa: ARG002 - it has no such switch
     ) -> Loaded:
         if artefact is not None:
             raise LatheError(f"eager loads no file, so none can be written to {artefact}.")

@@ -130,7 +130,7 @@ class OpenVino(Runtime):
         weights: Sequence[Array] | None,
         artefact: Path | None,
         *,
-        alone: bool,  # noqa: ARG002 - threads stay awake for a while in any case
+        alone: bool,  # noqa: ARG002 - it has no such switch
     ) -> Loaded:
         inputs = tuple(torch.from_numpy(array) for array in random_arrays(graph.inputs))
         content = export_onnx(build_module(graph, weights), inputs, outputs=len(graph.outputs), path=artefact)

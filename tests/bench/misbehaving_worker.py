@@ -41,6 +41,12 @@ def chatter() -> None:
     os.write(1, b"and again from C\n")
 
 
+def leave_a_child() -> None:
+    if os.fork() == 0:
+        time.sleep(20)
+        os._exit(0)
+
+
 DEEDS = {
     "abort": abort,
     "killed": lambda: os.kill(os.getpid(), signal.SIGKILL),
@@ -50,6 +56,7 @@ DEEDS = {
     "starve_natively": starve_natively,
     "fail": fail,
     "chatter": chatter,
+    "leave_a_child": leave_a_child,
 }
 
 

@@ -158,6 +158,15 @@ def test_closing_ends_the_worker_and_removes_its_files(setting: Setting) -> None
     session.close()
 
 
+def test_closing_does_not_wait_for_a_process_that_a_library_started(setting: Setting) -> None:
+    session = Session(setting, command=MISBEHAVING)
+    handle = session.load(one_operator("deed.leave_a_child.default"))
+    session.infer(handle, [np.ones((2, 4), np.float32)])
+    started = time.monotonic()
+    session.close()
+    assert time.monotonic() - started < 4
+
+
 def test_a_runtime_that_is_not_there_is_a_failure_with_its_reason() -> None:
     with Session(replace(make_setting("eager"), runtime="eagr")) as session:
         for _ in range(2):
