@@ -77,7 +77,7 @@ class Skeleton:
     groups: tuple[ChannelGroup, ...] = ()
     sizes: tuple[Size, ...] = ()
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """Sixteen hexadecimal digits that stand for the computation and for the names of its blocks."""
         names = "; ".join(block.name for block in self.blocks)
