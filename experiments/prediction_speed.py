@@ -33,7 +33,7 @@ NETWORK = "timm/resnet50"
 PLANS = 20_000
 REPEATS = 5
 READING = """
-Reading. Both targets are met: six times the plans a second that were asked for, when many are asked at once, and `lathe predict` answers 0.1 s after its imports, which
+Reading. Both targets are met: nearly six times the plans a second that were asked for, when many are asked at once, and `lathe predict` answers 0.1 s after its imports, which
 take 2.4 s (PyTorch and timm, to build the network's skeleton; 1.9 to 2.4 s from run to run). One by one each answer checks its names and walks through all layers anew: 162 a second.
 """
 """What the run said, in plain words; goes to the top of the page."""
