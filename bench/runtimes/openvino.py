@@ -29,9 +29,7 @@ from latency_tables.graph import Graph
 
 #: Precision → what OpenVINO calls it; it would otherwise choose bfloat16 by itself where the CPU has it.
 _PRECISIONS = {"fp32": "f32", "bf16": "bf16"}
-_UNKNOWN_OPERATOR = re.compile(
-    r"does not support the following ONNX operations: (\S+)|No conversion for (\S+)"
-)
+_UNKNOWN_OPERATOR = re.compile(r"No conversion rule found for operations: ([^\s,]+)")
 
 
 def _import_openvino() -> Any:
@@ -146,7 +144,8 @@ class OpenVino(Runtime):
         except RuntimeError as error:
             unknown = _UNKNOWN_OPERATOR.search(str(error))
             if unknown:
-                raise UnsupportedOperatorError(unknown[1] or unknown[2], "OpenVINO", str(error)) from error
+                detail = "its reader of ONNX files has no rule for it"
+                raise UnsupportedOperatorError(unknown[1], "OpenVINO", detail) from error
             raise LatheError(f"OpenVINO refuses the network: {error}") from error
         threads = compiled.get_property("INFERENCE_NUM_THREADS")
         if threads != self.setting.threads:
