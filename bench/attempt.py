@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 from bench.core_distance import CoreDistance, CoresAround
 from bench.foreign_load import MIN_WINDOW_S, ForeignLoad, Load
+from bench.gpu_watch import GpuSeen, Watch
 from bench.verdict import Comparison
 from latency_tables.measurement import Measurement
 
@@ -28,6 +29,7 @@ class _Attempt:
     taken: Taken
     load: Load
     cores: CoresAround | None
+    gpu: GpuSeen | None
     disturbance: str | None
 
     @property
@@ -51,6 +53,7 @@ class Conditions:
         repeats: how often a spoiled measurement is taken again.
         watch: sees what others do meanwhile.
         sense: tells how the cores lie; None: not asked, since it does not matter.
+        gpu: looks at the device where it is a GPU.
         now_s: a monotonic clock.
         sleep: waits.
     """
@@ -61,6 +64,7 @@ class Conditions:
     sense: Callable[[], CoreDistance] | None
     now_s: Callable[[], float]
     sleep: Callable[[float], None]
+    gpu: Watch | None = None
 
 
 def undisturbed(take: Callable[[], Taken], conditions: Conditions) -> Taken:
@@ -84,6 +88,8 @@ def undisturbed(take: Callable[[], Taken], conditions: Conditions) -> Taken:
     host: dict[str, Any] = {**best.load.to_json(), "disturbance": best.disturbance, "attempts": len(attempts)}
     if best.cores is not None:
         host["cores"] = best.cores.to_json()
+    if best.gpu is not None:
+        host["gpu"] = best.gpu.to_json()
     marked = []
     for i, kept in enumerate(measurements):
         dropped = Counter(kept.dropped)
@@ -99,11 +105,17 @@ def _attempt(take: Callable[[], Taken], conditions: Conditions, again: bool) -> 
     before = None if sense is None else sense()
     started_s = conditions.now_s()
     conditions.watch.start(afresh=again)
+    if conditions.gpu is not None:
+        conditions.gpu.start()
     taken = take()
+    seen = None if conditions.gpu is None else conditions.gpu.stop()
     if again:
         # Only what happens from now on can clear the suspicion, and it takes that long to see it.
         conditions.sleep(max(0.0, MIN_WINDOW_S - (conditions.now_s() - started_s)))
     load = conditions.watch.stop()
     cores = None if sense is None or before is None else CoresAround(before, sense())
     moved = cores is not None and cores.moved
-    return _Attempt(taken, load, cores, _CORES_MOVED if moved else load.disturbance(conditions.threads))
+    disturbance = _CORES_MOVED if moved else load.disturbance(conditions.threads)
+    if disturbance is None and seen is not None:
+        disturbance = seen.disturbance
+    return _Attempt(taken, load, cores, seen, disturbance)

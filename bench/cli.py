@@ -24,6 +24,7 @@ from bench.words import (
     DeviceKind,
     Input,
     NetworkName,
+    Options,
     Precision,
     RuntimeName,
     TableName,
@@ -31,6 +32,7 @@ from bench.words import (
     Weights,
     Workspace,
     parse_duration,
+    parse_options,
     parse_widths,
     refuse_setting_words,
 )
@@ -98,6 +100,7 @@ def profile(
     threads: Threads = 1,
     batch: Batch = 1,
     precision: Precision = "fp32",
+    option: Options = None,
     out: Workspace = DEFAULT_OUT,
     widths: Annotated[
         bool, typer.Option("--widths", help="Also at the widths that channel pruning may ask for.")
@@ -121,7 +124,7 @@ def profile(
     from bench.workloads import parse_input_shape
 
     terminal = Terminal(quiet=as_json)
-    setting = SettingChoice(runtime, device, threads, batch, precision).make()
+    setting = SettingChoice(runtime, device, threads, batch, precision, parse_options(option)).make()
     for remark in remarks(look(), strict=strict):
         terminal.say(remark)
     shape = None if input_shape is None else parse_input_shape(input_shape)
@@ -159,6 +162,7 @@ def predict(
     threads: Threads = 1,
     batch: Batch = 1,
     precision: Precision = "fp32",
+    option: Options = None,
     without: Annotated[str, typer.Option(help="Blocks to take out, separated by commas.")] = "",
     widths: Annotated[
         str,
@@ -170,12 +174,16 @@ def predict(
         bool, typer.Option("--fill", help="Measure what the table lacks for these widths.")
     ] = False,
     measure: Annotated[bool, typer.Option("--measure", help="Time it, and show both.")] = False,
+    nodes: Annotated[
+        bool, typer.Option("--nodes", help="Ask the runtime as well what each of its own nodes takes.")
+    ] = False,
     table_name: TableName = None,
     out: Workspace = DEFAULT_OUT,
     as_json: AsJson = False,
 ) -> None:
     """Latency from the table, by part, with its interval."""
     from bench import views
+    from bench.node_views import nodes_json, show_nodes
     from bench.profiler import time_network
     from bench.session import Session
     from bench.skeletons import skeleton_of
@@ -193,16 +201,16 @@ def predict(
     choice = NetworkChoice(network, weights, shape)
     if table_name is not None:
         refuse_setting_words(context)
-        if measure or fill:
+        if measure or fill or nodes:
             raise UserError(
-                "--table predicts from another table; --measure and --fill need this machine's own"
+                "--table predicts from another table; --measure, --nodes and --fill need this machine's own"
             )
         known, _ = named_table(table_name, out)
         setting = known.setting
         skeleton = shipped_skeleton(network, setting.batch) if shape is None else None
         skeleton = skeleton or skeleton_of(choice, setting.batch, out, widths=bool(widths))
     else:
-        setting = SettingChoice(runtime, device, threads, batch, precision).make()
+        setting = SettingChoice(runtime, device, threads, batch, precision, parse_options(option)).make()
         store = existing_store(out)
         known = require_table(store, setting)
         skeleton = skeleton_of(choice, batch, out, widths=bool(widths))
@@ -214,21 +222,28 @@ def predict(
             fill_cut(skeleton, cut, session, store, progress)
         known = store.table(setting)
     prediction = predict_latency(skeleton, known, cut.removed, dict(cut.widths))
-    measured = None
-    if measure:
+    measured = own_account = None
+    if measure or nodes:
         subject = Subject(choice, batch)
         outline = subject.wide if widths else subject.outline
         with _stoppable("Nothing was stored."), Session(setting) as session:
-            seen = time_network(outline, session, cut, "closure", quick_latency_s(skeleton, known))
-        store.put_network(setting, skeleton.name, seen)
-        measured = seen.latency_s
+            if measure:
+                seen = time_network(outline, session, cut, "closure", quick_latency_s(skeleton, known))
+                store.put_network(setting, skeleton.name, seen)
+                measured = seen.latency_s
+            if nodes:
+                own_account = session.node_profile(*outline.without(cut.removed, dict(cut.widths)))
     if as_json:
         result = views.prediction_json(skeleton, setting, prediction)
         if measured is not None:
             result |= {"measured_s": measured.value, "measured_s_interval": measured.to_json()[1:]}
+        if own_account is not None:
+            result["nodes"] = nodes_json(skeleton, cut.removed, own_account)
         _print_json(result)
     else:
         views.show_prediction(terminal, skeleton, setting, prediction, measured)
+        if own_account is not None:
+            show_nodes(terminal, skeleton, cut.removed, own_account)
 
 
 app.command()(prune)

@@ -24,6 +24,7 @@ class RuntimeRecord:
         remedy: what to do about it; "" when usable.
         versions: (library, version) pairs.
         precisions: in which it can compute here; none when it is not usable.
+        remark: what to know before trusting it; "" where there is nothing.
     """
 
     name: str
@@ -34,6 +35,7 @@ class RuntimeRecord:
     remedy: str
     versions: tuple[tuple[str, str], ...]
     precisions: tuple[str, ...]
+    remark: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,7 @@ def runtime_records() -> tuple[RuntimeRecord, ...]:
                     remedy=found.remedy,
                     versions=runtime.versions(),
                     precisions=tuple(able),
+                    remark=runtime.remark,
                 )
             )
     return tuple(records)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bench.run_record import images_text, software
+from bench.runtimes import get_runtime
 from bench.sweep_config import SweepConfig
 from latency_tables.estimate import Estimate
 from latency_tables.setting import Setting
@@ -38,7 +39,7 @@ def leaflet(point: Point, config: SweepConfig, setting: Setting) -> str:
         "| --- | --- |",
         "| `weights.safetensors` | the network's weights |",
         "| `plan.json` | what was taken out of the unpruned architecture |",
-        "| `network.onnx` | the network for other runtimes; ONNX Runtime, where it is, gave what PyTorch gives |",
+        f"| `network.onnx` | {_onnx_file(setting)} |",
         "",
         "The network in PyTorch, from a factory of the unpruned architecture:",
         "",
@@ -51,6 +52,13 @@ def leaflet(point: Point, config: SweepConfig, setting: Setting) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _onnx_file(setting: Setting) -> str:
+    if setting.precision == "fp32":
+        return "the network for other runtimes; ONNX Runtime, where it is, gave what PyTorch gives"
+    timed = "the file that was timed" if get_runtime(setting.runtime).loads_file else "the network in fp32"
+    return f"{timed}; latency and accuracy above are those of {setting.runtime} in {setting.precision}"
 
 
 def _missing(point: Point) -> str:

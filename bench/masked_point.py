@@ -77,7 +77,7 @@ class _Masked:
                 quick_s=shop.quick_s(),
             )
         with self._stage("evaluate") as progress:
-            outputs = shop.images.outputs(network, "the sparse network", progress)
+            outputs = shop.outputs(network, "the sparse network", progress)
         controls = Judged()
         if self._recipe.controls:
             with self._stage("controls") as progress:

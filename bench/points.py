@@ -111,15 +111,15 @@ def unpruned_point(shop: Shop, id_: str, seed: int) -> Point:
     """The unpruned network as a point, timed against itself."""
     measured = time_network(shop.subject.outline, shop.session, Cut(), "fit", shop.quick_s())
     shop.store.put_network(shop.session.setting, shop.subject.outline.skeleton.name, measured)
-    outputs = shop.unpruned_outputs
+    outputs = shop.outputs(shop.subject.model, "the unpruned network")
     predicted = coefficients(shop.subject.outline.skeleton, shop.store.table(shop.session.setting)).unpruned_s
     return Point(
         **_common(shop, id_, UNPRUNED, "", seed, ""),
         status="done",
         reason=None,
         accuracy=shop.accuracy(outputs),
-        agreement=evaluation.agreement(outputs, outputs),
-        kl=evaluation.divergence(outputs, outputs),
+        agreement=evaluation.agreement(outputs, shop.unpruned_outputs),
+        kl=evaluation.divergence(outputs, shop.unpruned_outputs),
         predicted_s=predicted,
         measured_s=measured.unpruned_s,
         unpruned_s=measured.unpruned_s,

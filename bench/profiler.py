@@ -14,7 +14,7 @@ from functools import partial
 from bench.anchor import Anchor, Cell, Move
 from bench.session import Handle, MeasurementFailed, Session
 from bench.timing import Rule
-from latency_tables.measurement import Measurement
+from latency_tables.measurement import FACTS, Measurement
 from latency_tables.part import Part
 from latency_tables.random_plans import MULTIPLE, draw_plans, uniform_widths
 from latency_tables.skeleton import Cut, Skeleton
@@ -304,6 +304,7 @@ def _compare(
         created=measured.created,
         disturbance=measured.host.get("disturbance") or reference.host.get("disturbance"),
         trace=Trace.of(measured.samples_s, reference.samples_s),
+        facts=measured.host.get(FACTS, {}),
     )
 
 

@@ -17,11 +17,13 @@ from bench.words import (
     DeviceKind,
     Input,
     NetworkName,
+    Options,
     Precision,
     RuntimeName,
     Threads,
     Weights,
     Workspace,
+    parse_options,
     print_json,
     stoppable,
 )
@@ -82,6 +84,7 @@ def prune(
     threads: Threads = 1,
     batch: Batch = 1,
     precision: Precision = "fp32",
+    option: Options = None,
     seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
     name: Annotated[str | None, typer.Option(help="Name of the run's folder.")] = None,
     out: Workspace = DEFAULT_OUT,
@@ -108,6 +111,7 @@ def prune(
         "threads": threads,
         "batch": batch,
         "precision": precision,
+        "options": dict(parse_options(option)),
         "iterations": iterations,
         "rounds": rounds,
         "train": train,
@@ -151,6 +155,7 @@ def sweep(
     threads: Threads = 1,
     batch: Batch = 1,
     precision: Precision = "fp32",
+    option: Options = None,
     name: Annotated[str | None, typer.Option(help="Name of the run's folder.")] = None,
     out: Workspace = DEFAULT_OUT,
     as_json: AsJson = False,
@@ -183,6 +188,7 @@ def sweep(
             "threads": threads,
             "batch": batch,
             "precision": precision,
+            "options": dict(parse_options(option)),
         }
         shape = None if input_shape is None else parse_input_shape(input_shape)
         if not Subject(NetworkChoice(what, weights, shape), batch).outline.skeleton.removable:

@@ -145,7 +145,7 @@ class _Pruning(Generic[T]):
         shop, recipe = self._shop, self._recipe
         measured = delivered.measured
         with self._stage("evaluate") as progress:
-            outputs = shop.images.outputs(student, "the pruned network", progress)
+            outputs = shop.outputs(student, "the pruned network", progress)
         controls = Judged()
         if recipe.controls and not self._maker.needs_controls:
             controls = Judged(dict(shop.controls))

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 
+from bench.fact_views import launch_cost
 from bench.host import HostState, Severity, cpu_device
 from bench.sweep_config import SweepConfig
 from latency_tables.context import coefficients
@@ -53,6 +54,11 @@ def make_record(
         command=command,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         closure=tuple(closure),
+        launch={
+            s.digest: launch
+            for s in settings.values()
+            if (launch := launch_cost(skeleton, store.table(s))) is not None
+        },
     )
 
 
@@ -60,8 +66,13 @@ def merged(before: Run, now: Run) -> Run:
     """The record of a folder that was run before: settings and closure of earlier runtimes stay."""
     others = {digest: setting for digest, setting in before.settings.items() if digest not in now.settings}
     kept = tuple(row for row in before.closure if row.setting in others)
+    launch = {digest: known for digest, known in before.launch.items() if digest in others}
     return replace(
-        now, settings={**others, **now.settings}, closure=(*kept, *now.closure), created=before.created
+        now,
+        settings={**others, **now.settings},
+        closure=(*kept, *now.closure),
+        launch={**launch, **now.launch},
+        created=before.created,
     )
 
 

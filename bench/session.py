@@ -19,10 +19,18 @@ from typing import IO, Any, Self
 
 from numpy.typing import NDArray
 
-from bench.runtimes import ENVIRONMENT_PREFIX
+from bench.runtimes import ENVIRONMENT_PREFIX, RUNTIMES, get_runtime
+from bench.runtimes.base import NodeProfile
 from bench.timing import Comparison, Rule
-from bench.wire import comparison_from_json, measurement_from_json, read_arrays, rule_to_json, write_arrays
-from latency_tables.errors import LatheError
+from bench.wire import (
+    comparison_from_json,
+    measurement_from_json,
+    nodes_from_json,
+    read_arrays,
+    rule_to_json,
+    write_arrays,
+)
+from latency_tables.errors import LatheError, UserError
 from latency_tables.graph import Graph
 from latency_tables.measurement import Measurement
 from latency_tables.setting import Setting
@@ -106,6 +114,7 @@ class Session:
         graph: Graph,
         weights: Sequence[NDArray[Any]] | None = None,
         artefact: Path | None = None,
+        calibration: Sequence[NDArray[Any]] | None = None,
         *,
         alone: bool = False,
     ) -> Handle:
@@ -115,6 +124,7 @@ class Session:
             graph: what to compute.
             weights: one array for each weight of the graph; None: random, seeded.
             artefact: where the file that the runtime loads is written, for runtimes that load one.
+            calibration: as for `bench.runtimes.base.Runtime.load`.
             alone: as for `bench.runtimes.base.Runtime.load`.
 
         Returns:
@@ -123,21 +133,22 @@ class Session:
         Raises:
             MeasurementFailed: the runtime refuses it, or the worker broke.
         """
-        path = None
-        if weights is not None:
-            path = self._file("weights.npz")
-            write_arrays(path, weights)
+        written = {
+            name: self._write(f"{name}.npz", arrays)
+            for name, arrays in (("weights", weights), ("calibration", calibration))
+        }
         try:
             answer = self._request(
                 "load",
                 graph=graph.to_json(),
-                weights=None if path is None else str(path),
                 artefact=None if artefact is None else str(artefact.absolute()),
                 alone=alone,
+                **{name: None if path is None else str(path) for name, path in written.items()},
             )
         finally:
-            if path is not None:
-                path.unlink()
+            for path in written.values():
+                if path is not None:
+                    path.unlink()
         return Handle(answer["handle"], self._workers)
 
     def unload(self, handle: Handle) -> None:
@@ -197,6 +208,32 @@ class Session:
             tuple(comparison_from_json(data) for data in answer["comparisons"]),
         )
 
+    def node_profile(self, graph: Graph, weights: Sequence[NDArray[Any]] | None = None) -> NodeProfile:
+        """What each of a network's nodes takes by the runtime's own account.
+
+        Args:
+            graph: what to compute.
+            weights: one array for each weight; None: random, seeded.
+
+        Raises:
+            UserError: the runtime does not tell.
+            MeasurementFailed: it refuses the network, or the worker broke.
+        """
+        if not get_runtime(self.setting.runtime).tells_nodes:
+            able = [name for name in RUNTIMES if get_runtime(name).tells_nodes]
+            raise UserError(
+                f"{self.setting.runtime} does not tell what its nodes take; these do: {', '.join(able)}."
+            )
+        path = self._write("weights.npz", weights)
+        try:
+            answer = self._request(
+                "nodes", graph=graph.to_json(), weights=None if path is None else str(path)
+            )
+        finally:
+            if path is not None:
+                path.unlink()
+        return nodes_from_json(answer["nodes"])
+
     def infer(self, handle: Handle, inputs: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
         """One forward pass.
 
@@ -237,6 +274,13 @@ class Session:
         if self._folder is None:
             self._folder = tempfile.TemporaryDirectory(prefix="lathe-")
         return Path(self._folder.name) / name
+
+    def _write(self, name: str, arrays: Sequence[NDArray[Any]] | None) -> Path | None:
+        if arrays is None:
+            return None
+        path = self._file(name)
+        write_arrays(path, arrays)
+        return path
 
     def _request(self, do: str, **arguments: Any) -> dict[str, Any]:
         if self._process is None:

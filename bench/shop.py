@@ -11,6 +11,7 @@ from torch import nn
 
 from bench import evaluation
 from bench.school import School
+from bench.served import served
 from bench.session import Session
 from bench.terminal import Terminal
 from bench.workbench import GalleryPart, Subject
@@ -86,11 +87,28 @@ class Shop:
         """Accuracy on the report images; None where they have no labels."""
         return evaluation.accuracy(outputs, self.images.report.labels)
 
+    def outputs(self, network: nn.Module, what: str, progress: Progress | None = None) -> torch.Tensor:
+        """A network's outputs on the report images, as the setting computes them, shape (n, classes).
+
+        In fp32 a runtime gives what PyTorch gives, which is checked on delivery, so PyTorch is asked. In any other
+        precision the runtime is.
+
+        Raises:
+            UserError or LatheError: as `GalleryPart.outputs`.
+            MeasurementFailed: the runtime refuses it.
+        """
+        if self.session.setting.precision == "fp32":
+            known = network is self.subject.model
+            return self.unpruned_outputs if known else self.images.outputs(network, what, progress)
+        subject = self.subject
+        shape, images = subject.network.input_shape, self.images.calibration
+        with served(subject.outline.skeleton.name, network, shape, self.session, images) as loaded:
+            return self.images.outputs(loaded, what, progress)
+
     def judge(self, networks: Mapping[str, nn.Module], progress: Progress) -> dict[str, Estimate]:
         """Accuracy of several networks on the report images, by name; nothing where these have no labels."""
         found = {
-            name: self.accuracy(self.images.outputs(network, name, progress))
-            for name, network in networks.items()
+            name: self.accuracy(self.outputs(network, name, progress)) for name, network in networks.items()
         }
         return {name: accuracy for name, accuracy in found.items() if accuracy is not None}
 

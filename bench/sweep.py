@@ -22,6 +22,7 @@ from bench.quiet import remarks
 from bench.recipes import recipes_of
 from bench.run_record import make_record, merged
 from bench.school import School, open_school
+from bench.served import require_calibration
 from bench.session import Session
 from bench.shop import Shop
 from bench.stages import Stages
@@ -84,6 +85,8 @@ def run_sweep(
     """
     keep_large_blocks()
     settings = {choice.runtime: choice.make() for choice in config.setting_choices()}
+    for setting in settings.values():
+        require_calibration(setting, config.calibration)
     state = look()
     for remark in remarks(state, strict=False):
         terminal.say(remark)

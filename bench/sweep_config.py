@@ -63,6 +63,7 @@ class SweepConfig(BaseModel):
     threads: PositiveInt = 1
     batch: PositiveInt = 1
     precision: str = "fp32"
+    options: dict[str, str] = Field(default_factory=dict, description="of the runtimes, as launch = 'graph'")
     iterations: PositiveInt = 200
     rounds: PositiveInt = 4
     epochs: PositiveInt = Field(default=30, description="of training from scratch")
@@ -152,7 +153,14 @@ class SweepConfig(BaseModel):
     def setting_choices(self) -> tuple[SettingChoice, ...]:
         """One setting for each runtime."""
         return tuple(
-            SettingChoice(runtime, self.device, self.threads, self.batch, self.precision)
+            SettingChoice(
+                runtime,
+                self.device,
+                self.threads,
+                self.batch,
+                self.precision,
+                tuple(sorted(self.options.items())),
+            )
             for runtime in self.runtimes
         )
 

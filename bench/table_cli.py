@@ -20,12 +20,14 @@ from bench.words import (
     DeviceKind,
     Input,
     NetworkName,
+    Options,
     Precision,
     RuntimeName,
     TableName,
     Threads,
     Weights,
     Workspace,
+    parse_options,
     print_json,
     refuse_setting_words,
     stoppable,
@@ -150,6 +152,7 @@ def table_report(
     threads: Threads = 1,
     batch: Batch = 1,
     precision: Precision = "fp32",
+    option: Options = None,
     table_name: TableName = None,
     part: Annotated[
         str | None,
@@ -167,7 +170,7 @@ def table_report(
 
     terminal = Terminal(quiet=as_json)
     if table_name is None:
-        choice = SettingChoice(runtime, device, threads, batch, precision)
+        choice = SettingChoice(runtime, device, threads, batch, precision, parse_options(option))
         table = require_table(existing_store(out), choice.make())
     else:
         refuse_setting_words(context)
@@ -203,6 +206,7 @@ def table_check(
     threads: Threads = 1,
     batch: Batch = 1,
     precision: Precision = "fp32",
+    option: Options = None,
     cells: Annotated[int, typer.Option(min=1, help="How many parts to time again, drawn at random.")] = 10,
     held_out: Annotated[
         int, typer.Option(min=0, help="Also prune the network at random so many times, and time those.")
@@ -224,7 +228,7 @@ def table_check(
     from bench.workloads import parse_input_shape
 
     terminal = Terminal(quiet=as_json)
-    setting = SettingChoice(runtime, device, threads, batch, precision).make()
+    setting = SettingChoice(runtime, device, threads, batch, precision, parse_options(option)).make()
     shape = None if input_shape is None else parse_input_shape(input_shape)
     store = existing_store(out)
     table = require_table(store, setting)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 from statistics import median
+from typing import TypeAlias
 
 from bench.clock import Clock, WallClock
 from bench.stopping import Progress, Rule, relative_half_width
@@ -37,7 +39,16 @@ LEAST_ROUNDS = 6
 _MAX_INNER = 10_000
 
 
-def measure(run: Callable[[], object], clock: Clock, rule: Rule) -> Measurement:
+Spoiled: TypeAlias = Callable[[], str | None]
+"""Asked after each sample: why it is not to be trusted; None: nothing is known against it."""
+
+
+def trusted() -> None:
+    """Nothing is known against any sample."""
+    return
+
+
+def measure(run: Callable[[], object], clock: Clock, rule: Rule, spoiled: Spoiled = trusted) -> Measurement:
     """Times one thing: warm-up, then samples until the median is known as well as asked.
 
     The interval is looked at again and again, which `SEQUENTIAL_CONFIDENCE` pays for. Samples that are not
@@ -47,6 +58,8 @@ def measure(run: Callable[[], object], clock: Clock, rule: Rule) -> Measurement:
         run: does it once; on an asynchronous device it may return early, if the clock waits.
         clock: where time is read.
         rule: when to stop.
+        spoiled: see `Spoiled`; such samples are left out and counted, unless fewer than the rule's least number
+            would be left.
 
     Returns:
         The measurement: at least one sample; which condition ended it.
@@ -55,18 +68,31 @@ def measure(run: Callable[[], object], clock: Clock, rule: Rule) -> Measurement:
     inner = _inner(typical_s, rule)
     progress = Progress(rule, rule.min_samples, rule.max_samples, rule.check_every)
     samples: list[float] = []
+    causes: list[str | None] = []
     started = clock.now_s()
     stop = None
     while stop is None:
         samples.append(clock.elapsed_s(run, inner) / inner)
+        causes.append(spoiled())
         stop = progress.stop(
-            len(samples), lambda: relative_half_width(_sequential(samples)), clock.now_s() - started
+            len(samples),
+            lambda: relative_half_width(_sequential([samples[i] for i in _sound(causes, rule.min_samples)])),
+            clock.now_s() - started,
         )
-    return Measurement(tuple(samples), warmup=warmup, stop=stop, created=clock.stamp(), inner=inner)
+    sound = _sound(causes, rule.min_samples)
+    dropped = Counter(cause for i, cause in enumerate(causes) if cause is not None and i not in sound)
+    return Measurement(
+        tuple(samples[i] for i in sound),
+        warmup=warmup,
+        stop=stop,
+        created=clock.stamp(),
+        dropped=dict(dropped),
+        inner=inner,
+    )
 
 
 def interleave(
-    runs: Sequence[Callable[[], object]], clock: Clock, rule: Rule
+    runs: Sequence[Callable[[], object]], clock: Clock, rule: Rule, spoiled: Spoiled = trusted
 ) -> tuple[tuple[Measurement, ...], tuple[Comparison, ...]]:
     """Times several things in turns, so that the machine's drift touches all of them alike.
 
@@ -79,6 +105,8 @@ def interleave(
         runs: at least two; the first is the reference.
         clock: where time is read, for all of them.
         rule: when to stop; ``max_time_s`` counts for each of them.
+        spoiled: see `Spoiled`; a round with such a sample is left out, unless fewer than `LEAST_ROUNDS` would be
+            left.
 
     Returns:
         A measurement of each, and a comparison of each but the first with the first.
@@ -92,10 +120,11 @@ def interleave(
     inner = [_inner(typical_s, rule) for _, typical_s in warm]
     sizes = [_block(typical_s * times, rule) for (_, typical_s), times in zip(warm, inner, strict=True)]
     progress = Progress(rule, rule.min_rounds, rule.max_rounds, 1, least=LEAST_ROUNDS)
-    samples: list[list[float]] = [[] for _ in runs]
-    medians: list[list[float]] = [[] for _ in runs]
+    blocks: list[list[list[float]]] = [[] for _ in runs]
+    causes: list[str | None] = []
 
     def ratios() -> list[list[float]]:
+        medians = [[median(own[i]) for i in _sound(causes, LEAST_ROUNDS)] for own in blocks]
         return [
             [own / reference for own, reference in zip(row, medians[0], strict=True)] for row in medians[1:]
         ]
@@ -103,11 +132,13 @@ def interleave(
     started = clock.now_s()
     stop, rounds = None, 0
     for rounds in itertools.count(1):
+        causes.append(None)
         for i in range(len(runs)) if rounds % 2 else reversed(range(len(runs))):
             clock.elapsed_s(runs[i], inner[i])
-            block = [clock.elapsed_s(runs[i], inner[i]) / inner[i] for _ in range(sizes[i])]
-            samples[i] += block
-            medians[i].append(median(block))
+            blocks[i].append([])
+            for _ in range(sizes[i]):
+                blocks[i][-1].append(clock.elapsed_s(runs[i], inner[i]) / inner[i])
+                causes[-1] = spoiled() or causes[-1]
         elapsed_s = (clock.now_s() - started) / len(runs)
         stop = progress.stop(
             rounds, lambda: max(map(relative_half_width, map(_sequential, ratios()))), elapsed_s
@@ -115,18 +146,26 @@ def interleave(
         if stop is not None:
             break
     assert stop is not None  # noqa: S101 - the loop has no other way out
+    sound = _sound(causes, LEAST_ROUNDS)
+    lost = Counter(cause for i, cause in enumerate(causes) if cause is not None and i not in sound)
     measurements = tuple(
         Measurement(
-            tuple(samples[i]),
-            warmup=warm[i][0],
+            tuple(sample for i in sound for sample in own[i]),
+            warmup=runs_before,
             stop=stop,
             created=clock.stamp(),
-            dropped={FIRST_OF_BLOCK: rounds},
-            inner=inner[i],
+            dropped={FIRST_OF_BLOCK: rounds, **{cause: count * size for cause, count in lost.items()}},
+            inner=repeats,
         )
-        for i in range(len(runs))
+        for own, (runs_before, _), size, repeats in zip(blocks, warm, sizes, inner, strict=True)
     )
     return measurements, tuple(_compared(row, rule) for row in ratios())
+
+
+def _sound(causes: Sequence[str | None], least: int) -> range | list[int]:
+    """Which samples, or rounds, count: those with nothing against them, if they are enough, else all."""
+    sound = [i for i, cause in enumerate(causes) if cause is None]
+    return sound if least <= len(sound) < len(causes) else range(len(causes))
 
 
 def _compared(ratios: Sequence[float], rule: Rule) -> Comparison:

@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from bench.devices import Survey
+from bench.devices import RuntimeRecord, Survey
+from bench.fact_views import facts_json, show_facts, whole_networks
 from bench.profiler import Profiled
 from bench.terminal import Terminal, percent_text, time_text
 from bench.width_profiler import WidthsProfiled
@@ -28,7 +29,7 @@ def show_devices(terminal: Terminal, survey: Survey) -> None:
         [
             record.name,
             ", ".join(record.precisions) or "no",
-            _why(record.reason, record.remedy, record.versions),
+            _about(record),
         ]
         for record in survey.runtimes
     ]
@@ -43,10 +44,11 @@ def show_devices(terminal: Terminal, survey: Survey) -> None:
         terminal.results.print("\nThe machine is quiet enough to measure.")
 
 
-def _why(reason: str, remedy: str, versions: Sequence[tuple[str, str]]) -> str:
-    if reason:
-        return f"{reason}. {remedy}"
-    return ", ".join(f"{name} {version}" for name, version in versions)
+def _about(record: RuntimeRecord) -> str:
+    """Why it is not usable and what to do, or its versions; and what to know before trusting it."""
+    versions = ", ".join(f"{name} {version}" for name, version in record.versions)
+    told = f"{record.reason}. {record.remedy}" if record.reason else versions
+    return f"{told} ({record.remark})" if record.remark else told
 
 
 def profile_json(
@@ -61,6 +63,7 @@ def profile_json(
         "failed": [{"kind": kind, "reason": reason} for kind, reason in profiled.failed],
         "moves": [move.to_json() for move in profiled.moves],
         "doubts": doubts(skeleton, table),
+        **facts_json(skeleton, table),
     }
     if over_widths is not None:
         result["widths"] = {
@@ -87,8 +90,8 @@ def show_profile(
         f"{skeleton.name} in {table.setting.label}: {profiled.parts} distinct parts, {profiled.measured} timed "
         f"now, {len(profiled.failed)} failed; {profiled.networks} whole networks timed now."
     )
-    for network in table.networks:
-        if network.disturbance is not None and network.skeleton == skeleton.digest:
+    for network in whole_networks(skeleton, table):
+        if network.disturbance is not None:
             terminal.results.print(f"  disturbed: a whole network, by {network.disturbance}")
     if over_widths is not None:
         free = sum(group.frozen is None for group in skeleton.groups)
@@ -107,6 +110,7 @@ def show_profile(
             f"  the anchor moved to {move.ratio.value:.2f} times its latency ({move.created}); {move.again} parts "
             f"were timed again, {'and it stayed there' if move.settled else 'and it is not sure that it stayed'}"
         )
+    show_facts(terminal, skeleton, table)
     for doubt, count in doubts(skeleton, table).items():
         terminal.results.print(
             f"  {doubt}: in the samples of {count} of {profiled.parts} parts; their intervals claim too much"

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.runtimes.base import NodeProfile, NodeTime
 from bench.timing import Comparison, Rule, Verdict
 from latency_tables.diagnosis import Finding
 from latency_tables.estimate import Estimate
@@ -64,6 +65,17 @@ def comparison_from_json(data: Mapping[str, Any]) -> Comparison:
         data["rounds"],
         tuple(map(Finding.from_json, data["findings"])),
     )
+
+
+def nodes_to_json(profile: NodeProfile) -> dict[str, Any]:
+    """What a runtime's nodes take, as a dictionary."""
+    return asdict(profile)
+
+
+def nodes_from_json(data: Mapping[str, Any]) -> NodeProfile:
+    """Reads what `nodes_to_json` wrote."""
+    nodes = tuple(NodeTime(**{**node, "operators": tuple(node["operators"])}) for node in data["nodes"])
+    return NodeProfile(nodes, data["whole_s"])
 
 
 def write_arrays(path: Path, arrays: Sequence[NDArray[Any]]) -> None:

@@ -32,6 +32,12 @@ DeviceKind = Annotated[str, typer.Option("--device", help="cpu or cuda.")]
 Threads = Annotated[int, typer.Option(help="Threads inside an operator.")]
 Batch = Annotated[int, typer.Option(help="Images in one forward pass when timed.")]
 Precision = Annotated[str, typer.Option(help="Number format, as in fp32.")]
+Options = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--option", metavar="NAME=VALUE", help="Of the runtime, as in launch=graph; may be repeated."
+    ),
+]
 Workspace = Annotated[Path, typer.Option("--out", help="Folder for tables and runs.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
 TABLE_HELP = "An exported file, or an id or the beginning of a setting's text from `lathe table list`."
@@ -56,13 +62,30 @@ def refuse_setting_words(context: typer.Context) -> None:
     """A table has its own setting; words for another one would be passed over in silence.
 
     Raises:
-        UserError: the command line says runtime, device, threads, batch or precision beside ``--table``.
+        UserError: the command line says runtime, device, threads, batch, precision or option beside ``--table``.
     """
-    names = ("runtime", "device", "threads", "batch", "precision")
+    names = ("runtime", "device", "threads", "batch", "precision", "option")
     sources = {name: context.get_parameter_source(name) for name in names}
     said = [f"--{name}" for name, source in sources.items() if source and source.name == "COMMANDLINE"]
     if said:
         raise UserError(f"--table names a setting of its own; leave {', '.join(said)} out")
+
+
+def parse_options(words: Sequence[str] | None) -> tuple[tuple[str, str], ...]:
+    """Options of a runtime, sorted, from words as in launch=graph.
+
+    Raises:
+        UserError: a word is none, or a name stands there twice.
+    """
+    options: dict[str, str] = {}
+    for word in words or ():
+        name, equals, value = word.partition("=")
+        if not (name and equals and value):
+            raise UserError(f"--option takes NAME=VALUE, got {word!r}")
+        if name in options:
+            raise UserError(f"--option says {name} twice: {options[name]} and {value}")
+        options[name] = value
+    return tuple(sorted(options.items()))
 
 
 def parse_duration(text: str) -> float:

@@ -55,6 +55,7 @@ class SettingChoice:
     threads: int = 1
     batch: int = 1
     precision: str = "fp32"
+    options: tuple[tuple[str, str], ...] = ()
 
     def make(self) -> Setting:
         """The setting, on this machine.
@@ -68,6 +69,7 @@ class SettingChoice:
             threads=self.threads,
             batch=self.batch,
             precision=self.precision,
+            asked=dict(self.options),
         )
 
     def arguments(self) -> list[str]:
@@ -77,6 +79,8 @@ class SettingChoice:
         for name in ("device", "threads", "batch", "precision"):
             if getattr(self, name) != getattr(default, name):
                 words += [f"--{name}", str(getattr(self, name))]
+        for name, value in self.options:
+            words += ["--option", f"{name}={value}"]
         return words
 
 

@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -21,12 +22,21 @@ from typing import Any, BinaryIO
 from bench.attempt import Conditions, undisturbed
 from bench.core_distance import CoreDistance, core_distance, usable_cpus
 from bench.foreign_load import ForeignLoad
+from bench.gpu_watch import Watch, watch_gpu
 from bench.runtimes import get_runtime
 from bench.runtimes.base import Loaded, Runtime
-from bench.timing import interleave, measure
-from bench.wire import comparison_to_json, measurement_to_json, read_arrays, rule_from_json, write_arrays
+from bench.timing import interleave, measure, trusted
+from bench.wire import (
+    comparison_to_json,
+    measurement_to_json,
+    nodes_to_json,
+    read_arrays,
+    rule_from_json,
+    write_arrays,
+)
 from latency_tables.errors import LatheError
 from latency_tables.graph import Graph
+from latency_tables.measurement import FACTS, Measurement
 from latency_tables.setting import Setting
 
 # How runtimes say that memory is short when they do not raise MemoryError.
@@ -41,6 +51,7 @@ class Worker:
         repeats: how often a disturbed measurement is taken again.
         watch: sees what others do meanwhile.
         sense: tells how the cores lie to each other; asked where more than one of them is used.
+        gpu: looks at the device where it is a GPU.
         now_s: a monotonic clock.
         sleep: waits.
     """
@@ -51,15 +62,17 @@ class Worker:
         repeats: int,
         watch: ForeignLoad,
         sense: Callable[[], CoreDistance],
+        gpu: Watch | None = None,
         now_s: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         # With one thread nothing goes from core to core, and on another device the cores only hand out work.
         together = setting.threads > 1 and setting.device.kind == "cpu"
         self._conditions = Conditions(
-            setting.threads, repeats, watch, sense if together else None, now_s, sleep
+            setting.threads, repeats, watch, sense if together else None, now_s, sleep, gpu
         )
         self._runtime: Runtime = get_runtime(setting.runtime)(setting)
+        self._spoiled = trusted if gpu is None else gpu.cause
         self._loaded: dict[int, Loaded] = {}
         self._count = 0
 
@@ -67,7 +80,8 @@ class Worker:
         """Does what a request asks.
 
         Args:
-            request: "do" names one of load, unload, measure, interleave and infer; the rest are its arguments.
+            request: "do" names one of load, unload, measure, interleave, infer and nodes; the rest are its
+                arguments.
 
         Returns:
             The answer's fields.
@@ -79,16 +93,24 @@ class Worker:
             "measure": self._measure,
             "interleave": self._interleave,
             "infer": self._infer,
+            "nodes": self._nodes,
         }
         return known[arguments.pop("do")](**arguments)
 
     def _load(
-        self, graph: dict[str, Any], weights: str | None, artefact: str | None, *, alone: bool
+        self,
+        graph: dict[str, Any],
+        weights: str | None,
+        artefact: str | None,
+        calibration: str | None,
+        *,
+        alone: bool,
     ) -> dict[str, Any]:
         loaded = self._runtime.load(
             Graph.from_json(graph),
             None if weights is None else read_arrays(Path(weights)),
             None if artefact is None else Path(artefact),
+            None if calibration is None else read_arrays(Path(calibration)),
             alone=alone,
         )
         self._count += 1
@@ -102,23 +124,46 @@ class Worker:
     def _measure(self, handle: int, rule: dict[str, Any]) -> dict[str, Any]:
         loaded, obeyed = self._loaded[handle], rule_from_json(rule)
         [measurement], _ = undisturbed(
-            lambda: ((measure(loaded.run, loaded.clock, obeyed),), ()), self._conditions
+            lambda: ((measure(loaded.run, loaded.clock, obeyed, self._spoiled),), ()), self._conditions
         )
-        return {"measurement": measurement_to_json(measurement)}
+        return {"measurement": measurement_to_json(_with_facts(measurement, loaded))}
 
     def _interleave(self, handles: list[int], rule: dict[str, Any]) -> dict[str, Any]:
         loaded, obeyed = [self._loaded[handle] for handle in handles], rule_from_json(rule)
         measurements, comparisons = undisturbed(
-            lambda: interleave([each.run for each in loaded], loaded[0].clock, obeyed), self._conditions
+            lambda: interleave([each.run for each in loaded], loaded[0].clock, obeyed, self._spoiled),
+            self._conditions,
         )
         return {
-            "measurements": [measurement_to_json(measurement) for measurement in measurements],
+            "measurements": [
+                measurement_to_json(_with_facts(measurement, each))
+                for measurement, each in zip(measurements, loaded, strict=True)
+            ],
             "comparisons": [comparison_to_json(comparison) for comparison in comparisons],
         }
 
     def _infer(self, handle: int, inputs: str, outputs: str) -> dict[str, Any]:
         write_arrays(Path(outputs), self._loaded[handle].infer(read_arrays(Path(inputs))))
         return {}
+
+    def _nodes(self, graph: dict[str, Any], weights: str | None) -> dict[str, Any]:
+        given = None if weights is None else read_arrays(Path(weights))
+        return {"nodes": nodes_to_json(self._runtime.node_profile(Graph.from_json(graph), given))}
+
+
+def _gpu_watch(setting: Setting) -> Watch | None:
+    if setting.device.kind != "cuda":
+        return None
+    from bench.runtimes.cuda import device_uuid
+
+    return watch_gpu(device_uuid())
+
+
+def _with_facts(measurement: Measurement, loaded: Loaded) -> Measurement:
+    """With what was seen when it was made ready, beside what was seen of the host."""
+    if not loaded.facts:
+        return measurement
+    return replace(measurement, host={**measurement.host, FACTS: dict(loaded.facts)})
 
 
 def describe_failure(error: Exception) -> dict[str, str]:
@@ -153,7 +198,8 @@ def main() -> None:
         watch = ForeignLoad([os.getpid(), os.getppid()], time.monotonic)
         # Asked for now: the runtime may later narrow this thread's cores to one.
         sense = partial(core_distance, usable_cpus())
-        worker = Worker(Setting.from_json(first["setting"]), first["repeats"], watch, sense)
+        setting = Setting.from_json(first["setting"])
+        worker = Worker(setting, first["repeats"], watch, sense, _gpu_watch(setting))
     except Exception as error:  # noqa: BLE001 - whatever it is, the parent must hear of it
         answer(describe_failure(error))
         return

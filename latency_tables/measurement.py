@@ -20,6 +20,10 @@ from latency_tables.estimate import Estimate
 #: confidence of 95 %. It takes up to a third more samples. Six are the fewest that bound a median so surely.
 SEQUENTIAL_CONFIDENCE = 1 - 2 / 2**6
 
+#: Under this name in `Measurement.host`: what a runtime told when it made ready what was timed, as how long it
+#: compiled.
+FACTS = "made_ready"
+
 
 class Stop(enum.Enum):
     """Why sampling stopped."""

@@ -56,6 +56,7 @@ def network_text(network: NetworkMeasurement) -> str:
             "created": network.created,
             "disturbance": network.disturbance,
             "trace": None if network.trace is None else network.trace.to_json(),
+            "facts": dict(network.facts),
         }
     )
 
@@ -78,6 +79,7 @@ def network_of(data: Mapping[str, Any]) -> NetworkMeasurement:
         disturbance=data["disturbance"],
         trace=None if trace is None else Trace.from_json(trace),
         widths=tuple((str(group), int(width)) for group, width in data.get("widths", ())),
+        facts=dict(data.get("facts", {})),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from latency_tables.errors import LatheError, UserError
 from latency_tables.estimate import Estimate
@@ -43,6 +43,7 @@ class NetworkMeasurement:
         disturbance: what else the machine did meanwhile, where that was seen in every attempt; None: nothing.
         trace: the samples of both networks in the order taken; None where they were not kept.
         widths: (group, channels that stay) of the groups that are narrower, sorted.
+        facts: what the runtime told when it made it ready, plain JSON; see `latency_tables.measurement.FACTS`.
     """
 
     skeleton: str
@@ -55,6 +56,7 @@ class NetworkMeasurement:
     disturbance: str | None = None
     trace: Trace | None = None
     widths: tuple[tuple[str, int], ...] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     @property
     def cut(self) -> Cut:

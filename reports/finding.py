@@ -21,6 +21,7 @@ class Kind(StrEnum):
     FAILED = "failed"  #: points that failed
     DAMAGED = "damaged"  #: files of points that cannot be read
     PREDICTED = "predicted"  #: how well the table predicts
+    LAUNCHING = "launching"  #: launches that take longer than the work that they launch
     FLOOR = "floor"  #: latency that no removal can free
     RUNS = "runs"  #: differences between runs
     ELSEWHERE = "elsewhere"  #: what becomes of the points in another setting

@@ -26,6 +26,7 @@ _FINDERS: tuple[Callable[[Scene], Iterable[Finding]], ...] = (
     measurements.missed,
     measurements.failed,
     measurements.predicted,
+    measurements.launching,
     measurements.floor,
     measurements.between_runs,
     measurements.abroad,

@@ -13,10 +13,13 @@ from reports.finding import Finding, Kind, Level, counted, listed
 from reports.results import PartTime
 from reports.scenes import Scene
 from reports.summary import budgets
+from reports.units import plain_latency
 
 _REASON = 90
 _NEAR_FLOOR = 1.1
 _WORTH_SAYING = 0.1
+LAUNCH_BOUND = 1.25
+"""From here on a network is said to cost its launches: time as issued over time of the work alone."""
 _MOSTLY, _FAR_OFF = 0.8, 3 * TOLERANCE
 
 
@@ -50,6 +53,25 @@ def disturbed(scene: Scene) -> Iterator[Finding]:
             "Stop what else runs there and make these points again; the table of all points marks them.",
             "points",
             60,
+        )
+
+
+def launching(scene: Scene) -> Iterator[Finding]:
+    """Where the device waits for its launches, so that less work makes nothing faster."""
+    if scene.launch is None:
+        return
+    queued_s, issued_s = scene.launch["queued_s"], scene.launch["issued_s"]
+    if issued_s > LAUNCH_BOUND * queued_s:
+        yield Finding(
+            Kind.LAUNCHING,
+            Level.HAZARD,
+            f"Launching is what the unpruned network costs, not work: {plain_latency(issued_s)} as its kernels are "
+            f"issued, {plain_latency(queued_s)} when they wait in the device's queue.",
+            "Where it is served so, narrower layers will not make it faster; fewer layers will, by their launches.",
+            "Serve larger batches or replay a CUDA graph (--option launch=graph), and compare in that setting, or "
+            "take out whole blocks.",
+            "points",
+            70,
         )
 
 

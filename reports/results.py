@@ -7,6 +7,7 @@ version of its format; the history of the format:
 2: a point has a trace of its samples and the disturbance seen meanwhile; read from format 1 both are null.
 3: points and rounds have widths; points a sparsity, ratios in other settings and controls that failed. Earlier
    formats have none of these.
+4: a run tells what launching costs on a device that is launched to; earlier formats do not know.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from latency_tables.trace import Trace
 from reports import codec
 from reports.documents import read_document
 
-FORMAT = 3
+FORMAT = 4
 UNPRUNED = "unpruned"
 """The method of the point that stands for the whole network."""
 
@@ -212,6 +213,8 @@ class Run:
         command: the command line that makes the run again.
         created: time in ISO 8601.
         closure: how well the table predicts whole networks.
+        launch: by setting, what the unpruned network takes when its work waits in the device's queue ("queued_s")
+            and when it is issued as it comes ("issued_s"), seconds; only settings where that was measured.
     """
 
     name: str
@@ -224,8 +227,13 @@ class Run:
     command: str
     created: str
     closure: tuple[Closure, ...]
+    launch: dict[str, dict[str, float]]
 
     def __post_init__(self) -> None:
+        for digest in self.launch:
+            if digest not in self.settings:
+                raise ValueError(f"launch names setting {digest!r}, which is not in settings")
+            _check_above_0(**{name: self.launch[digest].get(name) for name in ("queued_s", "issued_s")})
         for digest, setting in self.settings.items():
             if not isinstance(setting.get("label"), str):
                 raise ValueError(f'settings.{digest} must have a text under "label", got {setting!r}')
@@ -362,7 +370,7 @@ def _upgraded_point(version: int, data: dict[str, Any]) -> dict[str, Any]:
 
 
 _UPGRADES: dict[type, Callable[[int, dict[str, Any]], dict[str, Any]]] = {
-    Run: lambda _, data: data,
+    Run: lambda version, data: {"launch": {}, **data} if version < 4 else data,
     Point: _upgraded_point,
 }
 

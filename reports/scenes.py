@@ -62,6 +62,7 @@ class Scene:
         description: the setting in plain JSON, label included.
         points: done and failed, in the order of the runs.
         closure: predicted against measured, of all runs under this setting.
+        launch: as `reports.results.Run` has it for this setting, of the last run that knows; None: none does.
     """
 
     network: str
@@ -72,6 +73,7 @@ class Scene:
     description: dict[str, Any]
     points: tuple[Placed, ...]
     closure: tuple[Closure, ...]
+    launch: dict[str, float] | None
 
     @property
     def workload(self) -> str:
@@ -138,6 +140,7 @@ def scenes(runs: Sequence[tuple[Run, Sequence[Point]]]) -> list[Scene]:
     """
     points: dict[_Place, list[Placed]] = {}
     closure: dict[_Place, list[Closure]] = {}
+    launches: dict[_Place, dict[str, float]] = {}
     settings: dict[str, dict[str, Any]] = {}
     together = Counter(
         place for run, found in runs for place in {_place(run, point.setting) for point in found}
@@ -155,6 +158,8 @@ def scenes(runs: Sequence[tuple[Run, Sequence[Point]]]) -> list[Scene]:
             tag = run_tag(number) if together[place] > 1 else ""
             points.setdefault(place, []).append(Placed(key, run, point, tag))
             key += 1
+        for digest, launch in run.launch.items():
+            launches[_place(run, digest)] = launch
         for row in run.closure:
             closure.setdefault(_place(run, row.setting), []).append(row)
     return [
@@ -164,6 +169,7 @@ def scenes(runs: Sequence[tuple[Run, Sequence[Point]]]) -> list[Scene]:
             description=settings[place[3]],
             points=tuple(points.get(place, ())),
             closure=tuple(closure.get(place, ())),
+            launch=launches.get(place),
         )
         for place in dict.fromkeys([*points, *closure])
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,8 +16,11 @@ if TYPE_CHECKING:
 #: Where each runtime's class is; it is imported only when asked for.
 RUNTIMES: dict[str, str] = {
     "eager": "bench.runtimes.eager:Eager",
+    "compile": "bench.runtimes.compiled:Compile",
     "onnxruntime": "bench.runtimes.onnxruntime:OnnxRuntime",
     "openvino": "bench.runtimes.openvino:OpenVino",
+    "tensorrt": "bench.runtimes.tensorrt:TensorRt",
+    "torch-tensorrt": "bench.runtimes.torch_tensorrt:TorchTensorRt",
 }
 
 # glibc returns large blocks to the system at once and takes them back page by page; with large activations a
@@ -50,6 +54,7 @@ def make_setting(
     threads: int = 1,
     batch: int = 1,
     precision: str = "fp32",
+    asked: Mapping[str, str] | None = None,
     root: Path = Path("/"),
 ) -> Setting:
     """Everything a latency measured here with that runtime will be valid for.
@@ -60,6 +65,7 @@ def make_setting(
         threads: threads inside an operator, at least 1, at most the cores that may be used.
         batch: images in one forward pass, at least 1.
         precision: as in "fp32".
+        asked: options other than the runtime's own choices, by name, as in {"launch": "graph"}.
         root: where /proc and /sys are.
 
     Returns:
@@ -95,11 +101,14 @@ def make_setting(
         from bench.runtimes.cuda import cuda_device
 
         device = cuda_device(root)
+    chosen = _chosen(found, device_kind, asked or {})
+    layout = chosen.pop("layout", "nchw")
     options = {
         "batch_norm": "folded",
         "cache": "warm",
         **{ENVIRONMENT_PREFIX + name: value for name, value in _ENVIRONMENT.items()},
-        **found.options(device_kind, threads),
+        **found.options(device_kind, threads, precision),
+        **chosen,
     }
     return Setting(
         device=device,
@@ -108,5 +117,17 @@ def make_setting(
         precision=precision,
         batch=batch,
         threads=threads,
+        layout=layout,
         options=tuple(sorted(options.items())),
     )
+
+
+def _chosen(runtime: type[Runtime], device_kind: str, asked: Mapping[str, str]) -> dict[str, str]:
+    """A runtime's own choices, but where others are asked for."""
+    choices = runtime.choices(device_kind)
+    for name, value in asked.items():
+        if name not in choices:
+            raise unknown(f"option of {runtime.name} ({device_kind})", name, choices)
+        if value not in choices[name]:
+            raise unknown(f"value of {runtime.name}'s option {name}", value, choices[name])
+    return {name: asked.get(name, values[0]) for name, values in choices.items()}

@@ -7,10 +7,11 @@ a line to `bench.runtimes.RUNTIMES`. The conformance tests then run on it as on 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from statistics import median
 from types import TracebackType
 from typing import Any, ClassVar, Self, TypeAlias
 
@@ -26,6 +27,8 @@ Array: TypeAlias = NDArray[Any]
 
 #: The seed of the inputs on which everything is timed, and of random weights.
 SEED = 0
+#: Runs from which a runtime's own times of its nodes are taken.
+NODE_RUNS = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,52 @@ class Availability:
     usable: bool
     reason: str = ""
     remedy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What `Runtime.load` was asked for; its arguments are these attributes."""
+
+    graph: Graph
+    weights: Sequence[Array] | None
+    artefact: Path | None
+    calibration: Sequence[Array] | None
+    alone: bool
+
+
+@dataclass(frozen=True, slots=True)
+class NodeTime:
+    """What a runtime says that one of its nodes takes.
+
+    Attributes:
+        name: as the runtime calls it.
+        kind: of node, as the runtime calls it.
+        seconds: median over the runs.
+        operators: places in the graph of the operators that it is known to compute, ascending; empty: none is.
+    """
+
+    name: str
+    kind: str
+    seconds: float
+    operators: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NodeProfile:
+    """A network's nodes as its runtime made them.
+
+    Attributes:
+        nodes: in the order of execution.
+        whole_s: a whole run while the nodes were timed, which slows it; median, seconds.
+    """
+
+    nodes: tuple[NodeTime, ...]
+    whole_s: float
+
+    @property
+    def gap(self) -> float:
+        """The share of the whole run that is in no node; negative where nodes run at the same time."""
+        return 1.0 - sum(node.seconds for node in self.nodes) / self.whole_s
 
 
 class UnsupportedOperatorError(LatheError):
@@ -67,10 +116,13 @@ class Loaded(ABC):
 
     #: What its runs are timed with; a device that runs on its own needs a clock that waits for it.
     clock: Clock
+    #: What was seen when it was made ready, as plain JSON values; kept with every measurement of it.
+    facts: Mapping[str, Any]
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
         self.clock = WallClock()
+        self.facts = {}
 
     @abstractmethod
     def run(self) -> None:
@@ -131,16 +183,23 @@ class Runtime(ABC):
     name: ClassVar[str]
     device_kinds: ClassVar[tuple[str, ...]]
     precisions: ClassVar[tuple[str, ...]] = ("fp32",)
+    #: Of `precisions` those whose numbers depend on the images that the network was calibrated on.
+    calibrated: ClassVar[tuple[str, ...]] = ()
     #: Whether it loads a file, which `load` then leaves where ``artefact`` says.
     loads_file: ClassVar[bool] = False
+    #: Whether it tells what its nodes take: `node_profile`.
+    tells_nodes: ClassVar[bool] = False
+    #: What a user should know before trusting it; "" where there is nothing.
+    remark: ClassVar[str] = ""
 
     def __init__(self, setting: Setting) -> None:
         if setting.device.kind not in self.device_kinds:
             raise unknown(f"kind of device for {self.name}", setting.device.kind, self.device_kinds)
         if setting.precision not in self.precisions:
             raise unknown(f"precision for {self.name}", setting.precision, self.precisions)
-        if setting.layout != "nchw":
-            raise unknown(f"layout for {self.name}", setting.layout, ["nchw"])
+        layouts = self.choices(setting.device.kind).get("layout", ("nchw",))
+        if setting.layout not in layouts:
+            raise unknown(f"layout for {self.name}", setting.layout, layouts)
         availability = self.availability(setting.device.kind)
         if not availability.usable:
             raise UserError(f"{self.name} is not usable here: {availability.reason}. {availability.remedy}")
@@ -168,7 +227,12 @@ class Runtime(ABC):
         """(library, version) pairs that change what it measures, sorted."""
 
     @classmethod
-    def options(cls, device_kind: str, threads: int) -> dict[str, str]:  # noqa: ARG003 - for those who override it
+    def choices(cls, device_kind: str) -> Mapping[str, tuple[str, ...]]:  # noqa: ARG003 - as `lacks`
+        """What may be chosen, by name, what it chooses by itself first; "layout" becomes `Setting.layout`."""
+        return {}
+
+    @classmethod
+    def options(cls, device_kind: str, threads: int, precision: str) -> dict[str, str]:  # noqa: ARG003 - as `lacks`
         """What it chooses that changes what it measures, for `Setting.options`."""
         return {}
 
@@ -177,6 +241,7 @@ class Runtime(ABC):
         graph: Graph,
         weights: Sequence[Array] | None = None,
         artefact: Path | None = None,
+        calibration: Sequence[Array] | None = None,
         *,
         alone: bool = False,
     ) -> Loaded:
@@ -186,6 +251,8 @@ class Runtime(ABC):
             graph: what to compute.
             weights: one array for each weight of the graph; None: random, seeded.
             artefact: where the file that the runtime loads is written, for runtimes that load one.
+            calibration: for each input of the graph an array of images, for the precisions in `calibrated`; None:
+                one random batch, which will do for timing.
             alone: nothing is timed in turns with it, so threads of a pool may stay awake from run to run, as they
                 do from part to part inside of a network.
 
@@ -198,16 +265,37 @@ class Runtime(ABC):
         """
         if weights is not None:
             require_types("weight", weights, graph.weights)
-        return self._load(graph, weights, artefact, alone=alone)
+        return self._load(Order(graph, weights, artefact, calibration, alone))
+
+    def node_profile(self, graph: Graph, weights: Sequence[Array] | None = None) -> NodeProfile:
+        """What each node takes that the runtime made of a graph, by the runtime's own account.
+
+        Args:
+            graph: what to compute.
+            weights: as for `load`.
+
+        Raises:
+            LatheError: as for `load`.
+        """
+        if weights is not None:
+            require_types("weight", weights, graph.weights)
+        return self._node_profile(graph, weights)
+
+    def _node_profile(self, graph: Graph, weights: Sequence[Array] | None) -> NodeProfile:
+        """`node_profile`, weights checked; asked only of a runtime that `tells_nodes`."""
+        raise NotImplementedError
 
     def _prepare(self) -> None:  # noqa: B027 - most have nothing to prepare
         """Sets what is global in the process: threads, pools."""
 
     @abstractmethod
-    def _load(
-        self, graph: Graph, weights: Sequence[Array] | None, artefact: Path | None, *, alone: bool
-    ) -> Loaded:
+    def _load(self, order: Order) -> Loaded:
         """`load`, weights checked."""
+
+
+def settled_median(durations: Sequence[float]) -> float:
+    """The median of all but the first third, in which caches and clocks settle."""
+    return median(durations[len(durations) // 3 :])
 
 
 def installed_version(*packages: str) -> str:

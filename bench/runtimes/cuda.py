@@ -5,45 +5,157 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
+from statistics import median
+from typing import Any, Protocol
 
 import torch
 
 from bench.timing import WallClock
+from latency_tables.errors import LatheError
 from latency_tables.setting import Device
+
+#: What may be asked of eager and compiled PyTorch on a CUDA device, the default first.
+CHOICES = {
+    "launch": ("queued", "issued", "graph"),
+    "cache": ("warm", "cold"),
+    "layout": ("nchw", "nhwc"),
+}
+#: The precisions of PyTorch on a CUDA device, as the type of weights and activations.
+DTYPES = {"fp32": torch.float32, "tf32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+# Seconds that the device is held up at first, and at most, while work is queued behind it.
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 5e-4, 0.25
+# No clock of a streaming multiprocessor is much faster, so that a pause lasts at least as long as asked.
+_CYCLES_PER_S = 2.5e9
+# Passes by which the cost of launching is judged.
+_JUDGED = 15
+
+
+class Event(Protocol):
+    """A moment in the device's queue; `torch.cuda.Event` is one."""
+
+    def record(self) -> None:
+        """Puts it into the queue."""
+
+    def query(self) -> bool:
+        """Whether the device has come by."""
+
+    def elapsed_time(self, end: Any) -> float:
+        """Milliseconds from this one to a later one."""
+
+
+class Queue:
+    """The device's queue of work, as far as a clock needs it."""
+
+    def event(self) -> Event:
+        """One that knows its time."""
+        event: Event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+        return event
+
+    def synchronize(self) -> None:
+        """Waits until nothing is left to do."""
+        torch.cuda.synchronize()
+
+    def pause(self, seconds: float) -> None:
+        """Queues a pause, in which the device does nothing and what comes behind it waits."""
+        torch.cuda._sleep(int(seconds * _CYCLES_PER_S))  # type: ignore[no-untyped-call]
 
 
 class CudaClock(WallClock):
     """Times with the device's own events, which stand in the same queue as the work.
 
+    A processor that issues small kernels is slower than the device that runs them, which then waits between them.
+    Queued behind a pause that lasts until all is issued, the work is timed without these gaps, as nvbench does it;
+    a sample in which the device came by before all was issued is not kept but taken again, behind a longer pause or
+    in smaller portions. Issued as it comes, the gaps count.
+
     Args:
-        event: makes an event that can be recorded and compared with a later one, in milliseconds.
-        synchronize: waits until the device has nothing left to do.
+        queued: whether the work waits behind a pause.
+        flush: empties the L2 cache before each run, outside of the time; None: the cache stays warm.
+        queue: of the device.
     """
 
     def __init__(
-        self,
-        event: Callable[[], torch.cuda.Event] | None = None,
-        synchronize: Callable[[], None] | None = None,
+        self, *, queued: bool = True, flush: Callable[[], object] | None = None, queue: Queue | None = None
     ) -> None:
-        self._event = event or _event
-        self._synchronize = synchronize or torch.cuda.synchronize
+        self._queued, self._flush = queued, flush
+        self._queue = queue or Queue()
+        self._pause_s = _FIRST_PAUSE_S
+        self._at_once = 1 << 20
 
     def elapsed_s(self, run: Callable[[], object], repeats: int) -> float:
-        """Seconds of device time from before the first run to after the last; waits for the end."""
-        start, end = self._event(), self._event()
-        self._synchronize()
-        start.record()
-        for _ in range(repeats):
-            run()
-        end.record()
-        self._synchronize()
-        milliseconds: float = start.elapsed_time(end)
-        return milliseconds * 1e-3
+        """Seconds of device time that the runs take; waits for their end.
+
+        Raises:
+            LatheError: a single run issues more than the device's queue holds.
+        """
+        left, seconds = repeats, 0.0
+        while left:
+            count = min(left, self._at_once)
+            taken = self._timed(run, count)
+            if taken is None:
+                self._give_way(count)
+                continue
+            seconds += taken
+            left -= count
+        return seconds
+
+    def _timed(self, run: Callable[[], object], count: int) -> float | None:
+        """Seconds of so many runs; None where the device did not wait until all were issued."""
+        queue = self._queue
+        queue.synchronize()
+        if self._queued:
+            queue.pause(self._pause_s)
+        gate = queue.event()
+        gate.record()
+        spans = []
+        for runs in [1] * count if self._flush else [count]:
+            if self._flush:
+                self._flush()
+            start, end = queue.event(), queue.event()
+            start.record()
+            for _ in range(runs):
+                run()
+            end.record()
+            spans.append((start, end))
+        overtaken = self._queued and gate.query()
+        queue.synchronize()
+        return None if overtaken else sum(start.elapsed_time(end) for start, end in spans) * 1e-3
+
+    def _give_way(self, count: int) -> None:
+        if self._pause_s < _LONGEST_PAUSE_S:
+            self._pause_s *= 2
+        elif count > 1:
+            self._at_once = count // 2
+        else:
+            raise LatheError(
+                "a single run issues more work than the CUDA device's queue holds, so that its launches cannot all "
+                "be queued. Choose --option launch=graph, or launch=issued, which counts the gaps between launches."
+            )
 
 
-def _event() -> torch.cuda.Event:
-    event: torch.cuda.Event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
-    return event
+def cache_flush() -> Callable[[], object]:
+    """What empties the L2 cache of the first device: writing over twice its size."""
+    size = torch.cuda.get_device_properties(0).L2_cache_size
+    buffer = torch.empty(2 * size, dtype=torch.int8, device="cuda")
+    return buffer.zero_
+
+
+def launch_cost(run: Callable[[], object], queue: Queue | None = None) -> dict[str, float]:
+    """What a run costs queued, which is its work, and issued as it comes, which adds the gaps between launches.
+
+    Args:
+        run: a forward pass.
+        queue: of the device.
+
+    Returns:
+        ``queued_s`` and ``issued_s``, medians, seconds.
+    """
+
+    def typical_s(queued: bool) -> float:
+        clock = CudaClock(queued=queued, queue=queue)
+        return median(clock.elapsed_s(run, 1) for _ in range(_JUDGED))
+
+    return {"queued_s": typical_s(True), "issued_s": typical_s(False)}
 
 
 def cuda_device(root: Path = Path("/")) -> Device:
@@ -69,3 +181,8 @@ def cuda_device(root: Path = Path("/")) -> Device:
         driver=found.group(1) if found else "unknown",
         features=(f"sm_{properties.major}{properties.minor}",),
     )
+
+
+def device_uuid() -> str:
+    """The UUID of the first CUDA device that PyTorch sees, whatever number the driver gives it."""
+    return str(torch.cuda.get_device_properties(0).uuid)

@@ -2,52 +2,121 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
-from pathlib import Path
+from typing import Any, ClassVar
 
 import torch
 
-from bench.runtimes.base import Array, Availability, Loaded, Runtime, random_arrays
-from bench.runtimes.cuda import CudaClock
+from bench.runtimes.base import Array, Availability, Loaded, Order, Runtime, random_arrays
+from bench.runtimes.cuda import CHOICES, DTYPES, CudaClock, cache_flush, launch_cost
 from bench.runtimes.torch_graph import build_module
 from latency_tables.errors import LatheError
-from latency_tables.graph import Graph
+from latency_tables.setting import Setting
+
+_LAYOUTS = {"nchw": torch.contiguous_format, "nhwc": torch.channels_last}
+# The first compute capability with bfloat16 and TensorFloat-32.
+_AMPERE = 8
+# Runs before a graph is captured, in which libraries choose their kernels and take their memory.
+_BEFORE_CAPTURE = 3
 
 
 class EagerLoaded(Loaded):
-    """A graph as a PyTorch module in inference mode."""
+    """A graph as a PyTorch module in inference mode.
 
-    def __init__(self, graph: Graph, weights: Sequence[Array] | None, device: str) -> None:
-        super().__init__(graph)
-        self._device = device
+    On a CUDA device `facts` tell of a whole network, under "launch", what it costs queued and issued; see
+    `bench.runtimes.cuda.launch_cost`.
+
+    Args:
+        order: what to make ready.
+        setting: device, precision, layout and options.
+    """
+
+    def __init__(self, order: Order, setting: Setting) -> None:
+        super().__init__(order.graph)
+        self._device, self._dtype = setting.device.kind, DTYPES[setting.precision]
+        self._layout = _LAYOUTS[setting.layout]
         with torch.inference_mode():
-            self._module = build_module(graph, weights, device)
-            self._inputs = self._tensors(random_arrays(graph.inputs))
-        if device == "cuda":
-            self.clock = CudaClock()
+            module = build_module(order.graph, order.weights, self._device, dtype=self._dtype)
+            self._module = module.to(memory_format=self._layout)  # type: ignore[call-overload] # not in the stubs
+            self._inputs = self._tensors(random_arrays(order.graph.inputs))
+            self._forward = self._made(self._module)
+            self._outputs: tuple[torch.Tensor, ...] = ()
+            self._captured: torch.cuda.CUDAGraph | None = None
+            if self._device == "cuda":
+                self._on_cuda(dict(setting.options), alone=order.alone)
 
     def run(self) -> None:
         """One forward pass; on a CUDA device it is issued, and `clock` waits for it."""
+        if self._captured is not None:
+            self._captured.replay()
+            return
         with torch.inference_mode():
-            self._module(*self._inputs)
+            self._forward(*self._inputs)
+
+    def _made(self, module: torch.nn.Module) -> Callable[..., Any]:
+        """What a forward pass calls."""
+        return module
+
+    def _on_cuda(self, options: Mapping[str, str], *, alone: bool) -> None:
+        if not alone:
+            self.facts = {**self.facts, "launch": launch_cost(self.run)}
+        if options["launch"] == "graph":
+            self._capture()
+        flush = cache_flush() if options["cache"] == "cold" else None
+        self.clock = CudaClock(queued=options["launch"] != "issued", flush=flush)
+
+    def _capture(self) -> None:
+        """Records the launches of a forward pass, to be sent to the device as one."""
+        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        with torch.cuda.stream(stream):
+            for _ in range(_BEFORE_CAPTURE):
+                self._forward(*self._inputs)
+        torch.cuda.current_stream().wait_stream(stream)
+        captured = torch.cuda.CUDAGraph()
+        try:
+            with torch.cuda.graph(captured):
+                self._outputs = self._forward(*self._inputs)
+        except RuntimeError as error:
+            raise LatheError(
+                f"the network cannot be captured as a CUDA graph: {error}. Choose --option launch=queued."
+            ) from error
+        self._captured = captured
 
     def _infer(self, inputs: Sequence[Array]) -> list[Array]:
         with torch.inference_mode():
-            return [output.cpu().numpy() for output in self._module(*self._tensors(inputs))]
+            if self._captured is None:
+                outputs = self._forward(*self._tensors(inputs))
+            else:
+                for place, tensor in zip(self._inputs, self._tensors(inputs), strict=True):
+                    place.copy_(tensor)
+                self._captured.replay()
+                outputs = self._outputs
+            wanted = [self.graph.type_of(value).dtype for value in self.graph.outputs]
+            return [
+                output.to(getattr(torch, dtype)).cpu().numpy()
+                for output, dtype in zip(outputs, wanted, strict=True)
+            ]
 
     def _tensors(self, arrays: Sequence[Array]) -> list[torch.Tensor]:
-        return [torch.tensor(array, device=self._device) for array in arrays]
+        return [self._placed(torch.tensor(array, device=self._device)) for array in arrays]
+
+    def _placed(self, tensor: torch.Tensor) -> torch.Tensor:
+        """In the precision and, where it is an image, the layout that are timed."""
+        if tensor.dtype == torch.float32:
+            tensor = tensor.to(self._dtype)
+        return tensor.contiguous(memory_format=self._layout) if tensor.ndim == 4 else tensor
 
     def _close(self) -> None:
-        del self._module, self._inputs
+        del self._module, self._inputs, self._forward, self._outputs, self._captured
 
 
 class Eager(Runtime):
     """PyTorch's eager mode."""
 
     name = "eager"
-    device_kinds = ("cpu", "cuda")
+    device_kinds: ClassVar[tuple[str, ...]] = ("cpu", "cuda")
+    precisions = tuple(DTYPES)
 
     @classmethod
     def availability(cls, device_kind: str) -> Availability:
@@ -67,15 +136,32 @@ class Eager(Runtime):
         )
 
     @classmethod
+    def lacks(cls, precision: str, device_kind: str) -> str:
+        """On the CPU PyTorch is timed in fp32 only; not every CUDA device has bfloat16 and TensorFloat-32."""
+        if precision == "fp32":
+            return ""
+        if device_kind == "cpu":
+            return f"{cls.name} is timed in fp32 on the CPU; openvino and onnxruntime have other precisions there"
+        major = torch.cuda.get_device_properties(0).major
+        if precision in ("bf16", "tf32") and major < _AMPERE:
+            return f"the device has compute capability {major}.x, and {precision} came with {_AMPERE}.0"
+        return ""
+
+    @classmethod
     def versions(cls) -> tuple[tuple[str, str], ...]:
         """PyTorch's version."""
         return (("torch", version("torch")),)
 
+    @classmethod
+    def choices(cls, device_kind: str) -> Mapping[str, tuple[str, ...]]:
+        """On a CUDA device how launches are timed, whether its cache is warm, and the layout."""
+        return CHOICES if device_kind == "cuda" else {}
+
     def _prepare(self) -> None:
         torch.set_num_threads(self.setting.threads)
         # fp32 means fp32: TensorFloat-32 is a precision of its own.
-        torch.backends.cuda.matmul.allow_tf32 = False
-        torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cuda.matmul.allow_tf32 = self.setting.precision == "tf32"
+        torch.backends.cudnn.allow_tf32 = self.setting.precision == "tf32"
         if torch.get_num_interop_threads() != 1:
             try:
                 torch.set_num_interop_threads(1)
@@ -85,14 +171,10 @@ class Eager(Runtime):
                     "measure through bench.session, which starts a fresh process."
                 ) from error
 
-    def _load(
-        self,
-        graph: Graph,
-        weights: Sequence[Array] | None,
-        artefact: Path | None,
-        *,
-        alone: bool,  # noqa: ARG002 - it has no such switch
-    ) -> Loaded:
-        if artefact is not None:
-            raise LatheError(f"eager loads no file, so none can be written to {artefact}.")
-        return EagerLoaded(graph, weights, self.setting.device.kind)
+    def _load(self, order: Order) -> Loaded:
+        if order.artefact is not None:
+            raise LatheError(f"{self.name} loads no file, so none can be written to {order.artefact}.")
+        return self._made_ready(order)
+
+    def _made_ready(self, order: Order) -> Loaded:
+        return EagerLoaded(order, self.setting)

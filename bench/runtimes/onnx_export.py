@@ -5,23 +5,80 @@ from __future__ import annotations
 import io
 import re
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.runtimes.base import UnsupportedOperatorError
+from bench.runtimes.base import Array, UnsupportedOperatorError, random_arrays
 from latency_tables.errors import LatheError
 from latency_tables.files import write_atomically
 
 if TYPE_CHECKING:
     import torch
 
+    from latency_tables.graph import Graph
+
 #: 17 has layer norm as one operator; runtimes of the last years know it.
 OPSET = 17
+#: As `bench.runtimes.torch_graph.SCOPE` comes out in a file.
+_PLACE = re.compile(r"(?<![A-Za-z0-9_])o(\d+)/")
 
 
 def input_names(count: int) -> list[str]:
     """The names of an exported file's inputs: "images" for a single one, else "input0" and so on."""
     return ["images"] if count == 1 else [f"input{index}" for index in range(count)]
+
+
+def output_names(count: int) -> list[str]:
+    """The names of an exported file's outputs: "output" for a single one, else "output0" and so on."""
+    return ["output"] if count == 1 else [f"output{index}" for index in range(count)]
+
+
+def operators_of(graph: Graph, *names: str) -> tuple[int, ...]:
+    """The places in a graph of the operators from which a file's nodes come.
+
+    Args:
+        graph: of which `export_graph` made the file.
+        names: of its nodes or values, or made of such names by whoever fused nodes.
+
+    Returns:
+        Ascending; empty where the names tell of none.
+    """
+    found = {int(place) for name in names for place in _PLACE.findall(name)}
+    for output, value in zip(output_names(len(graph.outputs)), graph.outputs, strict=True):
+        # What makes an output may be called by its name.
+        called = re.compile(rf"(?<![A-Za-z0-9_/]){output}(?![A-Za-z0-9])")
+        if value >= graph.first_result and any(called.search(name) for name in names):
+            found.add(value - graph.first_result)
+    return tuple(sorted(found))
+
+
+def export_graph(
+    graph: Graph,
+    weights: Sequence[Array] | None,
+    path: Path | None = None,
+    dtype: torch.dtype | None = None,
+) -> bytes:
+    """Exports a graph; see `export_onnx`. The names of the file's nodes tell their operators; see `operators_of`.
+
+    Args:
+        graph: what the file computes.
+        weights: one array for each weight; None: random, seeded.
+        path: where the file is written as well.
+        dtype: what takes the place of float32 everywhere, inputs and outputs included; None: nothing does.
+
+    Returns:
+        The content of the file.
+    """
+    import torch
+
+    from bench.runtimes.torch_graph import build_module
+
+    chosen = dtype or torch.float32
+    module = build_module(graph, weights, dtype=chosen, scoped=True)
+    tensors = [torch.from_numpy(array) for array in random_arrays(graph.inputs)]
+    inputs = tuple(tensor.to(chosen) if tensor.dtype == torch.float32 else tensor for tensor in tensors)
+    return export_onnx(module, inputs, outputs=len(graph.outputs), path=path)
 
 
 def export_onnx(
@@ -47,7 +104,6 @@ def export_onnx(
     """
     import torch
 
-    output_names = ["output"] if outputs == 1 else [f"output{index}" for index in range(outputs)]
     buffer = io.BytesIO()
     try:
         with warnings.catch_warnings(), torch.no_grad():
@@ -62,7 +118,7 @@ def export_onnx(
                 dynamo=False,
                 opset_version=OPSET,
                 input_names=input_names(len(inputs)),
-                output_names=output_names,
+                output_names=output_names(outputs),
                 training=torch.onnx.TrainingMode.EVAL,
             )
     except torch.onnx.errors.UnsupportedOperatorError as error:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Sequence
+import json
+import tempfile
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -12,21 +14,32 @@ import numpy as np
 import torch
 
 from bench.runtimes.base import (
+    NODE_RUNS,
     SEED,
     Array,
     Availability,
     Loaded,
+    NodeProfile,
+    NodeTime,
+    Order,
     Runtime,
     UnsupportedOperatorError,
     installed_version,
     random_arrays,
+    settled_median,
 )
-from bench.runtimes.onnx_export import export_onnx
-from bench.runtimes.torch_graph import build_module
+from bench.runtimes.onnx_export import export_graph, operators_of
+from bench.runtimes.onnx_int8 import calibration_feeds, overflows, quantise
 from latency_tables.errors import LatheError
 from latency_tables.graph import Graph
 
+#: How the events of a node's own work end in ONNX Runtime's profile, which counts in microseconds.
+_TIMED = "_kernel_time"
+_MICROSECOND_S = 1e-6
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+_TENSORRT = "TensorrtExecutionProvider"
+#: ONNX Runtime's names of types, where a file's inputs and outputs may differ from the graph's.
+_TYPES = {"tensor(float16)": "float16"}
 
 
 class OnnxRuntimeLoaded(Loaded):
@@ -44,12 +57,9 @@ class OnnxRuntimeLoaded(Loaded):
             )
         for output, value in zip(session.get_outputs(), graph.outputs, strict=True):
             type_ = graph.type_of(value)
-            self._binding.bind_ortvalue_output(
-                output.name,
-                onnxruntime.OrtValue.ortvalue_from_shape_and_type(
-                    type_.shape, np.dtype(type_.dtype).type, device_kind, 0
-                ),
-            )
+            dtype = np.dtype(_TYPES.get(output.type, type_.dtype)).type
+            place = onnxruntime.OrtValue.ortvalue_from_shape_and_type(type_.shape, dtype, device_kind, 0)
+            self._binding.bind_ortvalue_output(output.name, place)
 
     def run(self) -> None:
         """One forward pass; ONNX Runtime returns when its device is done."""
@@ -57,11 +67,14 @@ class OnnxRuntimeLoaded(Loaded):
 
     def _infer(self, inputs: Sequence[Array]) -> list[Array]:
         outputs: list[Array] = self._session.run(None, self._feed(inputs))
-        return outputs
+        wanted = [np.dtype(self.graph.type_of(value).dtype) for value in self.graph.outputs]
+        return [output.astype(dtype, copy=False) for output, dtype in zip(outputs, wanted, strict=True)]
 
     def _feed(self, arrays: Sequence[Array]) -> dict[str, Array]:
-        wanted = [found.name for found in self._session.get_inputs()]
-        return dict(zip(wanted, arrays, strict=True))
+        return {
+            put.name: array.astype(_TYPES.get(put.type, array.dtype), copy=False)
+            for put, array in zip(self._session.get_inputs(), arrays, strict=True)
+        }
 
     def _close(self) -> None:
         del self._binding, self._session
@@ -73,6 +86,9 @@ class OnnxRuntime(Runtime):
     name = "onnxruntime"
     loads_file = True
     device_kinds = ("cpu", "cuda")
+    precisions = ("fp32", "int8", "tf32", "fp16")
+    calibrated = ("int8",)
+    tells_nodes = True
 
     @classmethod
     def availability(cls, device_kind: str) -> Availability:
@@ -127,21 +143,75 @@ class OnnxRuntime(Runtime):
         )
 
     @classmethod
-    def options(cls, device_kind: str, threads: int) -> dict[str, str]:
-        """The provider, and how its threads wait between two runs."""
+    def lacks(cls, precision: str, device_kind: str) -> str:
+        """Integers are for the CPU, short floats for CUDA; elsewhere most would be turned there and back."""
+        if device_kind == "cpu" and precision in ("tf32", "fp16"):
+            return f"ONNX Runtime's CPU provider has no kernels in {precision}; it has fp32 and int8"
+        if device_kind == "cuda" and precision == "int8":
+            return "ONNX Runtime computes with eight-bit integers on the CPU; on CUDA tensorrt does"
+        return ""
+
+    @classmethod
+    def choices(cls, device_kind: str) -> Mapping[str, tuple[str, ...]]:
+        """On a CUDA device which provider."""
+        return {"provider": (_PROVIDERS["cuda"], _TENSORRT)} if device_kind == "cuda" else {}
+
+    @classmethod
+    def options(cls, device_kind: str, threads: int, precision: str) -> dict[str, str]:
+        """The provider, how its threads wait between two runs, and how numbers became integers."""
         together = threads > 1 and device_kind == "cpu"
         spinning = "between runs of a part alone" if together else "stopped between runs"
-        return {"provider": _PROVIDERS[device_kind], "spinning": spinning}
+        chosen = {"provider": _PROVIDERS[device_kind], "spinning": spinning}
+        if precision == "int8":
+            chosen["quantisation"] = "static, QDQ, uint8 activations, int8 weights by channel, min-max"
+        return chosen
 
-    def _load(
-        self, graph: Graph, weights: Sequence[Array] | None, artefact: Path | None, *, alone: bool
-    ) -> Loaded:
-        inputs = tuple(torch.from_numpy(array) for array in random_arrays(graph.inputs))
-        content = export_onnx(build_module(graph, weights), inputs, outputs=len(graph.outputs), path=artefact)
-        session = self._session(str(artefact) if artefact is not None else content, alone=alone)
-        return OnnxRuntimeLoaded(graph, session, self.setting.device.kind)
+    def _load(self, order: Order) -> Loaded:
+        content = self._content(order)
+        session = self._session(content if order.artefact is None else str(order.artefact), alone=order.alone)
+        return OnnxRuntimeLoaded(order.graph, session, self.setting.device.kind)
 
-    def _session(self, model: str | bytes, *, alone: bool) -> Any:
+    def _content(self, order: Order) -> bytes:
+        """The file, written where it is asked for."""
+        if self.setting.precision != "int8":
+            dtype = torch.float16 if self.setting.precision == "fp16" else None
+            return export_graph(order.graph, order.weights, order.artefact, dtype)
+        return quantise(
+            export_graph(order.graph, order.weights),
+            calibration_feeds(order.graph, order.calibration),
+            reduce_range=overflows(self.setting.device.features),
+            path=order.artefact,
+        )
+
+    def _node_profile(self, graph: Graph, weights: Sequence[Array] | None) -> NodeProfile:
+        with tempfile.TemporaryDirectory() as folder:
+            content = self._content(Order(graph, weights, None, None, alone=True))
+            session = self._session(content, alone=True, profile=Path(folder) / "nodes")
+            loaded = OnnxRuntimeLoaded(graph, session, self.setting.device.kind)
+            for _ in range(NODE_RUNS):
+                loaded.run()
+            events = json.loads(Path(session.end_profiling()).read_bytes())
+        runs = [event["dur"] for event in events if event.get("name") == "model_run"]
+        seen: dict[tuple[str, str], list[int]] = {}
+        for event in events:
+            if event.get("cat") == "Node" and event["name"].endswith(_TIMED):
+                key = event["name"].removesuffix(_TIMED), event["args"]["op_name"]
+                seen.setdefault(key, []).append(event["dur"])
+        nodes = [
+            NodeTime(name, kind, settled_median(durations) * _MICROSECOND_S, operators_of(graph, name))
+            for (name, kind), durations in seen.items()
+        ]
+        return NodeProfile(tuple(nodes), settled_median(runs) * _MICROSECOND_S)
+
+    def _asked(self, provider: str) -> list[Any]:
+        """The provider, with what is asked of it, and behind TensorRT's the one that takes what it leaves."""
+        # fp32 means fp32: TensorFloat-32 is a precision of its own.
+        cuda = (_PROVIDERS["cuda"], {"use_tf32": str(int(self.setting.precision == "tf32"))})
+        if provider == _PROVIDERS["cuda"]:
+            return [cuda]
+        return [provider, cuda] if provider == _TENSORRT else [provider]
+
+    def _session(self, model: str | bytes, *, alone: bool, profile: Path | None = None) -> Any:
         import onnxruntime
         from onnxruntime.capi import onnxruntime_pybind11_state as states
 
@@ -154,10 +224,11 @@ class OnnxRuntime(Runtime):
         # Threads that go on spinning after a run take the cores from whatever is timed next, in turns with it.
         # Where nothing is, they must: to wake them takes 5 to 10 us, once in a network but in each run of a part.
         chosen.add_session_config_entry("session.force_spinning_stop", "0" if alone else "1")
+        if profile is not None:
+            chosen.enable_profiling = True
+            chosen.profile_file_prefix = str(profile)
         try:
-            # fp32 means fp32: TensorFloat-32 is a precision of its own.
-            asked = (provider, {"use_tf32": "0"}) if provider == _PROVIDERS["cuda"] else provider
-            session = onnxruntime.InferenceSession(model, chosen, providers=[asked])
+            session = onnxruntime.InferenceSession(model, chosen, providers=self._asked(provider))
         except states.NotImplemented as error:
             raise UnsupportedOperatorError(_operator_of(str(error)), "ONNX Runtime", str(error)) from error
         except (states.Fail, states.InvalidGraph, states.InvalidArgument, states.RuntimeException) as error:

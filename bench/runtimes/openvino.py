@@ -5,25 +5,26 @@ from __future__ import annotations
 import importlib.util
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
-import torch
-
 from bench.runtimes.base import (
+    NODE_RUNS,
     SEED,
     Array,
     Availability,
     Loaded,
+    NodeProfile,
+    NodeTime,
+    Order,
     Runtime,
     UnsupportedOperatorError,
     installed_version,
     random_arrays,
+    settled_median,
 )
-from bench.runtimes.onnx_export import export_onnx
-from bench.runtimes.torch_graph import build_module
+from bench.runtimes.onnx_export import export_graph, operators_of
 from latency_tables.errors import LatheError
 from latency_tables.graph import Graph
 
@@ -61,6 +62,10 @@ class OpenVinoLoaded(Loaded):
         """One forward pass; OpenVINO returns when it is done."""
         self._request.infer()
 
+    def node_times(self) -> list[Any]:
+        """What the last run took by node, of those that ran; only where it was compiled for that."""
+        return [told for told in self._request.profiling_info if told.real_time.total_seconds() > 0]
+
     def _infer(self, inputs: Sequence[Array]) -> list[Array]:
         request = self._compiled.create_infer_request()
         found = request.infer(dict(enumerate(inputs)), share_inputs=False, share_outputs=False)
@@ -77,6 +82,7 @@ class OpenVino(Runtime):
     loads_file = True
     device_kinds = ("cpu",)
     precisions = tuple(_PRECISIONS)
+    tells_nodes = True
 
     @classmethod
     def availability(cls, device_kind: str) -> Availability:  # noqa: ARG003 - there is only the CPU
@@ -115,28 +121,47 @@ class OpenVino(Runtime):
         return (("openvino", installed_version("openvino")), ("torch", version("torch")))
 
     @classmethod
-    def options(cls, device_kind: str, threads: int) -> dict[str, str]:  # noqa: ARG003 - the same for all
+    def options(cls, device_kind: str, threads: int, precision: str) -> dict[str, str]:  # noqa: ARG003 - the same for all
         """What is asked of it."""
         return {"hint": "latency", "streams": "1"}
 
     def _prepare(self) -> None:
         self._core = _import_openvino().Core()
 
-    def _load(
-        self,
-        graph: Graph,
-        weights: Sequence[Array] | None,
-        artefact: Path | None,
-        *,
-        alone: bool,  # noqa: ARG002 - it has no such switch
-    ) -> Loaded:
-        inputs = tuple(torch.from_numpy(array) for array in random_arrays(graph.inputs))
-        content = export_onnx(build_module(graph, weights), inputs, outputs=len(graph.outputs), path=artefact)
+    def _load(self, order: Order) -> Loaded:
+        content = export_graph(order.graph, order.weights, order.artefact)
+        return OpenVinoLoaded(order.graph, self._compiled(content))
+
+    def _node_profile(self, graph: Graph, weights: Sequence[Array] | None) -> NodeProfile:
+        compiled = self._compiled(export_graph(graph, weights), {"PERF_COUNT": True})
+        made = {
+            node.get_friendly_name(): str(node.get_rt_info()["originalLayersNames"].astype(str))
+            for node in compiled.get_runtime_model().get_ordered_ops()
+        }
+        runs: list[float] = []
+        seen: dict[tuple[str, str], list[float]] = {}
+        with OpenVinoLoaded(graph, compiled) as loaded:
+            for _ in range(NODE_RUNS):
+                runs.append(loaded.clock.elapsed_s(loaded.run, 1))
+                for told in loaded.node_times():
+                    seen.setdefault((told.node_name, told.node_type), []).append(
+                        told.real_time.total_seconds()
+                    )
+        nodes = [
+            NodeTime(
+                name, kind, settled_median(times), operators_of(graph, name, *made.get(name, "").split(","))
+            )
+            for (name, kind), times in seen.items()
+        ]
+        return NodeProfile(tuple(nodes), settled_median(runs))
+
+    def _compiled(self, content: bytes, more: Mapping[str, object] | None = None) -> Any:
         asked = {
             "PERFORMANCE_HINT": "LATENCY",
             "NUM_STREAMS": 1,
             "INFERENCE_NUM_THREADS": self.setting.threads,
             "INFERENCE_PRECISION_HINT": _PRECISIONS[self.setting.precision],
+            **(more or {}),
         }
         try:
             model = self._core.read_model(content, b"")
@@ -150,4 +175,4 @@ class OpenVino(Runtime):
         threads = compiled.get_property("INFERENCE_NUM_THREADS")
         if threads != self.setting.threads:
             raise LatheError(f"OpenVINO was asked for {self.setting.threads} threads but took {threads}.")
-        return OpenVinoLoaded(graph, compiled)
+        return compiled

@@ -24,7 +24,29 @@ _REFUSED = frozenset({"from_file"})
 _SHIFTS = frozenset({"bias", "running_mean"})
 
 
-def build_module(graph: Graph, weights: Sequence[Array] | None = None, device: str = "cpu") -> fx.GraphModule:
+#: What the modules of operators are called in a scoped module, before their places in the graph.
+SCOPE = "o"
+
+
+class _Applied(torch.nn.Module):
+    """An operator as a module, so that what is traced of it carries the module's name."""
+
+    def __init__(self, target: Any) -> None:
+        super().__init__()
+        self._target = target
+
+    def forward(self, *positional: Any, **named: Any) -> Any:
+        return self._target(*positional, **named)
+
+
+def build_module(
+    graph: Graph,
+    weights: Sequence[Array] | None = None,
+    device: str = "cpu",
+    *,
+    dtype: torch.dtype = torch.float32,
+    scoped: bool = False,
+) -> fx.GraphModule:
     """Makes a module that computes a graph, in evaluation mode, its weights registered as buffers.
 
     Operators that write in place are refused: each timed run would start from what the last one left.
@@ -33,6 +55,9 @@ def build_module(graph: Graph, weights: Sequence[Array] | None = None, device: s
         graph: what to compute; one positional argument per input.
         weights: one array for each weight, of its type and shape; None: `random_weights`.
         device: where the weights lie and new tensors are made.
+        dtype: what takes the place of float32, in the weights and where an operator names it.
+        scoped: whether each operator is a module of its own, called `SCOPE` and its place in the graph; it is then
+            a little slower, and an exported file tells from which operator each of its nodes comes.
 
     Returns:
         The module; it returns a tuple with one tensor per output.
@@ -44,11 +69,12 @@ def build_module(graph: Graph, weights: Sequence[Array] | None = None, device: s
     arrays = random_weights(graph) if weights is None else weights
     root = torch.nn.Module()
     for index, array in enumerate(arrays):
-        root.register_buffer(f"w{index}", torch.tensor(np.asarray(array), device=device))
+        tensor = torch.tensor(np.asarray(array), device=device)
+        root.register_buffer(f"w{index}", tensor.to(dtype) if tensor.dtype == torch.float32 else tensor)
     made = fx.Graph()
     nodes = [made.placeholder(f"x{index}") for index in range(len(graph.inputs))]
     nodes += [made.get_attr(f"w{index}") for index in range(len(graph.weights))]
-    for applied in graph.operators:
+    for place, applied in enumerate(graph.operators):
         if applied.name == "getitem":
             (_, source), (_, item) = applied.arguments
             if not isinstance(item, int):
@@ -56,8 +82,12 @@ def build_module(graph: Graph, weights: Sequence[Array] | None = None, device: s
             nodes.append(made.call_function(operator.getitem, (_resolve(source, nodes), item)))
             continue
         target = _find(applied.name)
-        positional, named = _bind(applied, target, nodes, device)
-        nodes.append(made.call_function(target, positional, named))
+        positional, named = _bind(applied, target, nodes, device, dtype)
+        if scoped:
+            root.add_module(f"{SCOPE}{place}", _Applied(target))
+            nodes.append(made.call_module(f"{SCOPE}{place}", positional, named))
+        else:
+            nodes.append(made.call_function(target, positional, named))
     made.output(tuple(nodes[value] for value in graph.outputs))
     return fx.GraphModule(root, made).eval()
 
@@ -114,10 +144,11 @@ def _register_torchvision() -> None:
 
 
 def _bind(
-    applied: Operator, target: Any, nodes: Sequence[fx.Node], device: str
+    applied: Operator, target: Any, nodes: Sequence[fx.Node], device: str, dtype: torch.dtype
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Arguments by name, into those by position (as many as the schema allows) and by name."""
     given = {name: _resolve(argument, nodes) for name, argument in applied.arguments}
+    given = {name: dtype if value is torch.float32 else value for name, value in given.items()}
     positional: list[Any] = []
     named: dict[str, Any] = {}
     gap = False

@@ -6,14 +6,11 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Sequence
-from pathlib import Path
 
 from bench import worker
 from bench.runtimes import RUNTIMES
-from bench.runtimes.base import Array, Loaded
+from bench.runtimes.base import Loaded, Order
 from bench.runtimes.eager import Eager
-from latency_tables.graph import Graph
 
 
 def abort() -> None:
@@ -75,12 +72,10 @@ class Misbehaving(Loaded):
 class MisbehavingRuntime(Eager):
     name = "misbehaving"
 
-    def _load(
-        self, graph: Graph, weights: Sequence[Array] | None, artefact: Path | None, *, alone: bool
-    ) -> Loaded:
-        if graph.operators[0].name.startswith("deed."):
-            return Misbehaving(graph)
-        return super()._load(graph, weights, artefact, alone=alone)
+    def _load(self, order: Order) -> Loaded:
+        if order.graph.operators[0].name.startswith("deed."):
+            return Misbehaving(order.graph)
+        return super()._load(order)
 
 
 RUNTIMES["misbehaving"] = "__main__:MisbehavingRuntime"

@@ -311,3 +311,50 @@ def test_the_target_is_half_the_interval_over_the_median(spread: float, stop: St
     run = clock.taking(itertools.cycle([1 - spread, 1 + spread]))
     found = measure(run, clock, quick(target=0.01, max_samples=10))
     assert (len(found.samples_s), found.stop) == (10, stop)
+
+
+def causes(*told: str | None) -> Callable[[], str | None]:
+    answers = itertools.cycle(told)
+    return lambda: next(answers)
+
+
+def test_spoiled_samples_are_left_out_and_counted_by_cause() -> None:
+    clock = FakeClock()
+    run = clock.taking(itertools.chain([1.0] * 4, itertools.cycle([1.0, 1.0, 3.0])))
+    found = measure(run, clock, quick(max_samples=30), causes(None, None, "throttled: heat"))
+    assert set(found.samples_s) == {1.0}
+    assert len(found.samples_s) == 10
+    assert found.dropped == {"throttled: heat": 4}
+    assert found.stop is Stop.PRECISION
+
+
+def test_where_too_few_would_be_left_all_are_kept() -> None:
+    clock = FakeClock()
+    run = clock.taking(itertools.repeat(1.0))
+    found = measure(run, clock, quick(max_samples=30), causes("throttled: power cap"))
+    assert len(found.samples_s) == 10
+    assert found.dropped == {}
+
+
+def test_a_round_with_a_spoiled_sample_does_not_count_for_anybody() -> None:
+    clock = FakeClock()
+    slow, quick_one = (clock.taking(itertools.cycle([seconds])) for seconds in (2.0, 1.0))
+    rule = quick(block_samples=1, min_rounds=9, max_rounds=18)
+    # Two samples a round: every third round holds one that is spoiled.
+    measurements, (comparison,) = interleave(
+        [slow, quick_one], clock, rule, causes(None, None, None, None, None, "throttled: heat")
+    )
+    rounds = measurements[0].dropped[FIRST_OF_BLOCK]
+    for measurement in measurements:
+        lost = measurement.dropped["throttled: heat"]
+        assert lost == rounds // 3
+        assert len(measurement.samples_s) == rounds - lost
+    assert comparison.rounds == rounds - rounds // 3
+    assert comparison.ratio.value == 0.5
+
+
+def test_rounds_that_are_all_spoiled_are_kept() -> None:
+    clock = FakeClock()
+    runs = [clock.taking(itertools.repeat(1.0)) for _ in range(2)]
+    measurements, _ = interleave(runs, clock, quick(), causes("throttled: heat"))
+    assert measurements[0].dropped == {FIRST_OF_BLOCK: 10}

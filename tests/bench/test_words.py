@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from bench.words import parse_duration, parse_widths
+from bench.words import parse_duration, parse_options, parse_widths
 from latency_tables.errors import UserError
 from latency_tables.widths import ChannelGroup
 
@@ -48,3 +48,15 @@ def test_widths_by_share_and_by_name() -> None:
 def test_what_is_no_width(text: str, said: str) -> None:
     with pytest.raises(UserError, match=said):
         parse_widths(text, GROUPS)
+
+
+def test_options_of_a_runtime_are_read_and_sorted() -> None:
+    assert parse_options(None) == ()
+    assert parse_options(["launch=graph", "cache=cold"]) == (("cache", "cold"), ("launch", "graph"))
+    assert parse_options(["provider=A=B"]) == (("provider", "A=B"),)
+
+
+@pytest.mark.parametrize("words", [["launch"], ["=graph"], ["launch="], ["launch=a", "launch=b"]])
+def test_a_wrong_option_is_refused(words: list[str]) -> None:
+    with pytest.raises(UserError, match=r"--option (takes NAME=VALUE, got|says launch twice: a and b)"):
+        parse_options(words)

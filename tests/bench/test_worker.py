@@ -13,12 +13,14 @@ import bench.worker
 from bench.attempt import DISTURBED, MOVED
 from bench.core_distance import CoreDistance, Mode
 from bench.foreign_load import MIN_WINDOW_S, Load
-from bench.runtimes.base import Array, Availability, Loaded, Runtime
+from bench.gpu_watch import GpuSeen
+from bench.runtimes.base import Array, Availability, Loaded, Order, Runtime
 from bench.timing import FIRST_OF_BLOCK, Rule
 from bench.wire import measurement_from_json, rule_to_json
 from bench.worker import Worker, describe_failure
 from latency_tables.errors import UserError
 from latency_tables.graph import Graph
+from latency_tables.measurement import FACTS
 from latency_tables.setting import Device, Setting
 
 QUIET, UNKNOWN = Load(0.5, 0.01, 0.0), Load(0.1, None, None)
@@ -62,15 +64,23 @@ class Ideal(Runtime):
     def versions(cls) -> tuple[tuple[str, str], ...]:
         return ()
 
-    def _load(
-        self, graph: Graph, weights: Sequence[Array] | None, artefact: Path | None, *, alone: bool
-    ) -> Loaded:
-        return Ready(graph)
+    def _load(self, order: Order) -> Loaded:
+        return Ready(order.graph)
 
 
 @pytest.fixture(autouse=True)
 def _ideal_runtime(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench.worker, "get_runtime", lambda name: Ideal)
+
+
+LOAD = {
+    "do": "load",
+    "graph": conv_relu().to_json(),
+    "weights": None,
+    "artefact": None,
+    "calibration": None,
+    "alone": False,
+}
 
 
 def busy(cores: float) -> Load:
@@ -88,9 +98,7 @@ def make_worker(
     setting = Setting(Device(kind, "ideal", 2, 2**30), "ideal", (), "fp32", 1, threads)
     sense = iter(cores).__next__  # asked more often than this, it fails
     made = Worker(setting, repeats, watch, sense, now_s=lambda: 0.0, sleep=slept.append)  # type: ignore[arg-type]
-    made.serve(
-        {"do": "load", "graph": conv_relu().to_json(), "weights": None, "artefact": None, "alone": False}
-    )
+    made.serve(LOAD)
     return made, watch, slept
 
 
@@ -133,9 +141,7 @@ def test_more_threads_bear_more() -> None:
 
 def test_a_disturbed_comparison_is_taken_again_as_a_whole() -> None:
     made, _, _ = make_worker([busy(0.9), QUIET])
-    made.serve(
-        {"do": "load", "graph": conv_relu().to_json(), "weights": None, "artefact": None, "alone": False}
-    )
+    made.serve(LOAD)
     answer = made.serve({"do": "interleave", "handles": [1, 2], "rule": RULE})
     for found in map(measurement_from_json, answer["measurements"]):
         assert found.dropped == {FIRST_OF_BLOCK: 2, DISTURBED: 10}
@@ -160,9 +166,7 @@ def test_the_cores_are_not_asked_where_it_does_not_matter(threads: int, kind: st
 @pytest.mark.parametrize("do", ["measure", "interleave"])
 def test_what_was_taken_while_the_cores_moved_is_taken_again(do: str) -> None:
     made, watch, _ = make_worker([QUIET, QUIET], threads=2, cores=[NEAR, FAR, FAR, FAR])
-    made.serve(
-        {"do": "load", "graph": conv_relu().to_json(), "weights": None, "artefact": None, "alone": False}
-    )
+    made.serve(LOAD)
     which = {"handle": 1} if do == "measure" else {"handles": [1, 2]}
     answer = made.serve({"do": do, **which, "rule": RULE})
     for found in map(measurement_from_json, answer.get("measurements") or [answer["measurement"]]):
@@ -226,3 +230,50 @@ def test_importing_bench_and_its_registry_is_cheap() -> None:
     code = "import sys, bench, bench.runtimes, bench.timing; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, check=True, text=True)
     assert done.stdout.strip() == "False"
+
+
+def test_what_was_seen_when_it_was_made_ready_stands_in_every_measurement_of_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def compiled(self: Ready, graph: Graph) -> None:
+        Loaded.__init__(self, graph)
+        self.facts = {"compile_s": 2.5}
+
+    monkeypatch.setattr(Ready, "__init__", compiled)
+    made, _, _ = make_worker([QUIET] * 2)
+    found = measurement_from_json(made.serve({"do": "measure", "handle": 1, "rule": RULE})["measurement"])
+    assert found.host[FACTS] == {"compile_s": 2.5}
+    made.serve(LOAD)
+    told = made.serve({"do": "interleave", "handles": [1, 2], "rule": RULE})["measurements"]
+    assert [measurement_from_json(one).host[FACTS] for one in told] == [{"compile_s": 2.5}] * 2
+
+
+class FakeGpu:
+    """Throttled in every third sample; beside another process where one is wanted."""
+
+    def __init__(self, others: int = 0) -> None:
+        self.others = others
+        self.looks = 0
+
+    def start(self) -> None:
+        self.looks = 0
+
+    def cause(self) -> str | None:
+        self.looks += 1
+        return "throttled: heat" if self.looks % 3 == 0 else None
+
+    def stop(self) -> GpuSeen:
+        return GpuSeen(others=self.others, unseen="made up")
+
+
+@pytest.mark.parametrize(("others", "disturbance"), [(0, None), (1, "1 other process on the GPU")])
+def test_a_gpu_is_looked_at_after_each_sample(others: int, disturbance: str | None) -> None:
+    setting = Setting(Device("cuda", "ideal", 2, 2**30), "ideal", (), "fp32", 1, 1)
+    watch = FakeWatch([QUIET])
+    made = Worker(setting, 0, watch, lambda: None, FakeGpu(others), now_s=lambda: 0.0)  # type: ignore[arg-type]
+    made.serve(LOAD)
+    rule = rule_to_json(Rule(min_samples=6, max_samples=12, target=1e-9, warmup_max_runs=2))
+    found = measurement_from_json(made.serve({"do": "measure", "handle": 1, "rule": rule})["measurement"])
+    assert found.dropped["throttled: heat"] == (len(found.samples_s) + found.dropped["throttled: heat"]) // 3
+    assert found.host["gpu"] == {"unseen": "made up"}
+    assert found.host["disturbance"] == disturbance

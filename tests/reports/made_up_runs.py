@@ -159,6 +159,7 @@ def run(**changes: object) -> Run:
             Closure("s1", "blocks 3 to 9 dropped", estimate(6.1e-3, 1e-4), estimate(6.02e-3, 5e-5), False),
             Closure("s1", "width 1/2", estimate(3.4e-3, 1e-4), estimate(3.4e-3, 5e-5), True),
         ),
+        launch={},
     )
     return replace(base, **changes)  # type: ignore[arg-type]
 

@@ -187,6 +187,23 @@ def test_a_busy_machine_is_told_with_its_causes() -> None:
     assert found(made.point(), kind=Kind.DISTURBED) == []
 
 
+def test_where_launching_is_the_cost_it_is_said_with_both_times() -> None:
+    launch = {"s1": {"queued_s": 0.9e-3, "issued_s": 3.2e-3}}
+    finding = only(made.unpruned(), kind=Kind.LAUNCHING, launch=launch)
+    assert "3.20 ms as its kernels are issued, 900 µs when they wait" in finding.hazard
+    assert "narrower layers will not make it faster" in finding.meaning
+    assert "launch=graph" in finding.remedy
+    assert finding.level is Level.HAZARD
+
+
+@pytest.mark.parametrize(
+    "launch",
+    [{}, {"s2": {"queued_s": 1e-3, "issued_s": 9e-3}}, {"s1": {"queued_s": 1e-3, "issued_s": 1.2e-3}}],
+)
+def test_where_work_is_the_cost_nothing_is_said_of_launches(launch: dict[str, dict[str, float]]) -> None:
+    assert found(made.unpruned(), kind=Kind.LAUNCHING, launch=launch) == []
+
+
 def test_useless_accuracy_is_told_against_the_unpruned_network() -> None:
     poor = seeded("ttmpd", [0.2])
     finding = only(made.unpruned(), *poor, kind=Kind.USELESS)

@@ -11,17 +11,20 @@ from hand_graphs import conv_relu, linear_add, one_operator
 
 from bench.devices import runtime_records
 from bench.runtimes import get_runtime, make_setting
-from bench.runtimes.base import random_arrays
+from bench.runtimes.base import Array, random_arrays
+from bench.runtimes.onnx_int8 import MIN_CALIBRATION
 from bench.runtimes.torch_graph import random_weights
-from bench.session import MeasurementFailed, Session
+from bench.session import Handle, MeasurementFailed, Session
 from bench.timing import Rule
+from latency_tables.errors import UserError
 from latency_tables.graph import Graph, Operator, TensorType, Value
+from latency_tables.measurement import FACTS
 
 RECORDS = runtime_records()
 USABLE = [record for record in RECORDS if record.usable]
 ABLE = [(record, precision) for record in USABLE for precision in record.precisions]
 #: How far from eager in fp32 a result may be, by precision, for numbers of the size of 1.
-TOLERANCE = {"fp32": 1e-4, "bf16": 3e-2}
+TOLERANCE = {"fp32": 1e-4, "tf32": 1e-2, "bf16": 3e-2, "fp16": 1e-2, "int8": 5e-2}
 RULE = Rule(max_time_s=0.2, warmup_max_time_s=0.1)
 
 
@@ -45,6 +48,18 @@ def pool_and_two_outputs() -> Graph:
     )
 
 
+def two_convolutions() -> Graph:
+    """Large enough that its work outweighs a call."""
+    image, kernel = TensorType("float32", (1, 64, 56, 56)), TensorType("float32", (64, 64, 3, 3))
+
+    def convolution(value: int, weight: int) -> Operator:
+        arguments = (("input", Value(value)), ("weight", Value(weight)), ("padding", (1, 1)))
+        return Operator("aten.conv2d.default", arguments, (image,))
+
+    relu = Operator("aten.relu.default", (("self", Value(3)),), (image,))
+    return Graph((image,), (kernel, kernel), (convolution(0, 1), relu, convolution(4, 2)), (5,))
+
+
 @pytest.fixture(scope="module")
 def reference() -> Iterator[Session]:
     with Session(make_setting("eager"), repeats=0) as session:
@@ -59,6 +74,14 @@ def session(request: pytest.FixtureRequest) -> Iterator[Session]:
         yield opened
 
 
+def loaded(session: Session, graph: Graph, weights: list[Array] | None, inputs: list[Array]) -> Handle:
+    """Ready to run; in a precision that wants images it is calibrated on these inputs."""
+    setting = session.setting
+    wants = setting.precision in get_runtime(setting.runtime).calibrated
+    images = [np.concatenate([array] * MIN_CALIBRATION) for array in inputs] if wants else None
+    return session.load(graph, weights, calibration=images)
+
+
 @pytest.mark.parametrize("make", [conv_relu, linear_add, pool_and_two_outputs])
 def test_computes_what_eager_computes(
     session: Session, reference: Session, make: Callable[[], Graph]
@@ -67,7 +90,7 @@ def test_computes_what_eager_computes(
     inputs = random_arrays(graph.inputs, seed=5)
     weights = random_weights(graph, seed=6)
     expected = reference.infer(reference.load(graph, weights), inputs)
-    outputs = session.infer(session.load(graph, weights), inputs)
+    outputs = session.infer(loaded(session, graph, weights, inputs), inputs)
     assert len(outputs) == len(graph.outputs)
     for output, wanted, value in zip(outputs, expected, graph.outputs, strict=True):
         assert output.shape == graph.type_of(value).shape
@@ -79,7 +102,7 @@ def test_computes_what_eager_computes(
 def test_weights_are_honoured(session: Session) -> None:
     weights = [np.full((3, 5), 2.0, np.float32), np.array([1.0, 2.0, 3.0], np.float32)]
     inputs = [np.ones((2, 5), np.float32), np.full((2, 3), 0.5, np.float32)]
-    [output] = session.infer(session.load(linear_add(), weights), inputs)
+    [output] = session.infer(loaded(session, linear_add(), weights, inputs), inputs)
     np.testing.assert_allclose(output, [[11.5, 12.5, 13.5]] * 2, rtol=TOLERANCE[session.setting.precision])
 
 
@@ -98,11 +121,11 @@ def test_measures(session: Session) -> None:
 
 def test_measuring_leaves_later_results_alone(session: Session) -> None:
     graph = one_operator("aten.add.Tensor", ("self", Value(0)), ("other", Value(0)))
-    handle = session.load(graph)
     inputs = random_arrays(graph.inputs, seed=2)
+    handle = loaded(session, graph, None, inputs)
     session.measure_loaded(handle, RULE)
     rtol = TOLERANCE[session.setting.precision]
-    np.testing.assert_allclose(session.infer(handle, inputs)[0], 2 * inputs[0], rtol=rtol)
+    np.testing.assert_allclose(session.infer(handle, inputs)[0], 2 * inputs[0], rtol=rtol, atol=rtol)
 
 
 def test_an_unknown_operator_is_named(session: Session) -> None:
@@ -129,6 +152,37 @@ def test_the_file_that_is_timed_is_the_one_delivered(session: Session, tmp_path:
     atol = TOLERANCE[session.setting.precision]
     np.testing.assert_allclose(found, wanted, rtol=atol, atol=atol)
     assert [entry.name for entry in path.parent.iterdir()] == ["a.onnx"]
+
+
+def test_what_was_seen_when_it_was_made_ready_is_kept_with_the_measurement(session: Session) -> None:
+    found = session.measure(conv_relu(16, 16), rule=RULE)
+    compiles = session.setting.runtime == "compile"
+    assert (FACTS in found.host) == compiles
+    if compiles:
+        assert found.host[FACTS]["compile_s"] > 0
+        assert found.host[FACTS]["graph_breaks"] == {}
+        assert max(found.samples_s) < found.host[FACTS]["compile_s"], "compiling is no part of the latency"
+
+
+#: Most of a whole run that may be in no node of the runtime's own account: calls, copies and waiting.
+GAP = 0.6
+
+
+def test_the_runtime_s_own_nodes_add_up_to_less_than_the_whole(session: Session) -> None:
+    graph = two_convolutions()
+    if not get_runtime(session.setting.runtime).tells_nodes:
+        with pytest.raises(UserError, match="does not tell what its nodes take; these do: onnxruntime"):
+            session.node_profile(graph)
+        return
+    found = session.node_profile(graph)
+    assert -0.1 < found.gap < GAP
+    assert all(node.seconds > 0 for node in found.nodes)
+    places = {place for node in found.nodes for place in node.operators}
+    assert places & {0, 1}, (
+        "the first convolution has a node, by its own name or by that of what is fused with it"
+    )
+    assert 2 in places, "the second one has a node"
+    assert max(found.nodes, key=lambda node: node.seconds).operators
 
 
 def test_what_is_not_usable_says_why_and_what_to_do() -> None:

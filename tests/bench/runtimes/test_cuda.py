@@ -1,32 +1,56 @@
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 
-from bench.runtimes.cuda import CudaClock, cuda_device
+from bench.runtimes.cuda import CudaClock, cuda_device, launch_cost
 from bench.timing import Rule, measure
+from latency_tables.errors import LatheError
 from latency_tables.setting import Device
 
 
 class FakeDevice:
-    """A queue that a device works off on its own: issuing is free, working takes milliseconds."""
+    """A queue that a device works off on its own, while the processor takes its time to issue work.
 
-    def __init__(self, run_ms: float) -> None:
-        self.run_ms = run_ms
-        self.device_ms = 0.0
+    Args:
+        run_ms: work of a run on the device.
+        issue_ms: what the processor takes to issue a run.
+        room: runs that may wait in the queue; to issue one more, the processor waits for the device.
+    """
+
+    def __init__(self, run_ms: float, issue_ms: float = 0.0, room: int = 1 << 30) -> None:
+        self.run_ms, self.issue_ms, self.room = run_ms, issue_ms, room
+        self.host_ms = 0.0  # the processor's time
+        self.free_ms = 0.0  # when the device will have done all that is queued
+        self.ends: list[float] = []
         self.waits = 0
-        self.queued = 0.0
+        self.runs = 0
+        self.pauses: list[float] = []
+
+    def _queue(self, work_ms: float) -> None:
+        self.free_ms = max(self.free_ms, self.host_ms) + work_ms
+        self.ends.append(self.free_ms)
+        waiting = [end for end in self.ends if end > self.host_ms]
+        if len(waiting) > self.room:
+            self.host_ms = waiting[-self.room - 1]
 
     def run(self) -> None:
-        self.queued += self.run_ms
+        self.runs += 1
+        self.host_ms += self.issue_ms
+        self._queue(self.run_ms)
 
     def synchronize(self) -> None:
         self.waits += 1
-        self.device_ms += self.queued
-        self.queued = 0.0
+        self.host_ms = max(self.host_ms, self.free_ms)
+
+    def pause(self, seconds: float) -> None:
+        self.pauses.append(seconds)
+        self._queue(1e3 * seconds)
 
     def event(self) -> FakeEvent:
         return FakeEvent(self)
@@ -35,32 +59,87 @@ class FakeDevice:
 class FakeEvent:
     def __init__(self, device: FakeDevice) -> None:
         self.device = device
-        self.at_ms: float | None = None
+        self.at_ms = math.nan
 
     def record(self) -> None:
-        self.at_ms = self.device.device_ms + self.device.queued
+        self.at_ms = max(self.device.free_ms, self.device.host_ms)
+
+    def query(self) -> bool:
+        return self.device.host_ms >= self.at_ms
 
     def elapsed_time(self, end: FakeEvent) -> float:
-        assert self.device.queued == 0, "read before the device was done"
-        assert self.at_ms is not None
-        assert end.at_ms is not None
+        assert self.device.host_ms >= end.at_ms, "read before the device was done"
         return end.at_ms - self.at_ms
 
 
-def clock_of(device: FakeDevice) -> CudaClock:
-    return CudaClock(device.event, device.synchronize)  # type: ignore[arg-type]
+def clock_of(device: FakeDevice, **arguments: Any) -> CudaClock:
+    return CudaClock(queue=device, **arguments)  # type: ignore[arg-type]
 
 
-def test_device_time_is_counted_not_the_time_to_issue() -> None:
+@pytest.mark.parametrize("queued", [True, False])
+def test_device_time_is_counted_not_the_time_to_issue(queued: bool) -> None:
     device = FakeDevice(run_ms=4.0)
-    assert clock_of(device).elapsed_s(device.run, 3) == pytest.approx(0.012)
-    assert device.waits == 2
+    assert clock_of(device, queued=queued).elapsed_s(device.run, 3) == pytest.approx(0.012)
+    assert bool(device.pauses) is queued
 
 
-def test_earlier_work_does_not_count() -> None:
+@pytest.mark.parametrize("queued", [True, False])
+def test_earlier_work_does_not_count(queued: bool) -> None:
     device = FakeDevice(run_ms=4.0)
-    device.queued = 100.0
-    assert clock_of(device).elapsed_s(device.run, 1) == pytest.approx(0.004)
+    device.free_ms = 100.0
+    assert clock_of(device, queued=queued).elapsed_s(device.run, 1) == pytest.approx(0.004)
+
+
+def test_gaps_between_launches_count_only_when_issued_as_they_come() -> None:
+    device = FakeDevice(run_ms=0.01, issue_ms=0.2)
+    assert clock_of(device, queued=False).elapsed_s(device.run, 10) == pytest.approx(0.00201)
+    assert clock_of(device).elapsed_s(device.run, 10) == pytest.approx(0.0001)
+
+
+def test_the_pause_grows_until_everything_is_queued_behind_it() -> None:
+    device = FakeDevice(run_ms=0.01, issue_ms=3.0)
+    clock = clock_of(device)
+    assert clock.elapsed_s(device.run, 4) == pytest.approx(0.00004)
+    assert max(device.pauses) > 0.012
+    pauses = len(device.pauses)
+    clock.elapsed_s(device.run, 4)
+    assert len(device.pauses) == pauses + 1, "a pause that was long enough stays"
+
+
+def test_what_does_not_fit_into_the_queue_is_timed_in_portions() -> None:
+    device = FakeDevice(run_ms=0.5, issue_ms=0.01, room=20)
+    assert clock_of(device).elapsed_s(device.run, 64) == pytest.approx(0.032)
+
+
+def test_a_run_that_never_fits_is_refused_with_a_way_out() -> None:
+    device = FakeDevice(run_ms=0.5, room=3)
+
+    def large() -> None:
+        for _ in range(10):
+            device.run()
+
+    with pytest.raises(LatheError, match="launch=graph"):
+        clock_of(device).elapsed_s(large, 2)
+
+
+def test_a_cold_cache_is_made_before_each_run_and_not_counted() -> None:
+    device = FakeDevice(run_ms=1.0)
+    flushed: list[int] = []
+
+    def flush() -> None:
+        flushed.append(device.runs)
+        device._queue(50.0)
+
+    assert clock_of(device, flush=flush).elapsed_s(device.run, 3) == pytest.approx(0.003)
+    assert flushed == [0, 1, 2]
+
+
+def test_the_cost_of_launching_is_what_issuing_adds() -> None:
+    bound, busy = FakeDevice(run_ms=0.2, issue_ms=1.0), FakeDevice(run_ms=5.0, issue_ms=1.0)
+    found = launch_cost(bound.run, bound)  # type: ignore[arg-type]
+    assert found == {"queued_s": pytest.approx(0.0002), "issued_s": pytest.approx(0.0012)}
+    found = launch_cost(busy.run, busy)  # type: ignore[arg-type]
+    assert found["issued_s"] < 1.3 * found["queued_s"]
 
 
 def test_measuring_goes_by_device_time() -> None:

@@ -26,7 +26,7 @@ def test_an_operator_that_it_does_not_know_is_named(monkeypatch: pytest.MonkeyPa
     ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [2, 4]) for name in "xy"]
     graph = helper.make_graph([helper.make_node("NoSuchThing", ["x"], ["y"])], "g", ends[:1], ends[1:])
     content = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]).SerializeToString()
-    monkeypatch.setattr(adapter, "export_onnx", lambda *_, **__: content)
+    monkeypatch.setattr(adapter, "export_graph", lambda *_, **__: content)
     with pytest.raises(
         UnsupportedOperatorError, match="OpenVINO cannot run the operator NoSuchThing"
     ) as caught:

@@ -14,7 +14,7 @@ from bench.runtimes.eager import Eager
 from bench.runtimes.onnxruntime import OnnxRuntime
 from latency_tables.errors import LatheError, UserError
 from latency_tables.graph import Graph, Operator, TensorType, Value
-from latency_tables.setting import Setting
+from latency_tables.setting import Device, Setting
 
 
 def test_a_setting_tells_all_that_was_chosen() -> None:
@@ -154,7 +154,7 @@ class TestProviders:
         assert [o.get_session_config_entry("session.force_spinning_stop") for o in seen] == ["1", "0"]
 
     def test_several_threads_on_the_cpu_stay_awake_for_a_part_alone(self) -> None:
-        spinning = [OnnxRuntime.options("cpu", threads)["spinning"] for threads in (1, 2)]
+        spinning = [OnnxRuntime.options("cpu", threads, "fp32")["spinning"] for threads in (1, 2)]
         assert spinning == ["stopped between runs", "between runs of a part alone"]
 
 
@@ -167,3 +167,58 @@ def test_classes_are_found_by_name() -> None:
 def test_layouts_other_than_nchw_are_refused() -> None:
     with pytest.raises(UserError, match="layout"):
         OnnxRuntime(Setting(cpu_device(), "onnxruntime", (), "fp32", 1, 1, layout="nhwc"))
+
+
+def test_options_are_the_runtime_s_own_unless_others_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    import bench.runtimes.cuda as cuda
+
+    gpu = Device("cuda", "NVIDIA H100", 132, 2**36, "580.65", ("sm_90",))
+    monkeypatch.setattr(cuda, "cuda_device", lambda root: gpu)
+    monkeypatch.setattr(Eager, "availability", classmethod(lambda cls, kind: Availability(True)))
+    plain = make_setting("eager", device_kind="cuda")
+    assert (plain.layout, dict(plain.options)["launch"], dict(plain.options)["cache"]) == (
+        "nchw",
+        "queued",
+        "warm",
+    )
+    asked = {"launch": "graph", "cache": "cold", "layout": "nhwc"}
+    chosen = make_setting("eager", device_kind="cuda", asked=asked)
+    assert (chosen.layout, dict(chosen.options)["launch"], dict(chosen.options)["cache"]) == (
+        "nhwc",
+        "graph",
+        "cold",
+    )
+    assert "layout" not in dict(chosen.options)
+
+
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [
+        ({"launch": "graph"}, r"unknown option of eager \(cpu\) 'launch'"),
+        ({"provider": "x"}, r"unknown option of eager \(cpu\) 'provider'"),
+    ],
+)
+def test_an_option_that_the_runtime_does_not_have_is_refused(asked: dict[str, str], says: str) -> None:
+    with pytest.raises(UserError, match=says):
+        make_setting("eager", asked=asked)
+
+
+def test_a_value_that_an_option_does_not_take_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Eager, "choices", classmethod(lambda cls, kind: {"launch": ("queued", "graph")}))
+    with pytest.raises(UserError, match=r"option launch 'grph'\. Did you mean 'graph'"):
+        make_setting("eager", asked={"launch": "grph"})
+
+
+@pytest.mark.parametrize(
+    ("runtime", "precision", "says"),
+    [
+        ("eager", "bf16", "timed in fp32 on the CPU"),
+        ("onnxruntime", "fp16", "no kernels in fp16; it has fp32 and int8"),
+        ("onnxruntime", "tf32", "no kernels in tf32"),
+    ],
+)
+def test_a_precision_that_the_runtime_has_elsewhere_only_is_refused(
+    runtime: str, precision: str, says: str
+) -> None:
+    with pytest.raises(UserError, match=says):
+        make_setting(runtime, precision=precision)

@@ -1,0 +1,193 @@
+"""What an NVIDIA device does while something is timed on it: clocks, heat, throttling, other processes.
+
+It is only looked at; no setting of the card is ever changed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from statistics import median
+from typing import Any, Protocol
+
+# Bits of NVML's clock event reasons (nvml.h, nvmlClocksEventReason...) that mean: slower than asked for. An idle
+# device and clocks that a person has set are none of them.
+_THROTTLES = {
+    0x04: "power cap",
+    0x08: "hardware slowdown",
+    0x20: "heat, by software",
+    0x40: "heat, by hardware",
+    0x80: "power brake",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class GpuLook:
+    """One look at the device.
+
+    Attributes:
+        sm_clock_hz: of the streaming multiprocessors.
+        memory_clock_hz: of its memory.
+        temperature_c: of the chip, degrees Celsius.
+        power_w: drawn; None where the device does not tell.
+        reasons: NVML's bits for why clocks are not higher.
+        processes: that hold memory on it, ours included.
+    """
+
+    sm_clock_hz: float
+    memory_clock_hz: float
+    temperature_c: float
+    power_w: float | None
+    reasons: int
+    processes: tuple[int, ...]
+
+    @property
+    def throttle(self) -> str | None:
+        """Why it is throttled, in words; None: it is not."""
+        found = [words for bit, words in _THROTTLES.items() if self.reasons & bit]
+        return f"throttled: {', '.join(found)}" if found else None
+
+
+class Watch(Protocol):
+    """Looks at the device from `start` to `stop`."""
+
+    def start(self) -> None:
+        """A measurement begins."""
+
+    def cause(self) -> str | None:
+        """Looks after a sample: why it is not to be trusted, or None."""
+
+    def stop(self) -> GpuSeen:
+        """What was seen since the start."""
+
+
+@dataclass(frozen=True, slots=True)
+class GpuSeen:
+    """What was seen during a measurement.
+
+    Attributes:
+        looks: one after each sample.
+        others: other processes on the device, the most seen at once.
+        unseen: why nothing could be looked at; "" where it could.
+    """
+
+    looks: tuple[GpuLook, ...] = ()
+    others: int = 0
+    unseen: str = ""
+
+    @property
+    def disturbance(self) -> str | None:
+        """What disturbed the measurement, in words."""
+        if not self.others:
+            return None
+        return f"{self.others} other process{'es' if self.others > 1 else ''} on the GPU"
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values: of the clocks and powers the lowest, the median and the highest."""
+        if self.unseen or not self.looks:
+            return {"unseen": self.unseen or "no sample was taken"}
+        powers = [look.power_w for look in self.looks if look.power_w is not None]
+        return {
+            "sm_clock_hz": _range([look.sm_clock_hz for look in self.looks]),
+            "memory_clock_hz": _range([look.memory_clock_hz for look in self.looks]),
+            "temperature_c": _range([look.temperature_c for look in self.looks]),
+            "power_w": _range(powers) if powers else None,
+            "throttled": dict(Counter(look.throttle for look in self.looks if look.throttle)),
+            "looks": len(self.looks),
+            "other_processes": self.others,
+        }
+
+
+@dataclass(slots=True)
+class GpuWatch:
+    """Looks at a device after each sample.
+
+    Args:
+        look: takes a look.
+        own: this process, as the device's driver counts it.
+    """
+
+    look: Callable[[], GpuLook]
+    own: int = field(default_factory=os.getpid)
+    _looks: list[GpuLook] = field(default_factory=list, init=False)
+
+    def start(self) -> None:
+        """A measurement begins."""
+        self._looks = []
+
+    def cause(self) -> str | None:
+        """Looks after a sample: why it is not to be trusted, or None."""
+        self._looks.append(self.look())
+        return self._looks[-1].throttle
+
+    def stop(self) -> GpuSeen:
+        """What was seen since the start."""
+        return GpuSeen(tuple(self._looks), max((self._others(look) for look in self._looks), default=0))
+
+    def _others(self, look: GpuLook) -> int:
+        """In a container the driver counts processes by numbers that are unknown here; one of them is then ours."""
+        known = self.own in look.processes
+        return len(look.processes) - (1 if known or look.processes else 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Blind:
+    """Where the device cannot be looked at; every measurement says why."""
+
+    reason: str
+
+    def start(self) -> None:
+        """A measurement begins."""
+
+    def cause(self) -> None:
+        """Nothing is known against any sample."""
+
+    def stop(self) -> GpuSeen:
+        """That nothing was seen."""
+        return GpuSeen(unseen=self.reason)
+
+
+def watch_gpu(uuid: str) -> Watch:
+    """A watch on the device with that UUID, through NVML.
+
+    Args:
+        uuid: as PyTorch tells it, without "GPU-" before.
+    """
+    try:
+        import pynvml
+    except ImportError:
+        return Blind("the package nvidia-ml-py is not installed; `pip install lathe[gpu]` brings it")
+    try:
+        pynvml.nvmlInit()
+        handle = pynvml.nvmlDeviceGetHandleByUUID(f"GPU-{uuid}")
+        look = _looker(pynvml, handle)
+        look()
+    except pynvml.NVMLError as error:
+        return Blind(f"NVML refuses: {error}")
+    return GpuWatch(look)
+
+
+def _looker(nvml: Any, handle: Any) -> Callable[[], GpuLook]:
+    def power_w() -> float | None:
+        try:
+            return float(nvml.nvmlDeviceGetPowerUsage(handle)) * 1e-3
+        except nvml.NVMLError_NotSupported:
+            return None
+
+    def look() -> GpuLook:
+        return GpuLook(
+            sm_clock_hz=1e6 * nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_SM),
+            memory_clock_hz=1e6 * nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_MEM),
+            temperature_c=float(nvml.nvmlDeviceGetTemperature(handle, nvml.NVML_TEMPERATURE_GPU)),
+            power_w=power_w(),
+            reasons=nvml.nvmlDeviceGetCurrentClocksEventReasons(handle),
+            processes=tuple(process.pid for process in nvml.nvmlDeviceGetComputeRunningProcesses(handle)),
+        )
+
+    return look
+
+
+def _range(values: list[float]) -> list[float]:
+    return [min(values), median(values), max(values)]

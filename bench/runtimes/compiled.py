@@ -1,0 +1,130 @@
+"""PyTorch's compiler: `torch.compile` with Inductor, on the CPU or on a CUDA device."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import os
+import shutil
+import subprocess
+import sysconfig
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bench.runtimes.base import Availability, Order, UnsupportedOperatorError
+from bench.runtimes.eager import Eager, EagerLoaded
+from latency_tables.errors import LatheError
+
+_CXX = "g++"
+
+
+class CompiledLoaded(EagerLoaded):
+    """A graph compiled for its shapes; `facts` tell what that took and where the compiler had to give up.
+
+    In them ``compile_s`` are the seconds until the first run was over, ``cached`` is whether the compiler had it
+    in its own cache on disk, and ``graph_breaks`` counts, by reason, where PyTorch runs on as it is.
+    """
+
+    def _made(self, module: torch.nn.Module) -> Callable[..., Any]:
+        from torch._dynamo.utils import counters
+
+        counters.clear()
+        # The module itself would be compiled at a function that all modules share, and the compiler gives up on a
+        # function that it had to compile too often.
+        forward: Callable[..., Any] = torch.compile(module.forward, dynamic=False, options={"freezing": True})
+        started_s = time.perf_counter()
+        try:
+            forward(*self._inputs)
+            if self._device == "cuda":
+                torch.cuda.synchronize()
+        except torch._dynamo.exc.BackendCompilerFailed as error:
+            raise LatheError(f"torch.compile refuses the network: {_short(error)}") from error
+        except torch._dynamo.exc.Unsupported as error:
+            raise UnsupportedOperatorError("of the graph", "torch.compile", _short(error)) from error
+        self.facts = {
+            "compile_s": time.perf_counter() - started_s,
+            "cached": counters["inductor"]["fxgraph_cache_hit"] > 0,
+            "graph_breaks": {_line(reason): count for reason, count in counters["graph_break"].items()},
+        }
+        return forward
+
+
+class Compile(Eager):
+    """`torch.compile` in its default mode, weights frozen into the compiled network."""
+
+    name = "compile"
+
+    @classmethod
+    def availability(cls, device_kind: str) -> Availability:
+        """Usable where PyTorch is, and the compilers that it calls."""
+        found = super().availability(device_kind)
+        if not found.usable:
+            return found
+        compiler = os.environ.get("CXX", _CXX)
+        if shutil.which(compiler) is None:
+            return Availability(
+                False,
+                f"torch.compile needs a C++ compiler, and there is no {compiler}",
+                "Install g++, or name another one in the environment variable CXX.",
+            )
+        header = Path(sysconfig.get_path("include")) / "Python.h"
+        if not header.is_file():
+            return Availability(
+                False,
+                f"torch.compile needs Python's headers, and {header} is missing",
+                "Install them; Debian and Ubuntu call the package python3-dev.",
+            )
+        if device_kind == "cuda" and importlib.util.find_spec("triton") is None:
+            return Availability(
+                False,
+                "torch.compile needs the package triton on CUDA",
+                "Install the CUDA build of PyTorch, which brings it.",
+            )
+        return found
+
+    @classmethod
+    def versions(cls) -> tuple[tuple[str, str], ...]:
+        """PyTorch's version, and those of the compilers that it calls."""
+        found = {"torch": version("torch"), "c++": _compiler_version(os.environ.get("CXX", _CXX))}
+        if importlib.util.find_spec("triton") is not None:
+            found["triton"] = version("triton")
+        return tuple(sorted(found.items()))
+
+    @classmethod
+    def options(cls, device_kind: str, threads: int, precision: str) -> dict[str, str]:  # noqa: ARG003 - the same for all
+        """What is asked of the compiler."""
+        return {"backend": "inductor", "mode": "default", "freezing": "on"}
+
+    def _prepare(self) -> None:
+        super()._prepare()
+        import torch._inductor.config as chosen
+
+        # Its own processes, which compile ahead, would run while something is timed.
+        chosen.compile_threads = 1
+
+    def _made_ready(self, order: Order) -> CompiledLoaded:
+        return CompiledLoaded(order, self.setting)
+
+
+@functools.cache
+def _compiler_version(compiler: str) -> str:
+    """As the compiler tells it; "not installed" where it does not run."""
+    try:
+        told = subprocess.run([compiler, "-dumpfullversion"], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return "not installed"
+    return told.stdout.strip() or "unknown"
+
+
+def _line(reason: Any) -> str:
+    """The first line of what the compiler says."""
+    return str(reason).strip().partition("\n")[0]
+
+
+def _short(error: Exception) -> str:
+    return f"{type(error).__name__}: {_line(error)}"

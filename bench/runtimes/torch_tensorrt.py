@@ -1,0 +1,78 @@
+"""Torch-TensorRT: PyTorch's graph in TensorRT engines, with PyTorch between them where TensorRT has no converter.
+
+Written against its documentation; it has not yet run on hardware.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import time
+from collections.abc import Callable, Mapping
+from importlib.metadata import version
+from typing import Any
+
+import torch
+
+from bench.runtimes.base import Availability, Order, installed_version
+from bench.runtimes.cuda import CHOICES
+from bench.runtimes.eager import Eager, EagerLoaded
+from latency_tables.errors import LatheError
+
+
+class TorchTensorRtLoaded(EagerLoaded):
+    """A graph compiled for its shapes and types; `facts` tell how long that took, and what PyTorch still runs."""
+
+    def _made(self, module: torch.nn.Module) -> Callable[..., Any]:
+        import torch_tensorrt
+
+        started_s = time.perf_counter()
+        exported = torch.export.export(module, tuple(self._inputs))
+        try:
+            compiled = torch_tensorrt.dynamo.compile(
+                exported,
+                list(self._inputs),
+                use_explicit_typing=True,
+                disable_tf32=not torch.backends.cuda.matmul.allow_tf32,
+                min_block_size=1,
+            )
+        except RuntimeError as error:
+            raise LatheError(f"Torch-TensorRT refuses the network: {error}") from error
+        left = [name for name, _ in compiled.named_children() if not name.startswith("_run_on_acc")]
+        self.facts = {"compile_s": time.perf_counter() - started_s, "run_by_pytorch": left}
+        forward: Callable[..., Any] = compiled
+        return forward
+
+
+class TorchTensorRt(Eager):
+    """`torch_tensorrt` with the types of the network, in engines as large as it can make them."""
+
+    name = "torch-tensorrt"
+    device_kinds = ("cuda",)
+    precisions = ("fp32", "tf32", "fp16")
+    remark = "written against its documentation, not yet run on hardware"
+
+    @classmethod
+    def availability(cls, device_kind: str) -> Availability:
+        """Usable where the package and a CUDA device are."""
+        if importlib.util.find_spec("torch_tensorrt") is None:
+            return Availability(
+                False,
+                "the package torch-tensorrt is not installed",
+                "Install the release that belongs to this PyTorch: `pip install torch-tensorrt`.",
+            )
+        return super().availability(device_kind)
+
+    @classmethod
+    def versions(cls) -> tuple[tuple[str, str], ...]:
+        """The versions of all three."""
+        trt = installed_version("tensorrt", "tensorrt-cu13", "tensorrt-cu12")
+        own = installed_version("torch-tensorrt")
+        return (("tensorrt", trt), ("torch", version("torch")), ("torch-tensorrt", own))
+
+    @classmethod
+    def choices(cls, device_kind: str) -> Mapping[str, tuple[str, ...]]:  # noqa: ARG003 - there is only CUDA
+        """How launches are timed, and whether the cache is warm."""
+        return {name: CHOICES[name] for name in ("launch", "cache")}
+
+    def _made_ready(self, order: Order) -> TorchTensorRtLoaded:
+        return TorchTensorRtLoaded(order, self.setting)

@@ -1,0 +1,184 @@
+"""Does lathe time a network as a runtime's own tool does?
+
+    python experiments/own_tools.py [--networks timm/resnet50 ...] [--pairs 10]
+
+Whole networks, one thread, batch 1, random weights: lathe against OpenVINO's `benchmark_app` on the file that lathe
+exports, and against `torch.utils.benchmark` on the module that lathe's eager runtime runs. Pairs of fresh processes, in
+turns and in alternating order. Wanted: a ratio within 2 %, or whose interval holds 1. Writes docs/results/own_tools.md
+in about 15 minutes on 2 cores, on which nothing else may run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from cells import RESULTS, origin
+
+from bench.runtimes.onnx_export import export_graph
+from bench.session import Session, worker_environment
+from bench.terminal import Terminal
+from bench.timing import Rule
+from bench.workbench import NetworkChoice, SettingChoice, Subject
+from latency_tables.estimate import Estimate
+from latency_tables.files import write_atomically
+from latency_tables.graph import Graph
+from latency_tables.measurement import median_interval
+
+NETWORKS = ("timm/resnet50", "timm/mobilenetv2_100", "timm/vit_tiny_patch16_224")
+PAIRS = 10
+SECONDS = 5
+"""For which each process samples."""
+WANTED = 0.02
+READING = """
+"""
+"""What the run said, in plain words; goes to the top of the page."""
+
+_TORCH = f"""
+import json, sys
+from pathlib import Path
+import torch
+from torch.utils import benchmark
+from bench.runtimes.base import random_arrays
+from bench.runtimes.torch_graph import build_module
+from latency_tables.graph import Graph
+torch.set_num_threads(1)
+graph = Graph.from_json(json.loads(Path(sys.argv[1]).read_text()))
+module = build_module(graph)
+inputs = [torch.from_numpy(array) for array in random_arrays(graph.inputs)]
+with torch.inference_mode():
+    timer = benchmark.Timer("module(*inputs)", globals={{"module": module, "inputs": inputs}}, num_threads=1)
+    timer.timeit(5)
+    print(timer.blocked_autorange(min_run_time={SECONDS}).median)
+"""
+
+
+@dataclass(frozen=True)
+class Rivalry:
+    """A runtime and its own tool.
+
+    Attributes:
+        runtime: of lathe.
+        tool: its name.
+        run: seconds of a run by the tool, given the network and a folder for its files.
+    """
+
+    runtime: str
+    tool: str
+    run: Callable[[Graph, Path], float]
+
+
+def by_benchmark_app(graph: Graph, folder: Path) -> float:
+    """The median that OpenVINO's tool tells, synchronous, one stream, one thread, fp32."""
+    path = folder / "network.onnx"
+    if not path.exists():
+        export_graph(graph, None, path)
+    tool = Path(sys.executable).with_name("benchmark_app")
+    words = ["-m", str(path), "-d", "CPU", "-api", "sync", "-hint", "none", "-nireq", "1", "-nstreams", "1"]
+    words += ["-nthreads", "1", "-infer_precision", "f32", "-t", str(SECONDS)]
+    told = run([str(tool), *words], "openvino")
+    found = re.search(r"Median:\s+([\d.]+) ms", told)
+    if found is None:
+        raise RuntimeError(f"benchmark_app told no median: {told[-500:]}")
+    return float(found[1]) * 1e-3
+
+
+def by_torch_benchmark(graph: Graph, folder: Path) -> float:
+    """The median that PyTorch's tool tells of the module that lathe times."""
+    path = folder / "graph.json"
+    if not path.exists():
+        path.write_text(json.dumps(graph.to_json()))
+    return float(run([sys.executable, "-c", _TORCH, str(path)], "eager"))
+
+
+def run(words: list[str], runtime: str) -> str:
+    """A command's output, in the environment in which lathe's worker measures."""
+    setting = SettingChoice(runtime).make()
+    environment = worker_environment(setting, os.environ)
+    return subprocess.run(words, env=environment, check=True, capture_output=True, text=True).stdout
+
+
+RIVALRIES = (
+    Rivalry("openvino", "benchmark_app", by_benchmark_app),
+    Rivalry("eager", "torch.utils.benchmark", by_torch_benchmark),
+)
+
+
+def by_lathe(graph: Graph, runtime: str) -> float:
+    """The median that a fresh worker tells."""
+    rule = Rule(target=1e-9, max_time_s=SECONDS, max_samples=100_000, stall_ratio=1e9)
+    with Session(SettingChoice(runtime).make()) as session:
+        return session.measure(graph, rule=rule).latency_s.value
+
+
+def main() -> None:
+    """Times in turns, and writes the page."""
+    options = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    options.add_argument("--networks", nargs="+", default=NETWORKS)
+    options.add_argument("--pairs", type=int, default=PAIRS)
+    words = options.parse_args()
+    terminal = Terminal()
+    lines = [
+        "# lathe beside the runtimes' own tools",
+        "",
+        origin("own_tools", "short"),
+        "",
+        READING.strip(),
+        "",
+        f"One thread, batch 1, fp32, random weights. {words.pairs} pairs of fresh processes in alternating order, each of which samples "
+        f"for {SECONDS} s; the median of the pairs' ratios, with its distribution-free 95 % interval. Spread: the middle half of what the "
+        "same tool told from process to process, over its median.",
+        "",
+        f"| network | lathe's runtime | tool | tool, ms | spread | lathe, ms | spread | lathe / tool (interval) | within {WANTED:.0%}, or 1 inside |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for network in words.networks:
+        graph = Subject(NetworkChoice(network), 1).outline.skeleton.graph
+        for rivalry in RIVALRIES:
+            with (
+                tempfile.TemporaryDirectory() as folder,
+                terminal.progress(f"{network} {rivalry.tool}") as bar,
+            ):
+                pairs = []
+                for place in range(words.pairs):
+                    bar(place, words.pairs, "timing in turns")
+                    pairs.append(_pair(graph, rivalry, Path(folder), swapped=bool(place % 2)))
+            lines.append(_row(network, rivalry, pairs))
+            print(lines[-1], flush=True)
+    write_atomically(RESULTS / "own_tools.md", ("\n".join(lines).rstrip() + "\n").encode())
+
+
+def _pair(graph: Graph, rivalry: Rivalry, folder: Path, *, swapped: bool) -> tuple[float, float]:
+    """Seconds by the tool and by lathe."""
+    if swapped:
+        own_s = by_lathe(graph, rivalry.runtime)
+        return rivalry.run(graph, folder), own_s
+    return rivalry.run(graph, folder), by_lathe(graph, rivalry.runtime)
+
+
+def _row(network: str, rivalry: Rivalry, pairs: list[tuple[float, float]]) -> str:
+    tool, own = (list(times) for times in zip(*pairs, strict=True))
+    ratio: Estimate = median_interval([mine / theirs for theirs, mine in pairs])
+    met = abs(ratio.value - 1) <= WANTED or ratio.low <= 1 <= ratio.high
+    cells = [network, rivalry.runtime, rivalry.tool]
+    for times in (tool, own):
+        quarters = statistics.quantiles(times, n=4)
+        median_s = statistics.median(times)
+        cells += [f"{1e3 * median_s:.3f}", f"{(quarters[2] - quarters[0]) / median_s:.1%}"]
+    cells += [f"{ratio.value:.3f} ({ratio.low:.3f} to {ratio.high:.3f})", "yes" if met else "no"]
+    return "| " + " | ".join(cells) + " |"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,248 @@
+"""Which runtime, and is the best pruned network the same one in each of them?
+
+    python experiments/runtimes_cpu.py [--out lathe-out] [--part latencies|closure]
+
+On a CPU, in eager, compile, ONNX Runtime (fp32, int8) and OpenVINO (fp32, bf16): ResNet-50, MobileNetV2, ViT-Tiny and
+ConvNeXt-Tiny whole, and three networks that `real_prunings` chose, with 1 and 2 threads and batch 1 and 8, a worker for
+each runtime, in turns. Then, with one thread and batch 1, ten networks with blocks drawn at random in each: how far
+predictions are off, and whether the runtimes put them into the same order. Weights are random. Writes
+docs/results/runtimes_cpu.md; about 45 minutes and 2 hours on 2 cores, on which nothing else may run; resumes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import itertools
+import json
+import statistics
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from cells import RESULTS, origin
+from rank_statistics import Ranking, tau
+
+from bench.checking import check_networks
+from bench.devices import runtime_records
+from bench.session import MeasurementFailed, Session
+from bench.tables import open_store
+from bench.terminal import Terminal
+from bench.timing import Rule
+from bench.width_profiler import profile_depth
+from bench.workbench import NetworkChoice, SettingChoice, Subject
+from latency_tables.closure import Closure, HeldOut
+from latency_tables.estimate import Estimate
+from latency_tables.files import write_atomically, write_json
+from latency_tables.measurement import median_interval
+from latency_tables.skeleton import Cut
+
+NETWORKS = ("timm/resnet50", "timm/mobilenetv2_100", "timm/vit_tiny_patch16_224", "timm/convnext_tiny")
+RUNTIMES = (
+    ("onnxruntime", "fp32"),
+    ("onnxruntime", "int8"),
+    ("openvino", "fp32"),
+    ("openvino", "bf16"),
+    ("eager", "fp32"),
+    ("compile", "fp32"),
+)
+"""The first is the reference of the ratios."""
+ROUNDS = 8
+RULE = Rule(max_time_s=0.5, warmup_max_time_s=0.3)
+HELD_OUT, SEED = 10, 3
+READING = """
+"""
+"""What the run said, in plain words; goes to the top of the page."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """A network that is timed.
+
+    Attributes:
+        network: as on the command line.
+        removed: blocks that go.
+        label: for the page.
+    """
+
+    network: str
+    removed: tuple[str, ...] = ()
+    label: str = ""
+
+
+PRUNED = (
+    Item(
+        "cifar/resnet56",
+        ("layer1.8", "layer1.5", "layer2.1", "layer1.3", "layer2.6", "layer2.8", "layer3.3", "layer3.7"),
+        "ResNet-56 less 8 blocks",
+    ),
+    Item(
+        "cifar/resnet56",
+        (
+            *("layer1.8", "layer1.5", "layer2.1", "layer1.3", "layer2.6", "layer2.8", "layer3.3"),
+            *("layer3.7", "layer1.0", "layer2.2", "layer1.1", "layer3.5", "layer2.4", "layer3.1"),
+        ),
+        "ResNet-56 less 14 blocks",
+    ),
+    Item("imagenet/mobilenet_v2", ("block9", "block5", "block12", "block7"), "MobileNetV2 less 4 blocks"),
+)
+"""What `ttmpd` chose in `real_prunings` at 0.7x, 0.5x and 0.9x."""
+
+
+def choices(threads: int, batch: int) -> list[SettingChoice]:
+    """Every runtime and precision that this machine has."""
+    able = {
+        (record.runtime, precision)
+        for record in runtime_records()
+        if record.device_kind == "cpu"
+        for precision in record.precisions
+    }
+    return [
+        SettingChoice(runtime, threads=threads, batch=batch, precision=precision)
+        for runtime, precision in RUNTIMES
+        if (runtime, precision) in able
+    ]
+
+
+def latencies(item: Item, threads: int, batch: int, folder: Path) -> dict[str, list[float] | str]:
+    """Seconds in each round by runtime, or why it does not run there; timed in turns, once."""
+    name = item.label or item.network.replace("/", "-")
+    path = folder / "latencies" / f"{name.replace(' ', '-')}-{threads}t-b{batch}.json"
+    if path.exists():
+        known: dict[str, list[float] | str] = json.loads(path.read_bytes())
+        return known
+    graph, weights = Subject(NetworkChoice(item.network), batch).outline.without(item.removed)
+    found: dict[str, list[float] | str] = {}
+    with contextlib.ExitStack() as stack:
+        loaded = []
+        for choice in choices(threads, batch):
+            session = stack.enter_context(Session(choice.make()))
+            label = f"{choice.runtime} {choice.precision}"
+            try:
+                loaded.append((label, session, session.load(graph, weights)))
+            except MeasurementFailed as error:
+                found[label] = str(error)
+        seconds: dict[str, list[float]] = {label: [] for label, _, _ in loaded}
+        for number in range(ROUNDS):
+            for label, session, handle in loaded if number % 2 else reversed(loaded):
+                seconds[label].append(session.measure_loaded(handle, RULE).latency_s.value)
+    found |= seconds
+    write_json(path, found)
+    return found
+
+
+def closure(network: str, choice: SettingChoice, folder: Path) -> Closure:
+    """A table over depth, and ten held-out networks; once."""
+    path = folder / "closure" / f"{network.replace('/', '-')}-{choice.runtime}-{choice.precision}.json"
+    if path.exists():
+        return _closure(json.loads(path.read_bytes()))
+    outline, setting = Subject(NetworkChoice(network), choice.batch).outline, choice.make()
+    store = open_store(folder)
+    title = f"{network} {choice.runtime} {choice.precision}"
+    with Terminal().progress(title) as progress:
+        with Session(setting) as session:
+            profile_depth(outline, session, store, progress=progress)
+        table = store.table(setting)
+        found = check_networks(outline, store, lambda: Session(setting), table, HELD_OUT, SEED, progress)
+    store.close()
+    rows = [
+        [list(held.cut.removed), *(one.to_json() for one in (held.predicted, held.measured, held.again))]
+        for held in found.networks
+    ]
+    write_json(path, rows)
+    return found
+
+
+def _closure(rows: list[list[list[float]]]) -> Closure:
+    return Closure(
+        tuple(
+            HeldOut(Cut.of(map(str, removed)), *(Estimate.from_json(one) for one in estimates))
+            for removed, *estimates in rows
+        )
+    )
+
+
+def latency_lines(folder: Path) -> list[str]:
+    """The table of whole networks."""
+    labels = [f"{runtime} {precision}" for runtime, precision in RUNTIMES]
+    lines = [
+        "## Whole networks",
+        "",
+        f"Milliseconds, and the ratio to {labels[0]} in the same rounds ({ROUNDS}) with its 95 % interval.",
+        "",
+        "| network | threads | batch | " + " | ".join(labels) + " |",
+        "| --- | --- | --- |" + " --- |" * len(labels),
+    ]
+    items = (*(Item(network, label=network) for network in NETWORKS), *PRUNED)
+    for item, threads, batch in itertools.product(items, (1, 2), (1, 8)):
+        found = latencies(item, threads, batch, folder)
+        reference = found[labels[0]]
+        cells = [_cell(found.get(label), reference) for label in labels]
+        lines.append(f"| {item.label} | {threads} | {batch} | " + " | ".join(cells) + " |")
+        print(lines[-1], flush=True)
+    return [*lines, ""]
+
+
+def _cell(seconds: list[float] | str | None, reference: list[float] | str) -> str:
+    if seconds is None:
+        return "not here"
+    if isinstance(seconds, str) or isinstance(reference, str):
+        return (
+            f"refused: {seconds}" if isinstance(seconds, str) else f"{1e3 * statistics.median(seconds):.3g}"
+        )
+    ratio = median_interval([own / theirs for own, theirs in zip(seconds, reference, strict=True)])
+    return f"{1e3 * statistics.median(seconds):.3g} ({ratio.value:.2f}, {ratio.low:.2f} to {ratio.high:.2f})"
+
+
+def closure_lines(folder: Path) -> list[str]:
+    """The table of held-out networks, and that of orders."""
+    lines = [
+        f"## {HELD_OUT} held-out networks each, one thread, batch 1",
+        "",
+        "Blocks drawn at random; predicted from a table over depth, then timed twice, in two processes, in turns with the unpruned network.",
+        "",
+        "| network | runtime | mean error | within 5 % | within 10 % | noise floor | order as in the first (Kendall's tau) | same fastest |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for network in NETWORKS:
+        first: Closure | None = None
+        for choice in choices(1, 1):
+            found = closure(network, choice, folder)
+            first = first or found
+            own, other = (np.array([held.measured.value for held in one.networks]) for one in (found, first))
+            same = "yes" if int(own.argmin()) == int(other.argmin()) else "no"
+            lines.append(
+                f"| {network} | {choice.runtime} {choice.precision} | {found.mean_abs_error:.1%} | {found.within(0.05):.0%} | "
+                f"{found.within(0.1):.0%} | {found.noise_floor:.1%} | {tau(Ranking(own, other)):.2f} | {same} |"
+            )
+            print(lines[-1], flush=True)
+    return [*lines, ""]
+
+
+def main() -> None:
+    """Measures what is not known yet and writes the page."""
+    options = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    options.add_argument("--scale", choices=("short",), default="short")
+    options.add_argument("--out", type=Path, default=Path("lathe-out"), help="workspace")
+    options.add_argument("--part", choices=("latencies", "closure"), help="one of the two; default: both")
+    words = options.parse_args()
+    folder = words.out / "experiments" / f"runtimes_cpu-{words.scale}"
+    lines = [
+        "# Runtimes of a CPU beside each other",
+        "",
+        origin("runtimes_cpu", words.scale),
+        "",
+        READING.strip(),
+        "",
+    ]
+    if words.part != "closure":
+        lines += latency_lines(folder)
+    if words.part != "latencies":
+        lines += closure_lines(folder)
+    write_atomically(RESULTS / "runtimes_cpu.md", ("\n".join(lines).rstrip() + "\n").encode())
+
+
+if __name__ == "__main__":
+    main()

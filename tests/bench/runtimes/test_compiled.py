@@ -1,0 +1,95 @@
+"""What is special about torch.compile; that it computes what eager computes is for the conformance tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from hand_graphs import conv_relu
+
+import bench.runtimes.compiled as adapter
+from bench.host import cpu_device
+from bench.runtimes.compiled import Compile
+from latency_tables.errors import LatheError, UserError
+from latency_tables.graph import Graph, Operator, TensorType, Value
+from latency_tables.setting import Setting
+
+HERE = Setting(cpu_device(), "compile", (), "fp32", 1, 1)
+needs_compilers = pytest.mark.skipif(
+    not Compile.availability("cpu").usable, reason=Compile.availability("cpu").reason
+)
+
+
+@needs_compilers
+def test_a_graph_break_is_kept_with_its_reason() -> None:
+    # How many there are depends on the data, so nothing after them can be compiled for a shape.
+    vector, places = TensorType("float32", (8,)), TensorType("int64", (8, 1))
+    graph = Graph(
+        (vector,),
+        (),
+        (
+            Operator("aten.relu.default", (("self", Value(0)),), (vector,)),
+            Operator("aten.nonzero.default", (("self", Value(1)),), (places,)),
+        ),
+        (2,),
+    )
+    with Compile(HERE).load(graph) as loaded:
+        breaks = loaded.facts["graph_breaks"]
+        assert sum(breaks.values()) >= 1
+        assert all(reason and "\n" not in reason for reason in breaks)
+        (found,) = loaded.infer([torch.tensor([0.0, 2.0, -1.0, 0, 0, 0, 0, 3.0]).numpy()])
+        assert found.ravel().tolist() == [1, 7]
+
+
+@needs_compilers
+def test_its_own_processes_do_not_compile_ahead() -> None:
+    import torch._inductor.config as chosen
+
+    chosen.compile_threads = 4
+    Compile(HERE)
+    assert chosen.compile_threads == 1
+
+
+def test_what_the_compiler_refuses_is_said_in_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise torch._dynamo.exc.BackendCompilerFailed(
+            print, ValueError("no such kernel\nand much more"), None
+        )
+
+    import torch._dynamo
+
+    monkeypatch.setattr(torch, "compile", lambda *_, **__: refuse)
+    monkeypatch.setattr(Compile, "availability", classmethod(lambda cls, kind: adapter.Availability(True)))
+    with pytest.raises(
+        LatheError, match=r"torch\.compile refuses the network: BackendCompilerFailed: [^\n]*$"
+    ):
+        Compile(HERE).load(conv_relu())
+
+
+@pytest.mark.parametrize("missing", ["compiler", "headers"])
+def test_what_is_missing_is_named_with_a_remedy(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, missing: str
+) -> None:
+    if missing == "compiler":
+        monkeypatch.setenv("CXX", "no-such-compiler")
+    else:
+        monkeypatch.setattr(adapter.shutil, "which", lambda name: name)
+        monkeypatch.setattr(adapter.sysconfig, "get_path", lambda name: str(tmp_path))
+    found = Compile.availability("cpu")
+    assert not found.usable
+    assert {"compiler": "no-such-compiler", "headers": "Python.h"}[missing] in found.reason
+    assert found.remedy
+    with pytest.raises(UserError, match="compile is not usable here"):
+        Compile(HERE)
+
+
+def test_on_the_cpu_it_is_timed_in_fp32() -> None:
+    assert Compile.lacks("fp32", "cpu") == ""
+    assert "openvino and onnxruntime" in Compile.lacks("bf16", "cpu")
+
+
+def test_the_compiler_s_version_is_part_of_the_setting() -> None:
+    found = dict(Compile.versions())
+    assert found["c++"][:1].isdigit() or found["c++"] == "not installed"
+    assert adapter._compiler_version("no-such-compiler") == "not installed"

@@ -1,0 +1,151 @@
+"""The adapter against a package that stands in for TensorRT and a device that stands in for the GPU."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+pytest.importorskip("onnxruntime")
+
+from fake_tensorrt import BuilderFlag, FakeTensorRt
+from hand_graphs import conv_relu, linear_add, one_operator
+
+import bench.runtimes.tensorrt as adapter
+from bench.runtimes.base import UnsupportedOperatorError, random_arrays
+from bench.runtimes.onnx_int8 import MIN_CALIBRATION
+from bench.runtimes.tensorrt import TensorRt
+from bench.runtimes.torch_graph import build_module, random_weights
+from bench.timing import WallClock
+from latency_tables.errors import LatheError, UserError
+from latency_tables.graph import Value
+from latency_tables.setting import Device, Setting
+
+GPU = Device("cuda", "NVIDIA H100", 132, 2**36, "580.65", ("sm_90",))
+CHOSEN = {"launch": "queued", "cache": "warm", "builds": "1"}
+
+
+@pytest.fixture
+def package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[FakeTensorRt]:
+    package = FakeTensorRt()
+    monkeypatch.setitem(sys.modules, "tensorrt", package)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
+    monkeypatch.setattr(adapter, "DEVICE", "cpu")
+    monkeypatch.setattr(adapter, "stream", lambda: 0)
+    monkeypatch.setattr(adapter, "CudaClock", lambda **_: WallClock())
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    yield package
+
+
+def setting(precision: str = "fp32", **options: str) -> Setting:
+    chosen = tuple(sorted({**CHOSEN, **options}.items()))
+    return Setting(GPU, "tensorrt", (), precision, 1, 1, options=chosen)
+
+
+@pytest.mark.parametrize(
+    ("precision", "atol"), [("fp32", 1e-4), ("tf32", 1e-4), ("fp16", 2e-2), ("int8", 0.1)]
+)
+@pytest.mark.parametrize("make", [conv_relu, linear_add])
+def test_computes_what_eager_computes_in_every_precision(
+    package: FakeTensorRt, make: Any, precision: str, atol: float
+) -> None:
+    graph = make()
+    weights, inputs = random_weights(graph, 3), random_arrays(graph.inputs, 4)
+    wanted = [out.numpy() for out in build_module(graph, weights)(*map(torch.from_numpy, inputs))]
+    images = [np.concatenate([array] * MIN_CALIBRATION) for array in inputs]
+    with TensorRt(setting(precision)).load(graph, weights, calibration=images) as loaded:
+        found = loaded.infer(inputs)
+        assert [array.dtype for array in found] == [array.dtype for array in wanted]
+        for got, expected in zip(found, wanted, strict=True):
+            np.testing.assert_allclose(got, expected, atol=atol, rtol=atol)
+        loaded.run()
+
+
+@pytest.mark.parametrize("precision", ["fp32", "tf32", "fp16", "int8"])
+def test_types_stand_in_the_file_and_no_precision_is_asked_of_the_builder(
+    package: FakeTensorRt, tmp_path: Path, precision: str
+) -> None:
+    path = tmp_path / "a.onnx"
+    TensorRt(setting(precision)).load(conv_relu(), artefact=path)
+    (config,) = package.configs
+    assert (BuilderFlag.TF32 in config.flags) == (precision == "tf32")
+    file = onnx.load(path)
+    half = onnx.TensorProto.FLOAT16 if precision == "fp16" else onnx.TensorProto.FLOAT
+    assert file.graph.input[0].type.tensor_type.elem_type == half
+    kinds = [node.op_type for node in file.graph.node]
+    assert ("QuantizeLinear" in kinds) == (precision == "int8")
+
+
+def test_parts_are_kept_and_use_the_timings_of_earlier_builds(package: FakeTensorRt) -> None:
+    for _ in range(2):
+        TensorRt(setting()).load(conv_relu(), alone=True)
+    assert [config.timings for config in package.configs] == [b""], "the second was in the cache"
+    TensorRt(setting()).load(linear_add(), alone=True)
+    assert package.configs[-1].timings == b"t"
+    TensorRt(setting("tf32")).load(conv_relu(), alone=True)
+    assert len(package.configs) == 3, "an engine of another precision is another engine"
+
+
+def test_a_whole_network_is_built_anew_and_the_builds_are_kept_apart(package: FakeTensorRt) -> None:
+    loaded = TensorRt(setting(builds="3")).load(conv_relu())
+    assert len(package.configs) == 3
+    assert all(config.timings is None for config in package.configs)
+    assert all(BuilderFlag.DISABLE_TIMING_CACHE in config.flags for config in package.configs)
+    assert len(loaded.facts["builds_s"]) == 3
+    assert loaded.facts["compile_s"] > 0
+
+
+def test_an_operator_without_importer_is_named(package: FakeTensorRt) -> None:
+    gelu = one_operator("aten.gelu.default", ("self", Value(0)))
+    with pytest.raises(UnsupportedOperatorError, match="TensorRT cannot run the operator Erf: no importer"):
+        TensorRt(setting()).load(gelu)
+
+
+def test_what_it_logs_is_what_the_user_hears(package: FakeTensorRt) -> None:
+    package.fails_to_build = "no implementation for /o0/Conv"
+    with pytest.raises(LatheError, match=r"cannot build the network: no implementation for /o0/Conv$"):
+        TensorRt(setting()).load(conv_relu())
+
+
+def test_layers_are_brought_home_by_name_and_the_rest_is_of_none(package: FakeTensorRt) -> None:
+    found = TensorRt(setting()).node_profile(conv_relu())
+    assert [(node.operators, round(node.seconds, 6)) for node in found.nodes] == [
+        ((0,), 0.001),
+        ((1,), 0.002),
+        ((), 0.0005),
+    ]
+
+
+def test_an_engine_of_another_version_is_refused(package: FakeTensorRt) -> None:
+    runtime = TensorRt(setting())
+    runtime.load(conv_relu(), alone=True)
+    (engine,) = adapter.cache_folder().glob("*.engine")
+    engine.write_bytes(engine.read_bytes().replace(b'"11.0.0"', b'"10.15.1"'))
+    with pytest.raises(LatheError, match=r"tensorrt is '10\.15\.1' there and '11\.0\.0' here"):
+        TensorRt(setting()).load(conv_relu(), alone=True)
+
+
+def test_without_the_package_or_its_libraries_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr("importlib.util.find_spec", lambda name: None)
+        found = TensorRt.availability("cuda")
+        assert (found.usable, found.reason) == (False, "the package tensorrt is not installed")
+        assert "lathe[tensorrt]" in found.remedy
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
+    monkeypatch.setitem(sys.modules, "tensorrt", None)
+    found = TensorRt.availability("cuda")
+    assert not found.usable
+    assert "cannot be imported" in found.reason
+
+
+def test_on_a_cpu_it_is_refused() -> None:
+    with pytest.raises(UserError, match="kind of device"):
+        TensorRt(Setting(Device("cpu", "x", 1, 2**30), "tensorrt", (), "fp32", 1, 1))

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from bench.fact_views import facts_json, launch_cost, show_facts
+from bench.terminal import Terminal
+from latency_tables.estimate import Estimate
+from latency_tables.graph import Graph
+from latency_tables.rows import network_of, network_text
+from latency_tables.setting import Device, Setting
+from latency_tables.skeleton import Skeleton
+from latency_tables.table import LatencyTable, NetworkMeasurement
+
+SKELETON = Skeleton("net", Graph((), (), (), ()), (), ())
+SETTING = Setting(Device("cuda", "NVIDIA H100", 132, 2**36), "tensorrt", (), "fp16", 1, 1)
+
+
+def network(
+    facts: dict[str, Any], removed: tuple[str, ...] = (), skeleton: str = SKELETON.digest
+) -> NetworkMeasurement:
+    one = Estimate(1e-3, 1e-3, 1e-3)
+    return NetworkMeasurement(
+        skeleton, removed, one, one, one, "fit", "2026-01-01T00:00:00+00:00", facts=facts
+    )
+
+
+def table(*networks: NetworkMeasurement) -> LatencyTable:
+    return LatencyTable(SETTING, {}, networks)
+
+
+def test_what_runtimes_told_comes_back_from_a_store_s_text() -> None:
+    told = network({"compile_s": 2.5, "graph_breaks": {"why": 1}})
+    assert network_of(json.loads(network_text(told))) == told
+    old = json.loads(network_text(told))
+    del old["facts"]
+    assert network_of(old).facts == {}
+
+
+def test_everything_is_told_in_sentences(capsys: pytest.CaptureFixture[str]) -> None:
+    known = table(
+        network({"compile_s": 30.0}),
+        network({"compile_s": 12.0}, ("a",)),
+        network({"compile_s": 99.0}, skeleton="another"),
+        network(
+            {
+                "compile_s": 25.04,
+                "graph_breaks": {"data dependent [x]": 2},
+                "builds_s": [1.1e-3, 1e-3, 1.05e-3],
+                "launch": {"queued_s": 0.9e-3, "issued_s": 3.2e-3},
+            }
+        ),
+    )
+    show_facts(Terminal(), SKELETON, known)
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "compiling a whole network took 12.0 to 30.0 s, which is no part of its latency" in printed
+    assert "graph break: data dependent [x] (2 times)" in printed
+    assert "3 builds of the unpruned network are 10.0% apart, 1 ms to 1.1 ms" in printed
+    assert "takes 900 µs of work, and 3.2 ms as its kernels are issued" in printed
+    assert facts_json(SKELETON, known)["compile_s"] == [30.0, 12.0, 25.04]
+    assert launch_cost(SKELETON, known) == {"queued_s": 0.9e-3, "issued_s": 3.2e-3}
+
+
+def test_where_nothing_is_told_nothing_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    show_facts(Terminal(), SKELETON, table(network({})))
+    assert capsys.readouterr().out == ""
+    assert facts_json(SKELETON, table()) == {
+        "compile_s": [],
+        "graph_breaks": {},
+        "builds_s": [],
+        "launch": None,
+    }
+    assert launch_cost(SKELETON, table()) is None

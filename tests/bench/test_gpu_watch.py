@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import sys
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+
+from bench.gpu_watch import Blind, GpuLook, GpuSeen, GpuWatch, watch_gpu
+
+
+def look(reasons: int = 0, processes: tuple[int, ...] = (7,), clock_hz: float = 1.9e9) -> GpuLook:
+    return GpuLook(clock_hz, 2.6e9, 41.0, 300.0, reasons, processes)
+
+
+@pytest.mark.parametrize(
+    ("reasons", "throttle"),
+    [
+        (0x00, None),
+        (0x01, None),  # idle
+        (0x02, None),  # clocks that a person has set
+        (0x04, "throttled: power cap"),
+        (0x20 | 0x08, "throttled: hardware slowdown, heat, by software"),
+        (0x40, "throttled: heat, by hardware"),
+        (0x80, "throttled: power brake"),
+    ],
+)
+def test_only_what_slows_it_down_is_throttling(reasons: int, throttle: str | None) -> None:
+    assert look(reasons).throttle == throttle
+
+
+def test_it_looks_after_each_sample_and_tells_what_it_saw() -> None:
+    looks = iter([look(), look(0x40, (7, 9), 1.2e9), look(0, (7, 9, 11), 1.5e9), look()])
+    watch = GpuWatch(lambda: next(looks), own=7)
+    watch.start()
+    assert [watch.cause() for _ in range(3)] == [None, "throttled: heat, by hardware", None]
+    seen = watch.stop()
+    assert seen.disturbance == "2 other processes on the GPU"
+    told = seen.to_json()
+    assert told["sm_clock_hz"] == [1.2e9, 1.5e9, 1.9e9]
+    assert told["throttled"] == {"throttled: heat, by hardware": 1}
+    assert (told["looks"], told["other_processes"]) == (3, 2)
+    watch.start()
+    watch.cause()
+    assert watch.stop().disturbance is None
+
+
+@pytest.mark.parametrize(
+    ("processes", "others"),
+    [
+        ((), None),
+        ((7,), None),
+        ((7, 8), "1 other process on the GPU"),
+        ((5001,), None),
+        ((5001, 5002), "1 other process on the GPU"),
+    ],
+)
+def test_others_are_counted_even_where_numbers_are_a_container_s(
+    processes: tuple[int, ...], others: str | None
+) -> None:
+    watch = GpuWatch(lambda: look(0, processes), own=7)
+    watch.start()
+    watch.cause()
+    assert watch.stop().disturbance == others
+
+
+def test_where_nothing_can_be_seen_the_measurement_says_why() -> None:
+    watch = Blind("no NVML")
+    watch.start()
+    assert watch.cause() is None  # type: ignore[func-returns-value]
+    assert watch.stop() == GpuSeen(unseen="no NVML")
+    assert watch.stop().to_json() == {"unseen": "no NVML"}
+    assert watch.stop().disturbance is None
+
+
+class FakeNvml(ModuleType):
+    """As much of pynvml as is used; a device that tells no power."""
+
+    NVML_CLOCK_SM, NVML_CLOCK_MEM, NVML_TEMPERATURE_GPU = 1, 2, 0
+
+    class NVMLError(Exception):
+        pass
+
+    class NVMLError_NotSupported(NVMLError):
+        pass
+
+    def nvmlInit(self) -> None: ...
+
+    def nvmlDeviceGetHandleByUUID(self, uuid: str) -> str:
+        if uuid != "GPU-abc":
+            raise self.NVMLError("not found")
+        return uuid
+
+    def nvmlDeviceGetClockInfo(self, handle: str, kind: int) -> int:
+        return {1: 1980, 2: 2619}[kind]
+
+    def nvmlDeviceGetTemperature(self, handle: str, kind: int) -> int:
+        return 37
+
+    def nvmlDeviceGetPowerUsage(self, handle: str) -> int:
+        raise self.NVMLError_NotSupported("not supported")
+
+    def nvmlDeviceGetCurrentClocksEventReasons(self, handle: str) -> int:
+        return 4
+
+    def nvmlDeviceGetComputeRunningProcesses(self, handle: str) -> list[Any]:
+        return [SimpleNamespace(pid=3)]
+
+
+def test_nvml_is_asked_in_its_units(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pynvml", FakeNvml("pynvml"))
+    watch = watch_gpu("abc")
+    watch.start()
+    assert watch.cause() == "throttled: power cap"
+    (found,) = watch.stop().looks
+    assert found == GpuLook(1.98e9, 2.619e9, 37.0, None, 4, (3,))
+    assert watch.stop().to_json()["power_w"] is None
+    assert watch_gpu("other") == Blind("NVML refuses: not found")
+
+
+def test_without_nvml_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pynvml", None)
+    assert watch_gpu("abc").stop().unseen.endswith("`pip install lathe[gpu]` brings it")
