@@ -1,6 +1,6 @@
 """Measures the tables that come with lathe on the machine at hand.
 
-    python experiments/shipped_tables.py [--minutes M]
+    python experiments/shipped_tables.py [--threads 1 2] [--batch 1 8] [--minutes M]
 
 Eager and ONNX Runtime, 1 and 2 threads, batch 1 and 8; ResNet-18, ResNet-50, MobileNetV2 and ViT-Tiny at 224 pixels and
 the residual networks for CIFAR, over depth and width, each with its closure record. Goes on in the workspace of
@@ -53,12 +53,14 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     options.add_argument("--out", type=Path, default=Path("lathe-out"), help="workspace")
+    options.add_argument("--threads", type=int, nargs="+", default=(1, 2))
+    options.add_argument("--batch", type=int, nargs="+", default=(1, 8))
     options.add_argument("--minutes", type=float, default=math.inf, help="begin nothing new after so many")
     words = options.parse_args()
     until_s = time.monotonic() + 60 * words.minutes
     folder = words.out / "experiments" / "closure-short"
     terminal = Terminal()
-    for threads, batch, runtime in itertools.product((1, 2), (1, 8), ("onnxruntime", "eager")):
+    for threads, batch, runtime in itertools.product(words.threads, words.batch, ("onnxruntime", "eager")):
         setting = SettingChoice(runtime, threads=threads, batch=batch).make()
         complete = True
         for network in (*NETWORKS, *CIFAR):

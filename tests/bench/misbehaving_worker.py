@@ -6,10 +6,11 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Sequence
 
 from bench import worker
 from bench.runtimes import RUNTIMES
-from bench.runtimes.base import Loaded, Order
+from bench.runtimes.base import Array, Loaded, Order
 from bench.runtimes.eager import Eager
 
 
