@@ -9,16 +9,21 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from bench.anchor import Anchor, Move
+from bench.near_cores import NearCores, taken_far
 from bench.profiler import Profiled, profile, time_part
 from bench.session import Session
 from bench.width_plan import Kin, Point, Wanted, WidthPlan
 from latency_tables.costs import Costs, Origin, known_points
 from latency_tables.family import Family, families
+from latency_tables.measurement import Measurement
 from latency_tables.skeleton import Cut, Skeleton
 from latency_tables.store import Store
 from latency_tables.table import Failure, LatencyTable
 from pruning.outline import Outline
 from pruning.search import Progress
+
+#: Why a cell is asked for that the table has: in the words of `Wanted.why`.
+AGAIN = "cell from far cores"
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,10 +128,18 @@ def profile_widths(
     table = store.table(session.setting)
     kin = find_kin(skeleton, table)
     known = known_points([one.family for one in kin], table)
-    plan = WidthPlan(kin, known)
-    anchor = Anchor(partial(time_part, session), partial(store.put, session.setting))
+    anchor = Anchor(NearCores(partial(time_part, session)), partial(store.put, session.setting))
     measured: dict[str, int] = {}
     failed = 0
+    far = taken_far([one.family.at(values) for one in kin for values in known[one.family.pattern]], table)
+    for done, part in enumerate(far):
+        if now_s() >= deadline_s:
+            return WidthsProfiled(len(kin), measured, failed, complete=False, moves=anchor.moves)
+        if progress is not None:
+            progress(done, len(far), f"timing {part.kind} ({AGAIN})")
+        measured[AGAIN] = measured.get(AGAIN, 0) + isinstance(anchor.take(part), Measurement)
+    known = known_points([one.family for one in kin], store.table(session.setting)) if far else known
+    plan = WidthPlan(kin, known)
     tried: set[tuple[str, Point]] = set()
     for wanted in plan.points():
         if (wanted.family.pattern, wanted.values) in tried:
@@ -207,8 +220,9 @@ def fill(
         and layer.block not in cut.removed
         and layer.part.key not in table.cells
     )
+    near = NearCores(partial(time_part, session))
     for done, part in enumerate(lacking):
         if progress is not None:
             progress(done, len(lacking), f"timing {part.kind}")
-        store.put(session.setting, part, time_part(session, part))
+        store.put(session.setting, part, near(part))
     return len(lacking)
