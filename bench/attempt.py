@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 from bench.core_distance import CoreDistance, CoresAround
 from bench.foreign_load import MIN_WINDOW_S, ForeignLoad, Load
 from bench.gpu_watch import GpuSeen, Watch
+from bench.near_cores import Patience
 from bench.verdict import Comparison
 from latency_tables.measurement import Measurement
 
@@ -53,6 +54,7 @@ class Conditions:
         repeats: how often a spoiled measurement is taken again.
         watch: sees what others do meanwhile.
         sense: tells how the cores lie; None: not asked, since it does not matter.
+        patience: waits, where it matters, until the cores are near.
         gpu: looks at the device where it is a GPU.
         now_s: a monotonic clock.
         sleep: waits.
@@ -64,6 +66,7 @@ class Conditions:
     sense: Callable[[], CoreDistance] | None
     now_s: Callable[[], float]
     sleep: Callable[[float], None]
+    patience: Patience
     gpu: Watch | None = None
 
 
@@ -102,7 +105,7 @@ def undisturbed(take: Callable[[], Taken], conditions: Conditions) -> Taken:
 
 def _attempt(take: Callable[[], Taken], conditions: Conditions, again: bool) -> _Attempt:
     sense = conditions.sense
-    before = None if sense is None else sense()
+    before = None if sense is None else conditions.patience.near(sense)
     started_s = conditions.now_s()
     conditions.watch.start(afresh=again)
     if conditions.gpu is not None:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from functools import partial
 
 from bench.anchor import Anchor, Cell, Move
-from bench.near_cores import NearCores, taken_far
+from bench.near_cores import taken_far
 from bench.session import Handle, MeasurementFailed, Session
 from bench.timing import Rule
 from latency_tables.measurement import FACTS, Measurement
@@ -116,7 +116,7 @@ def profile(
     networks = pending()
     total = len(skeleton.parts) + sum(role in roles for _, role in _wanted(skeleton, passes))
     done = total - len(todo) - len(networks)
-    anchor = Anchor(NearCores(partial(time_part, session)), partial(store.put, session.setting))
+    anchor = Anchor(partial(time_part, session), partial(store.put, session.setting))
     measured = timed = 0
     for part in todo:
         if now_s() >= deadline_s:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from bench.anchor import Anchor, Move
-from bench.near_cores import NearCores, taken_far
+from bench.near_cores import taken_far
 from bench.profiler import Profiled, profile, time_part
 from bench.session import Session
 from bench.width_plan import Kin, Point, Wanted, WidthPlan
@@ -128,7 +128,7 @@ def profile_widths(
     table = store.table(session.setting)
     kin = find_kin(skeleton, table)
     known = known_points([one.family for one in kin], table)
-    anchor = Anchor(NearCores(partial(time_part, session)), partial(store.put, session.setting))
+    anchor = Anchor(partial(time_part, session), partial(store.put, session.setting))
     measured: dict[str, int] = {}
     failed = 0
     far = taken_far([one.family.at(values) for one in kin for values in known[one.family.pattern]], table)
@@ -220,9 +220,8 @@ def fill(
         and layer.block not in cut.removed
         and layer.part.key not in table.cells
     )
-    near = NearCores(partial(time_part, session))
     for done, part in enumerate(lacking):
         if progress is not None:
             progress(done, len(lacking), f"timing {part.kind}")
-        store.put(session.setting, part, near(part))
+        store.put(session.setting, part, time_part(session, part))
     return len(lacking)

@@ -23,6 +23,7 @@ from bench.attempt import Conditions, undisturbed
 from bench.core_distance import CoreDistance, core_distance, usable_cpus
 from bench.foreign_load import ForeignLoad
 from bench.gpu_watch import Watch, watch_gpu
+from bench.near_cores import Patience
 from bench.runtimes import get_runtime
 from bench.runtimes.base import Loaded, Runtime
 from bench.timing import interleave, measure, trusted
@@ -69,7 +70,14 @@ class Worker:
         # With one thread nothing goes from core to core, and on another device the cores only hand out work.
         together = setting.threads > 1 and setting.device.kind == "cpu"
         self._conditions = Conditions(
-            setting.threads, repeats, watch, sense if together else None, now_s, sleep, gpu
+            setting.threads,
+            repeats,
+            watch,
+            sense if together else None,
+            now_s,
+            sleep,
+            Patience(now_s, sleep),
+            gpu,
         )
         self._runtime: Runtime = get_runtime(setting.runtime)(setting)
         self._spoiled = trusted if gpu is None else gpu.cause

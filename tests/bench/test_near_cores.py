@@ -7,10 +7,9 @@ from collections.abc import Callable
 import made_up
 import pytest
 
-from bench.anchor import Cell
-from bench.near_cores import FAR, PATIENCE_S, NearCores, is_far, taken_far
+from bench.core_distance import CoreDistance, Mode
+from bench.near_cores import PATIENCE_S, Patience, taken_far
 from latency_tables.measurement import Measurement, Stop
-from latency_tables.part import Part
 from latency_tables.setting import Device, Setting
 from latency_tables.table import Failure, LatencyTable
 
@@ -18,72 +17,61 @@ PARTS = made_up.chain([4] * 3).parts
 SETTING = Setting(Device("cpu", "x", 2, 2**30), "ideal", (), "fp32", 1, 2)
 
 
-def cell(mode: str | None, samples: int = 6) -> Measurement:
-    host = {} if mode is None else {"cores": {"mode": mode}}
-    return Measurement((1e-3,) * samples, 2, Stop.PRECISION, "then", {"first": 1}, host=host)
-
-
 class Machine:
-    """Each timing takes half a second; ``mode`` says how the cores lie at a moment."""
+    """Each question takes a tenth of a second; ``mode`` says how the cores lie at a moment."""
 
-    def __init__(self, mode: Callable[[float], str | None]) -> None:
+    def __init__(self, mode: Callable[[float], Mode]) -> None:
         self.mode = mode
         self.now = 0.0
-        self.timed = 0
-        self.fails_from = float("inf")
-        self.near = NearCores(self.measure, lambda: self.now, self.sleep)
+        self.asked = 0
+        self.patience = Patience(lambda: self.now, self.sleep)
 
     def sleep(self, seconds: float) -> None:
         self.now += seconds
 
-    def measure(self, part: Part) -> Cell:
-        self.timed += 1
-        self.now += 0.5
-        return Failure("crash", "then") if self.timed >= self.fails_from else cell(self.mode(self.now))
+    def sense(self) -> CoreDistance:
+        self.asked += 1
+        self.now += 0.1
+        return CoreDistance(self.mode(self.now), 1e-7)
+
+    def near(self) -> Mode:
+        return self.patience.near(self.sense).mode
 
 
-@pytest.mark.parametrize("mode", ["near", "unknown", None])
-def test_what_is_not_known_to_be_far_is_timed_once(mode: str | None) -> None:
+@pytest.mark.parametrize("mode", [Mode.NEAR, Mode.UNKNOWN])
+def test_what_is_not_known_to_be_far_is_asked_for_once(mode: Mode) -> None:
     machine = Machine(lambda now: mode)
-    assert machine.near(PARTS[0]) == cell(mode)
-    assert machine.timed == 1
+    assert machine.near() is mode
+    assert machine.asked == 1
 
 
-@pytest.mark.parametrize("mode", ["far", "moved"])
-def test_it_waits_until_the_cores_are_near_and_counts_what_was_lost(mode: str) -> None:
-    machine = Machine(lambda now: mode if now < 10 else "near")
-    found = machine.near(PARTS[0])
-    assert isinstance(found, Measurement)
-    assert not is_far(found)
-    assert found.dropped == {"first": 1, FAR: 7 * (machine.timed - 1)}
-    assert machine.now < 12
+def test_it_waits_until_the_cores_are_near() -> None:
+    machine = Machine(lambda now: Mode.FAR if now < 30 else Mode.NEAR)
+    assert machine.near() is Mode.NEAR
+    assert 30 <= machine.now < 32
 
 
 def test_cores_that_stay_apart_are_taken_as_they_are_until_they_come_near() -> None:
-    machine = Machine(lambda now: "near" if 1000 < now < 1001 else "far")
-    assert is_far(machine.near(PARTS[0]))
-    assert PATIENCE_S <= machine.now < PATIENCE_S + 3
-    timed = machine.timed
-    machine.near(PARTS[1])
-    assert machine.timed == timed + 1, "no more waiting"
+    machine = Machine(lambda now: Mode.NEAR if 1000 < now < 1001 else Mode.FAR)
+    assert machine.near() is Mode.FAR
+    assert PATIENCE_S <= machine.now < PATIENCE_S + 2
+    asked = machine.asked
+    assert machine.near() is Mode.FAR
+    assert machine.asked == asked + 1, "no more waiting"
     machine.now = 1000.1
-    assert not is_far(machine.near(PARTS[2]))
+    assert machine.near() is Mode.NEAR
     machine.now = 2000.0
-    machine.near(PARTS[3])
+    machine.near()
     assert machine.now > 2000 + PATIENCE_S, "patient again"
 
 
-def test_a_failure_leaves_the_cell_that_there_is() -> None:
-    machine = Machine(lambda now: "far")
-    machine.fails_from = 2
-    assert machine.near(PARTS[0]) == cell("far")
-    assert isinstance(machine.near(PARTS[0]), Failure)
-
-
 def test_only_a_table_that_knows_both_modes_mixes_them() -> None:
+    def cell(mode: str | None) -> Measurement:
+        host = {} if mode is None else {"cores": {"mode": mode}}
+        return Measurement((1e-3,) * 6, 2, Stop.PRECISION, "then", host=host)
+
     def table(*modes: str | None) -> LatencyTable:
-        cells = {part.key: cell(mode) for part, mode in zip(PARTS, modes, strict=False)}
-        return LatencyTable(SETTING, cells)
+        return LatencyTable(SETTING, {part.key: cell(m) for part, m in zip(PARTS, modes, strict=False)})
 
     assert taken_far(PARTS, table("near", "far", "near", "moved")) == [PARTS[1], PARTS[3]]
     assert taken_far(PARTS, table("far", "far", "far")) == []
