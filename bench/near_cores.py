@@ -1,7 +1,7 @@
 """What runs on several threads is timed while the cores lie near each other, so that no table mixes two modes.
 
 The host of a virtual machine may move its cores apart, for seconds to minutes, and what runs on both of them then
-takes longer, by a fifth or by three quarters. Where the mode in which they are near can be had, it is the one timed.
+takes longer, by a fifth or by three quarters. Where the mode in which they are near can be had, that one is timed.
 """
 
 from __future__ import annotations

@@ -285,7 +285,7 @@ def compare(
 _rest = time.sleep
 
 #: Loads of a part that takes less than this on several threads, of which the quickest counts.
-_LOADS, _LITTLE_S = 3, 200e-6
+_LOADS, _LITTLE_S = 3, 50e-6
 #: Samples of the other loads.
 SLOWER = "taken in a slower load"
 

@@ -150,7 +150,7 @@ def look(condition: Condition, network: str, count: int, folder: Path) -> Judged
     if choice.runtime == "onnxruntime":
         path = folder / "nodes" / f"{skeleton.digest}-{setting.digest}.json"
         if not path.exists():
-            write_json(path, node_times(skeleton, choice.threads))
+            write_json(path, node_times(skeleton, setting))
         nodes = np.array(json.loads(path.read_bytes()), dtype=np.float64)
     return judge(network, skeleton, table, held_out(skeleton, table, count), nodes)
 

@@ -75,6 +75,7 @@ def make_setting(
         UserError: an unknown name, a number out of range, or the runtime is not usable on that device.
     """
     from bench.host import cpu_device
+    from bench.runtimes import pinning
     from latency_tables.setting import Setting
 
     found = get_runtime(runtime)
@@ -103,10 +104,13 @@ def make_setting(
         device = cuda_device(root)
     chosen = _chosen(found, device_kind, asked or {})
     layout = chosen.pop("layout", "nchw")
+    pinned = pinning.wanted(device_kind, threads)
+    environment = {**_ENVIRONMENT, **(pinning.ENVIRONMENT if pinned and found.openmp else {})}
     options = {
         "batch_norm": "folded",
         "cache": "warm",
-        **{ENVIRONMENT_PREFIX + name: value for name, value in _ENVIRONMENT.items()},
+        **{ENVIRONMENT_PREFIX + name: value for name, value in environment.items()},
+        **({pinning.OPTION: pinning.PINNED} if pinned else {}),
         **found.options(device_kind, threads, precision),
         **chosen,
     }

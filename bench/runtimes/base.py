@@ -189,6 +189,8 @@ class Runtime(ABC):
     loads_file: ClassVar[bool] = False
     #: Whether it tells what its nodes take: `node_profile`.
     tells_nodes: ClassVar[bool] = False
+    #: Whether its threads are OpenMP's, which the environment binds to cores.
+    openmp: ClassVar[bool] = False
     #: What a user should know before trusting it; "" where there is nothing.
     remark: ClassVar[str] = ""
 

@@ -69,6 +69,7 @@ class EagerLoaded(Loaded):
     def _capture(self) -> None:
         """Records the launches of a forward pass, to be sent to the device as one."""
         stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
             for _ in range(_BEFORE_CAPTURE):
                 self._forward(*self._inputs)
@@ -117,6 +118,7 @@ class Eager(Runtime):
     name = "eager"
     device_kinds: ClassVar[tuple[str, ...]] = ("cpu", "cuda")
     precisions = tuple(DTYPES)
+    openmp = True
 
     @classmethod
     def availability(cls, device_kind: str) -> Availability:

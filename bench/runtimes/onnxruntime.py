@@ -30,6 +30,7 @@ from bench.runtimes.base import (
 )
 from bench.runtimes.onnx_export import export_graph, operators_of
 from bench.runtimes.onnx_int8 import calibration_feeds, overflows, quantise
+from bench.runtimes.pinning import bind_caller
 from latency_tables.errors import LatheError
 from latency_tables.graph import Graph
 
@@ -166,6 +167,9 @@ class OnnxRuntime(Runtime):
             chosen["quantisation"] = "static, QDQ, uint8 activations, int8 weights by channel, min-max"
         return chosen
 
+    def _prepare(self) -> None:
+        self._cpus = bind_caller(self.setting)
+
     def _load(self, order: Order) -> Loaded:
         content = self._content(order)
         session = self._session(content if order.artefact is None else str(order.artefact), alone=order.alone)
@@ -224,6 +228,10 @@ class OnnxRuntime(Runtime):
         # Threads that go on spinning after a run take the cores from whatever is timed next, in turns with it.
         # Where nothing is, they must: to wake them takes 5 to 10 us, once in a network but in each run of a part.
         chosen.add_session_config_entry("session.force_spinning_stop", "0" if alone else "1")
+        if self._cpus:
+            # Those of its own threads, counted from 1; the calling one is the first.
+            others = ";".join(str(cpu + 1) for cpu in self._cpus[1:])
+            chosen.add_session_config_entry("session.intra_op_thread_affinities", others)
         if profile is not None:
             chosen.enable_profiling = True
             chosen.profile_file_prefix = str(profile)

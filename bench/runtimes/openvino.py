@@ -25,6 +25,7 @@ from bench.runtimes.base import (
     settled_median,
 )
 from bench.runtimes.onnx_export import export_graph, operators_of
+from bench.runtimes.pinning import is_pinned
 from latency_tables.errors import LatheError
 from latency_tables.graph import Graph
 
@@ -160,6 +161,7 @@ class OpenVino(Runtime):
             "PERFORMANCE_HINT": "LATENCY",
             "NUM_STREAMS": 1,
             "INFERENCE_NUM_THREADS": self.setting.threads,
+            "ENABLE_CPU_PINNING": is_pinned(self.setting),
             "INFERENCE_PRECISION_HINT": _PRECISIONS[self.setting.precision],
             **(more or {}),
         }

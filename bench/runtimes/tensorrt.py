@@ -207,6 +207,13 @@ class TensorRt(Runtime):
         return Availability(True)
 
     @classmethod
+    def lacks(cls, precision: str, device_kind: str) -> str:  # noqa: ARG003 - there is only CUDA
+        """Its file in eight-bit integers is made by ONNX Runtime's quantiser."""
+        if precision == "int8" and importlib.util.find_spec("onnxruntime") is None:
+            return "the file in int8 is made by onnxruntime, which is not installed"
+        return ""
+
+    @classmethod
     def versions(cls) -> tuple[tuple[str, str], ...]:
         """TensorRT's version, and PyTorch's, whose exporter makes the file."""
         return (

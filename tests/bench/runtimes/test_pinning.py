@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hand_graphs import conv_relu
+
+from bench.runtimes import make_setting
+from bench.runtimes.pinning import PINNED, apart, bind_caller, is_pinned, wanted
+from bench.session import Session
+from bench.timing import Rule
+
+needs_two = pytest.mark.skipif(
+    not hasattr(os, "sched_setaffinity") or len(os.sched_getaffinity(0)) < 2, reason="one core only"
+)
+
+
+@pytest.fixture
+def _cores_as_before() -> Iterator[None]:
+    before = os.sched_getaffinity(0)
+    yield
+    os.sched_setaffinity(0, before)
+
+
+def write_siblings(root: Path, siblings: dict[int, str]) -> None:
+    for cpu, text in siblings.items():
+        path = root / f"sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list"
+        path.parent.mkdir(parents=True)
+        path.write_text(text + "\n")
+
+
+@pytest.mark.parametrize(
+    ("siblings", "order"),
+    [
+        ({}, [0, 1, 2, 3]),
+        ({0: "0-1", 1: "0-1", 2: "2-3", 3: "2-3"}, [0, 2, 1, 3]),
+        ({0: "0,2", 1: "1,3", 2: "0,2", 3: "1,3"}, [0, 1, 2, 3]),
+        ({0: "0", 1: "1", 2: "2", 3: "3"}, [0, 1, 2, 3]),
+    ],
+)
+def test_those_that_share_a_core_come_last(
+    tmp_path: Path, siblings: dict[int, str], order: list[int]
+) -> None:
+    write_siblings(tmp_path, siblings)
+    assert apart({3, 2, 1, 0}, tmp_path) == order
+
+
+def test_only_several_threads_of_a_cpu_are_bound() -> None:
+    assert not wanted("cpu", 1)
+    assert not wanted("cuda", 2)
+    assert not is_pinned(make_setting("eager"))
+    assert "env.OMP_PROC_BIND" not in dict(make_setting("eager").options)
+    assert bind_caller(make_setting("onnxruntime")) == []
+
+
+@needs_two
+@pytest.mark.usefixtures("_cores_as_before")
+def test_the_caller_is_bound_to_the_first_core() -> None:
+    setting = make_setting("onnxruntime", threads=2)
+    assert dict(setting.options)["threads"] == PINNED
+    before = apart(os.sched_getaffinity(0))
+    assert bind_caller(setting) == before[:2]
+    assert os.sched_getaffinity(0) == {before[0]}
+
+
+@needs_two
+@pytest.mark.parametrize("runtime", ["eager", "onnxruntime", "openvino"])
+def test_a_worker_with_bound_threads_measures(runtime: str) -> None:
+    pytest.importorskip("onnxruntime" if runtime == "eager" else runtime)
+    before = os.sched_getaffinity(0)
+    setting = make_setting(runtime, threads=2)
+    assert dict(setting.options).get("env.OMP_PLACES") == ("cores" if runtime == "eager" else None)
+    with Session(setting, repeats=0) as session:
+        found = session.measure(conv_relu(16, 32), rule=Rule(max_time_s=0.2, warmup_max_time_s=0.1))
+    assert min(found.samples_s) > 0
+    assert os.sched_getaffinity(0) == before
