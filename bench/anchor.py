@@ -92,6 +92,7 @@ class Anchor:
         self._fixed: _Fixed | None = None
         self._read_s = 0.0
         self._span: list[tuple[Part, Measurement]] = []
+        self._levels: dict[Part, float] = {}
         self._moves: list[Move] = []
 
     @property
@@ -140,6 +141,25 @@ class Anchor:
                 for part, cell in unsettled:
                     self._put(part, _marked(cell, cell.host["anchor"]["level"], settled=False))
 
+    def settle(self) -> int:
+        """Times again what was timed while the machine was slow, if it is quick now; how many parts that were.
+
+        A machine that became quicker for good has its slower cells from before, which do not belong together with
+        the others. Where it is slow now there is nothing to be won.
+        """
+        fixed = self._fixed
+        if fixed is None:
+            return 0
+        if self._now_s() - self._read_s >= self._every_s:
+            self._read(fixed)
+        limit = min(*self._levels.values(), _level(fixed)) * (1 + MOVED_BY)
+        slow = [part for part, level in self._levels.items() if level > limit]
+        if _level(fixed) > limit:
+            return 0
+        for part in slow:
+            self.take(part)
+        return len(slow)
+
     def _read(self, fixed: _Fixed) -> tuple[Verdict, Estimate]:
         """Times the anchor; how it compares with the reference, which it becomes itself if it has moved."""
         reading = self._measure(fixed.part)
@@ -163,9 +183,15 @@ class Anchor:
 
     def _keep(self, fixed: _Fixed, part: Part, cell: Measurement) -> None:
         """Stores a cell together with where the anchor was when it was timed."""
-        marked = _marked(cell, fixed.reference.latency_s.value / fixed.first.latency_s.value, settled=True)
+        marked = _marked(cell, _level(fixed), settled=True)
+        self._levels[part] = _level(fixed)
         self._put(part, marked)
         self._span.append((part, marked))
+
+
+def _level(fixed: _Fixed) -> float:
+    """Where the anchor is, over where it was first."""
+    return fixed.reference.latency_s.value / fixed.first.latency_s.value
 
 
 def _marked(cell: Measurement, level: float, *, settled: bool) -> Measurement:

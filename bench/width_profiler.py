@@ -159,6 +159,8 @@ def profile_widths(
         else:
             known[wanted.family.pattern][wanted.values] = cell.latency_s.value
             measured[wanted.why] = measured.get(wanted.why, 0) + 1
+    if now_s() < deadline_s:
+        anchor.settle()
     return WidthsProfiled(len(kin), measured, failed, complete=True, moves=anchor.moves)
 
 

@@ -190,3 +190,31 @@ def test_looking_between_other_work_closes_the_last_span() -> None:
 def test_only_what_is_sure_is_a_move(low: float, high: float, verdict: Verdict) -> None:
     middle = (low + high) / 2 if math.isfinite(low) else 1.0
     assert moved(Estimate(middle, low, high)) is verdict
+
+
+def test_what_was_timed_while_the_machine_was_slow_is_timed_again_once_it_is_quick() -> None:
+    machine = Machine(lambda now: 1.2 if now < 45 else 1.0)
+    machine.take(0, 1, 2, 3, 4, 4, 4, 4)
+    assert any(machine.cell(i).latency_s.value > 1.1e-3 for i in range(5)), (
+        "some cells are of the slow minutes"
+    )
+    assert machine.anchor.settle() > 0
+    assert [machine.cell(i).latency_s.value for i in range(5)] == [1e-3] * 5
+    assert machine.anchor.settle() == 0, "nothing is left to do"
+
+
+def test_while_the_machine_is_slow_nothing_is_timed_again() -> None:
+    machine = Machine(lambda now: 1.0 if now < 45 else 1.2)
+    machine.take(0, 1, 2, 3, 4)
+    timed = len(machine.timed)
+    assert machine.anchor.settle() == 0
+    assert set(machine.timed[timed:]) <= {PARTS[0]}, "at most the anchor was read"
+
+
+def test_a_machine_to_which_nothing_happens_is_left_alone() -> None:
+    machine = Machine()
+    assert machine.anchor.settle() == 0
+    assert machine.timed == []
+    machine.take(0, 1, 2)
+    assert machine.anchor.settle() == 0
+    assert set(machine.order()[3:]) <= {0}
