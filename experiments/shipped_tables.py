@@ -38,7 +38,9 @@ MOST_BYTES = 2_000_000
 def table_name(setting: Setting) -> str:
     """A file's name that says what it is for, as in amd-epyc-9b45-onnxruntime-fp32-b1-t2."""
     device = re.sub(r"[^a-z0-9]+", "-", setting.device.name.lower()).strip("-")
-    return f"{device}-{setting.runtime}-{setting.precision}-b{setting.batch}-t{setting.threads}"
+    launch = dict(setting.options).get("launch", "queued")
+    way = "" if launch == "queued" else f"-{launch}"
+    return f"{device}-{setting.runtime}{way}-{setting.precision}-b{setting.batch}-t{setting.threads}"
 
 
 def slim(archive: Archive) -> Archive:
