@@ -19,7 +19,7 @@ from typing import IO, Any, Self
 
 from numpy.typing import NDArray
 
-from bench.runtimes import ENVIRONMENT_PREFIX, RUNTIMES, get_runtime
+from bench.runtimes import RUNTIMES, get_runtime
 from bench.runtimes.base import NodeProfile
 from bench.timing import Comparison, Rule
 from bench.wire import (
@@ -30,6 +30,7 @@ from bench.wire import (
     rule_to_json,
     write_arrays,
 )
+from bench.worker_environment import worker_environment
 from latency_tables.errors import LatheError, UserError
 from latency_tables.graph import Graph
 from latency_tables.measurement import Measurement
@@ -37,9 +38,6 @@ from latency_tables.setting import Setting
 
 #: How the worker is started; -P keeps the current folder from standing in for installed packages.
 WORKER = (sys.executable, "-P", "-m", "bench.worker")
-
-# Inherited variables that would change what is measured without being named in the setting.
-_STRIPPED = ("OMP_", "KMP_", "GOMP_", "MKL_", "MALLOC_", "ORT_", "ATEN_", "ONEDNN_", "DNNL_")
 
 _GRACE_S = 5.0
 
@@ -379,26 +377,3 @@ class Session:
         if self._errors is not None:
             self._errors.close()
             self._errors = None
-
-
-def worker_environment(setting: Setting, inherited: Mapping[str, str]) -> dict[str, str]:
-    """The environment of the worker: what the setting names, and of the rest what cannot change a latency.
-
-    Args:
-        setting: its threads, and its options whose names begin with "env.".
-        inherited: the parent's environment.
-
-    Returns:
-        All variables for the worker.
-    """
-    named = dict(setting.options)
-    return {
-        **{name: value for name, value in inherited.items() if not name.startswith(_STRIPPED)},
-        "OMP_NUM_THREADS": str(setting.threads),
-        "MKL_NUM_THREADS": str(setting.threads),
-        **{
-            name.removeprefix(ENVIRONMENT_PREFIX): value
-            for name, value in named.items()
-            if name.startswith(ENVIRONMENT_PREFIX)
-        },
-    }

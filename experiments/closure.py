@@ -179,7 +179,7 @@ Reading. Two settings of five so far (ONNX Runtime and eager, one thread, batch 
 - Several threads. Three things made single cells wrong on two threads, each found on the networks of this page. ONNX Runtime's other threads sleep between runs, so that they leave the cores to what is
   timed in turns; to wake them takes 5 to 10 us, which a network pays once and a part alone paid in each run: parts alone are timed with the threads awake. The host moves the two cores apart for seconds
   to minutes, and parts then take 21 % longer in the median (581 parts in both modes): whatever is timed waits for them to come near. And in some loads both threads lay on one core, and a part took
-  60 % longer with a narrow interval: each is bound to a core of its own. ResNet-18 went from 4.1 % in quiet minutes to 2.6 % by the last two (within 5 %: 72 to 92 %), and parts as they are from 11.9 to 2.7 %. Before the
+  60 % longer with a narrow interval: each is bound to a core of its own. ResNet-18 went from 4.1 % in quiet minutes to 2.6 % by the last two (within 5 %: 72 to 92 %), and parts as they are from 11.9 to 2.7 % (what came before was read by hand, from tables thrown away since). Before the
   last one all five networks together had 2.9 % (wanted: 3), 83 % within 5 % (90); that table is no longer in use. Half of the cells of MobileNetV2 then fell into slower minutes than the rest, and it read 7 % wrong: such
   cells are now timed again at the end. Two networks stand here as they are timed now; the others are to be measured.
 - What is left lies in single layers: networks of random widths scatter by 1.5 to 3 % around the fit where uniform ones do not, and plans that take out both more than those that take

@@ -25,10 +25,11 @@ from pathlib import Path
 from cells import RESULTS, origin
 
 from bench.runtimes.onnx_export import export_graph
-from bench.session import Session, worker_environment
+from bench.session import Session
 from bench.terminal import Terminal
 from bench.timing import Rule
 from bench.workbench import NetworkChoice, SettingChoice, Subject
+from bench.worker_environment import worker_environment
 from latency_tables.estimate import Estimate
 from latency_tables.files import write_atomically
 from latency_tables.graph import Graph

@@ -283,9 +283,9 @@ class Runtime(ABC):
             require_types("weight", weights, graph.weights)
         return self._node_profile(graph, weights)
 
-    def _node_profile(self, graph: Graph, weights: Sequence[Array] | None) -> NodeProfile:
-        """`node_profile`, weights checked; asked only of a runtime that `tells_nodes`."""
-        raise NotImplementedError
+    def _node_profile(self, graph: Graph, weights: Sequence[Array] | None) -> NodeProfile:  # noqa: ARG002
+        """`node_profile`, weights checked; a runtime that `tells_nodes` answers."""
+        raise LatheError(f"{self.name} does not tell what its nodes take.")
 
     def _prepare(self) -> None:  # noqa: B027 - most have nothing to prepare
         """Sets what is global in the process: threads, pools."""

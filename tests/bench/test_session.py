@@ -15,8 +15,9 @@ import pytest
 from hand_graphs import conv_relu, linear_add, one_operator
 
 from bench.runtimes import make_setting
-from bench.session import MeasurementFailed, Session, worker_environment
+from bench.session import MeasurementFailed, Session
 from bench.timing import Rule, Verdict
+from bench.worker_environment import worker_environment
 from latency_tables.errors import LatheError
 from latency_tables.setting import Setting
 

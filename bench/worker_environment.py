@@ -1,0 +1,34 @@
+"""The environment of the process that measures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from bench.runtimes import ENVIRONMENT_PREFIX
+from latency_tables.setting import Setting
+
+# Inherited variables that would change what is measured without being named in the setting.
+_STRIPPED = ("OMP_", "KMP_", "GOMP_", "MKL_", "MALLOC_", "ORT_", "ATEN_", "ONEDNN_", "DNNL_")
+
+
+def worker_environment(setting: Setting, inherited: Mapping[str, str]) -> dict[str, str]:
+    """The environment of the worker: what the setting names, and of the rest what cannot change a latency.
+
+    Args:
+        setting: its threads, and its options whose names begin with "env.".
+        inherited: the parent's environment.
+
+    Returns:
+        All variables for the worker.
+    """
+    named = dict(setting.options)
+    return {
+        **{name: value for name, value in inherited.items() if not name.startswith(_STRIPPED)},
+        "OMP_NUM_THREADS": str(setting.threads),
+        "MKL_NUM_THREADS": str(setting.threads),
+        **{
+            name.removeprefix(ENVIRONMENT_PREFIX): value
+            for name, value in named.items()
+            if name.startswith(ENVIRONMENT_PREFIX)
+        },
+    }
