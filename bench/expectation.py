@@ -43,6 +43,11 @@ class Workload:
     epochs: int
     training_images: int
 
+    @property
+    def training_s(self) -> float:
+        """Seconds of one training from scratch."""
+        return self.epochs * self.training_images / _BATCH * self.step_s * _TWICE
+
     def seconds(self, recipe: Recipe) -> float:
         """What a point will take, within a factor of two or so."""
         method = SCRATCH_METHODS.get(recipe.method)
@@ -50,8 +55,7 @@ class Workload:
             trainings = 1.0
             if recipe.controls:
                 trainings += 1 if method.taught else 4 if method.structured else 5
-            per_epoch = self.training_images / _BATCH * self.step_s * _TWICE
-            return _AROUND_S + trainings * self.epochs * per_epoch
+            return _AROUND_S + trainings * self.training_s
         heals, scores_s = 1, 0.0
         chosen = get_method(recipe.method)
         if chosen.needs_controls:
@@ -108,9 +112,15 @@ def step_seconds(model: nn.Module, images: Tensor, now_s: Callable[[], float] = 
     return min(spent[1:])
 
 
-def words(recipes: Sequence[Recipe], workload: Workload) -> str:
-    """As in "12 points, about 9 minutes"."""
-    seconds = sum(workload.seconds(recipe) for recipe in recipes)
+def words(recipes: Sequence[Recipe], workload: Workload, trained_first: int = 0) -> str:
+    """As in "12 points, about 9 minutes".
+
+    Args:
+        recipes: what is to be made.
+        workload: what decides how long each takes.
+        trained_first: how many unpruned networks are trained before.
+    """
+    seconds = sum(workload.seconds(recipe) for recipe in recipes) + trained_first * workload.training_s
     count = f"{len(recipes)} point{'' if len(recipes) == 1 else 's'}"
     if seconds < 90:
         return f"{count}, about {seconds:.0f} seconds"

@@ -25,6 +25,8 @@ _SINCE = {
         "augmentation",
     )
 }
+#: In a folder of before, no network was trained first.
+_LACKING = {**_SINCE, "trains_unpruned": False}
 
 
 def require_identity(folder: Path, config: SweepConfig) -> None:
@@ -44,7 +46,7 @@ def require_identity(folder: Path, config: SweepConfig) -> None:
     if not isinstance(there, dict):
         raise UserError(f"{path} holds no JSON object; name another folder with --name")
     for field, value in _identity(config).items():
-        found = there.get(field, _SINCE.get(field))
+        found = there.get(field, _LACKING.get(field))
         if found != value:
             raise UserError(
                 f"{folder} holds a run with {field} {found!r}, asked for is {value!r}. Runs are not "
@@ -81,4 +83,6 @@ def _identity(config: SweepConfig) -> dict[str, Any]:
         "rounds": config.rounds,
         "controls": config.controls,
         **{name: getattr(config, name) for name in _SINCE},
+        # A folder never mixes points that stand beside a trained network with those beside an untrained one.
+        "trains_unpruned": config.trains_unpruned,
     }

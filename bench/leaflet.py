@@ -29,8 +29,8 @@ def leaflet(point: Point, config: SweepConfig, setting: Setting) -> str:
         f"- What is missing: {_missing(point)}.",
         f"- Latency in {setting.label}: {_ms(point.measured_s)}; the unpruned network took "
         f"{_ms(point.unpruned_s)} in the same pass, so the ratio is {_share(point.ratio)}.",
-        f"- Accuracy on {images_text(config)}{shift}: {_percent(point.accuracy)}; that of the unpruned network: "
-        f"{_percent(point.accuracy_before)}.",
+        f"- Accuracy on {images_text(config)}{shift}: {_percent(point.accuracy)}; that of the unpruned network"
+        f"{', trained the same way' if config.trains_unpruned else ''}: {_percent(point.accuracy_before)}.",
         f"- Same answer as the unpruned network: {_percent(point.agreement)} of the images.",
         "",
         "Intervals are 95 %. Accuracy is that on images which neither healed nor trained the network.",

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import groupby
 from typing import Any
 
 import torch
@@ -96,8 +97,7 @@ def done_point(
         removed=removed,
         widths=dict(measured.widths),
         sparsity=sparsity,
-        # By part is known what a block frees; what a narrower part takes is not split up here.
-        parts=() if measured.widths else _parts(shop, removed, measured.unpruned_s.value),
+        parts=_parts(shop, Cut.of(removed, dict(measured.widths)), measured.unpruned_s.value),
         stages_s={**shop.stages_s, **stages_s},
         rounds=rounds,
         elsewhere={},
@@ -107,8 +107,15 @@ def done_point(
     )
 
 
-def unpruned_point(shop: Shop, id_: str, seed: int) -> Point:
-    """The unpruned network as a point, timed against itself."""
+def unpruned_point(shop: Shop, id_: str, seed: int, artefacts: Mapping[str, str]) -> Point:
+    """The unpruned network as a point, timed against itself.
+
+    Args:
+        shop: where.
+        id_: the point's name.
+        seed: of everything random.
+        artefacts: files that were made of it, by what they are, within the run's folder.
+    """
     measured = time_network(shop.subject.outline, shop.session, Cut(), "fit", shop.quick_s())
     shop.store.put_network(shop.session.setting, shop.subject.outline.skeleton.name, measured)
     outputs = shop.outputs(shop.subject.model, "the unpruned network")
@@ -131,13 +138,13 @@ def unpruned_point(shop: Shop, id_: str, seed: int) -> Point:
         removed=(),
         widths={},
         sparsity=None,
-        parts=_parts(shop, (), measured.unpruned_s.value),
+        parts=_parts(shop, Cut(), measured.unpruned_s.value),
         stages_s={},
         rounds=(),
         elsewhere={},
         controls={},
         uncontrolled={},
-        artefacts={},
+        artefacts=dict(artefacts),
     )
 
 
@@ -184,19 +191,28 @@ def _common(shop: Shop, id_: str, method: str, budget: str, seed: int, command: 
     }
 
 
-def _parts(shop: Shop, removed: Collection[str], unpruned_s: float) -> tuple[PartTime, ...]:
-    """Each layer's share of the unpruned network's latency in context; the shares add up to it."""
-    skeleton = shop.subject.outline.skeleton
+def _parts(shop: Shop, cut: Cut, unpruned_s: float) -> tuple[PartTime, ...]:
+    """Each layer's share of the unpruned network's latency in context; the shares add up to it.
+
+    Of layers that get narrower there are two: what stays, and after those of the same block what goes.
+    """
+    skeleton = (shop.subject.wide if cut.widths else shop.subject.outline).skeleton
     fit = coefficients(skeleton, shop.store.table(shop.session.setting))
-    scale = unpruned_s / sum(fit.layers_s())
+    before = fit.layers_s()
+    left = [
+        0.0 if layer.block in cut.removed else min(max(seconds, 0.0), whole)
+        for layer, seconds, whole in zip(skeleton.layers, fit.layers_s(dict(cut.widths)), before, strict=True)
+    ]
+    gone = [whole - stays for whole, stays in zip(before, left, strict=True)]
     removable = set(skeleton.removable)
-    return tuple(
-        PartTime(
-            layer.name,
-            layer.part.kind,
-            layer.block if layer.block in removable else None,
-            scale * seconds,
-            layer.block not in removed,
-        )
-        for layer, seconds in zip(skeleton.layers, fit.layers_s(), strict=True)
-    )
+    blocks = [layer.block if layer.block in removable else None for layer in skeleton.layers]
+    scale = unpruned_s / sum(before)
+    found = []
+    for _, group in groupby(range(len(blocks)), key=lambda place: blocks[place] or place):
+        places = list(group)
+        for kept, seconds in ((True, left), (False, gone)):
+            for place in places:
+                layer, own_s = skeleton.layers[place], scale * seconds[place]
+                if own_s > 0:
+                    found.append(PartTime(layer.name, layer.part.kind, blocks[place], own_s, kept))
+    return tuple(found)

@@ -193,7 +193,7 @@ def sweep(
         shape = None if input_shape is None else parse_input_shape(input_shape)
         if not Subject(NetworkChoice(what, weights, shape), batch).outline.skeleton.removable:
             terminal.say(f"no block of {what} may be removed: channels go, before training from scratch")
-            fields["methods"] = CHANNEL_METHODS if weights is None else (*CHANNEL_METHODS, "kd")
+            fields["methods"] = CHANNEL_METHODS
         config = make_config(fields, "this sweep")
         folder = out / "runs" / (name or default_name(config))
     with stoppable("Finished points are stored; the same command goes on from there."):

@@ -28,6 +28,7 @@ def make_record(
     state: HostState,
     *,
     name: str,
+    weights: str,
     command: str,
 ) -> Run:
     """The run's record, with the closure of every setting profiled so far.
@@ -39,6 +40,7 @@ def make_record(
         store: holds the tables.
         state: of the host before anything was run.
         name: of the run.
+        weights: where those of the unpruned network are from, in words.
         command: the command line that makes the run again.
     """
     warnings = [f"{f.name}: {f.value}. {f.remedy}" for f in state.findings if f.severity is Severity.WARNING]
@@ -46,6 +48,7 @@ def make_record(
     return Run(
         name=name,
         network=config.network,
+        weights=weights,
         images=images_text(config),
         shift=config.shift,
         settings={s.digest: {**s.to_json(), "label": s.label} for s in settings.values()},

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 import torch
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from bench.host import cpu_device
 from bench.workbench import Subject, channels_last
 from bench.workloads import Network
 from bench.workloads.training_images import AugmentedImages
+from bench.workloads.weights import load_into, load_state
 from latency_tables.errors import UserError
-from pruning.early.criterion import Scores, prunable, scored
+from latency_tables.files import write_atomically
+from pruning.early.criterion import Scores, scored
 from pruning.from_scratch import SCORING_BATCH, ScratchMethod, Training
 from pruning.recovery.batches import balanced_batch, mixed_seed, require_fit
 from pruning.recovery.objective import Objective
@@ -120,6 +124,33 @@ class School:
         return model
 
 
+def trained_first(school: School, file: Path, progress: Progress) -> School:
+    """Trains the unpruned network as the small ones will be, so that it can be their measure and their teacher.
+
+    Args:
+        school: how.
+        file: where its weights are, or go; one that is there is trusted to be of this school.
+        progress: told after each step.
+
+    Returns:
+        The school with that network as the teacher.
+
+    Raises:
+        UserError: as `School.teach`, or the file cannot be read.
+        LatheError: the loss is not finite.
+    """
+    model = school.untrained()
+    if file.exists():
+        load_into(model, load_state(file))
+    else:
+        alone = replace(school, folder=school.folder / file.stem)
+        alone.teach(model, school.training.objective(), "the unpruned network", progress)
+        state = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+        write_atomically(file, save(state))
+        shutil.rmtree(alone.folder, ignore_errors=True)
+    return replace(school, training=replace(school.training, teacher=model))
+
+
 def open_school(
     subject: Subject, images: AugmentedImages, training: Training, schedule: Schooling, folder: Path
 ) -> School:
@@ -152,8 +183,7 @@ def open_school(
         channels_last=laid_out,
     )
     school = School(subject.network, images, regime, training, folder)
-    first, other = (prunable(school.untrained(luck)) for luck in (0, 1))
-    if all(torch.equal(weight, other[name]) for name, weight in first.items()):
+    if not subject.network.draws_weights():
         raise UserError(
             f"{subject.network.name} has the same weights whatever the seed, so they are not drawn but loaded by "
             "its factory. To train from scratch, name a factory that leaves its network untrained, and give "

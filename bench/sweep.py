@@ -21,7 +21,7 @@ from bench.pruner import make_point
 from bench.quiet import remarks
 from bench.recipes import recipes_of
 from bench.run_record import make_record, merged
-from bench.school import School, open_school
+from bench.school import School, open_school, trained_first
 from bench.served import require_calibration
 from bench.session import Session
 from bench.shop import Shop
@@ -48,6 +48,9 @@ _MAKING = ".making"
 """The folder in a run where the files of a point wait until the point is whole."""
 _TRAINING = ".training"
 """The folder in a run where trainings that are not over keep their state."""
+
+
+_RANDOM = "random"
 
 
 def default_name(config: SweepConfig) -> str:
@@ -104,6 +107,12 @@ def run_sweep(
         if config.narrows:
             require_free_groups(subject.wide.skeleton)
         gallery = Gallery(config.image_choice(), subject.network)
+        weights = _weights_text(config, subject)
+        if weights == _RANDOM:
+            terminal.say(
+                f"{config.network} has random weights, so accuracies will tell nothing, only latencies. "
+                "Give trained ones with --weights, or name a method that trains, as epsd-structured."
+            )
         points: list[Point] = []
         asked = [
             recipe
@@ -113,12 +122,15 @@ def run_sweep(
             if again or recipe.id not in present or present[recipe.id].status == "failed"
         ]
         if asked:
-            expected = expectation.words(asked, expectation.workload(subject, gallery, config))
+            first = len({recipe.seed for recipe in asked}) if config.trains_unpruned else 0
+            expected = expectation.words(asked, expectation.workload(subject, gallery, config), first)
             terminal.say(f"{expected}, beside what the table still lacks")
 
         def record() -> Run:
             skeleton = (subject.wide if config.narrows else subject.outline).skeleton
-            run = make_record(config, settings, skeleton, store, state, name=folder.name, command=command)
+            run = make_record(
+                config, settings, skeleton, store, state, name=folder.name, weights=weights, command=command
+            )
             return run if before is None else merged(before, run)
 
         write_identity(folder, config)
@@ -142,6 +154,14 @@ def run_sweep(
         write_run(folder, record())
         store.close()
     return points
+
+
+def _weights_text(config: SweepConfig, subject: Subject) -> str:
+    if config.weights is not None:
+        return config.weights.name
+    if config.trains_unpruned:
+        return f"trained here first, {config.epochs} epochs with {config.self_distillation}"
+    return _RANDOM if subject.network.draws_weights() else "of the factory"
 
 
 def _resume(
@@ -212,17 +232,27 @@ class _Job:
         """What all points of a seed share: images, the adapted network, its pseudo labels, the controls."""
         images = self.gallery.part(seed)
         stages = Stages()
+        subject, artefacts = self.subject, {}
         with self.terminal.progress("unpruned network") as progress:
-            outputs = images.outputs(self.subject.model, "the unpruned network", progress)
-            teacher, labels = self.subject.model, None
+            outputs = images.outputs(subject.model, "the unpruned network", progress)
+            school = self._open_school(images, outputs.shape[1], seed)
+            if school is not None and self.config.trains_unpruned:
+                self.terminal.say(f"{self.config.network} has no trained weights, so it is trained first")
+                file = self.folder / f"{UNPRUNED}-s{seed}.safetensors"
+                with stages.stage("train unpruned"):
+                    school = trained_first(school, file, progress)
+                subject = subject.with_weights_of(school.training.teacher)
+                artefacts = {"weights": file.name}
+                outputs = images.outputs(subject.model, "the unpruned network", progress)
+            teacher, labels = subject.model, None
             if self._heals:
                 with stages.stage("adapt"):
-                    teacher = adapt_statistics(self.subject.model, images.calibration).model
+                    teacher = adapt_statistics(subject.model, images.calibration).model
                 with stages.stage("pseudo labels"):
                     keep = HEALING_LOSS.needs_features
                     labels = pseudo_labels(teacher, images.calibration, keep_features=keep)
             shop = Shop(
-                self.subject,
+                subject,
                 images,
                 outputs,
                 self.session,
@@ -233,12 +263,13 @@ class _Job:
                 labels,
                 {"profile": profiling_s, **stages.seconds},
                 {},
-                self._open_school(images, outputs.shape[1], seed),
+                school,
             )
             if self.config.controls and self._heals:
                 controls = unpruned_controls(shop, self.config.iterations, seed, progress)
                 shop = replace(shop, controls=controls)
-        write_point(self.folder, unpruned_point(shop, f"{self.choice.runtime}-{UNPRUNED}-s{seed}", seed))
+        name = f"{self.choice.runtime}-{UNPRUNED}-s{seed}"
+        write_point(self.folder, unpruned_point(shop, name, seed, artefacts))
         return shop
 
     @property

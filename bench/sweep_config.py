@@ -28,8 +28,8 @@ from latency_tables.errors import UserError, unknown
 from pruning.from_scratch import SCRATCH_METHODS, SELF_DISTILLATIONS, ScratchMethod
 from pruning.methods import get_method
 
-#: What a sweep compares where no block of a network may be removed; kd as well if it is trained.
-CHANNEL_METHODS = ("epsd-structured", "magnitude-structured", "random-weights-structured")
+#: What a sweep compares where no block of a network may be removed.
+CHANNEL_METHODS = ("epsd-structured", "magnitude-structured", "random-weights-structured", "kd")
 
 
 def takes_single_weights(method: str) -> bool:
@@ -122,6 +122,11 @@ class SweepConfig(BaseModel):
         """Those of the methods that train from scratch."""
         return [SCRATCH_METHODS[method] for method in self.methods if method in SCRATCH_METHODS]
 
+    @property
+    def trains_unpruned(self) -> bool:
+        """Whether the unpruned network has no trained weights, and images are there to train it on first."""
+        return self.weights is None and bool(self.scratch_methods)
+
     def _check_pairs(self) -> None:
         for budget in self.budgets:
             if parse_sparsity(budget) is None:
@@ -134,8 +139,6 @@ class SweepConfig(BaseModel):
         for budget in self.budgets:
             if budget not in {other for other, _ in paired}:
                 raise UserError(f"no method here knows what to do with the budget {budget}")
-        if self.weights is None and any(method.taught for method in self.scratch_methods):
-            raise UserError("kd is taught by the network itself: give its trained weights")
 
     def schooling(self) -> Schooling:
         """How long and how fast networks are trained from scratch."""

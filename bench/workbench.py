@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import shlex
 from dataclasses import dataclass
 from functools import cached_property
@@ -126,6 +127,12 @@ class Subject:
         self.outline: Outline = outline(choice.name, model, self.network.input_shape, batch)
         self.model: nn.Module = channels_last(model, self.network.input_shape)
         self._batch = batch
+
+    def with_weights_of(self, model: nn.Module) -> Subject:
+        """The same network, of other weights; its parts and its tables stay what they are."""
+        other = copy.copy(self)
+        other.model = model
+        return other
 
     @cached_property
     def wide(self) -> Outline:

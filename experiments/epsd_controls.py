@@ -7,13 +7,12 @@ comes from EPSD (sensitivity of the self-distillation loss after three steps), o
 plain cross entropy and the same training (the simple combination), EPSD's own mask shuffled within each layer, SNIP,
 SynFlow, chance. All arms of a seed share the first weights, the images and their order. Writes
 docs/results/epsd_controls.md. Scale short: ResNet-8 (16-32-64), 20,000 images, six epochs, five seeds, about 90
-minutes on 2 cores; medium: ResNet-20 at 30 epochs, for a GPU; full: ResNet-18 and ResNet-32 at 160 epochs over 80 to 99 % sparsity with GraSP and magnitude
-besides, for a GPU, days. Both resume.
+minutes on 2 cores; medium: ResNet-20 at 30 epochs, for a GPU; full: ResNet-18 and ResNet-32 at 160 epochs over 80
+to 99 % sparsity with GraSP and magnitude besides, for a GPU, days. All resume.
 """
 
 from __future__ import annotations
 
-import argparse
 import copy
 import time
 from collections.abc import Callable, Sequence
@@ -25,6 +24,7 @@ from typing import Any
 import numpy as np
 import torch
 from cells import RESULTS, origin, read, run_all
+from command_line import training_parser
 from paired import paired
 from small_networks import resnet8
 from torch import nn
@@ -315,13 +315,7 @@ READING = ""
 
 def main() -> None:
     """Trains what is not known yet and writes the page."""
-    options = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    options.add_argument("--train", required=True, help="training images, npz:PATH or cifar10:PATH")
-    options.add_argument("--test", required=True, help="test images")
-    options.add_argument("--scale", choices=tuple(SCALES), default="short")
-    options.add_argument("--out", type=Path, default=Path("lathe-out"), help="workspace")
+    options = training_parser(__doc__, SCALES)
     options.add_argument(
         "--device", choices=("cpu", "cuda"), default="cpu", help="where networks are trained"
     )

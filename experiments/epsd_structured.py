@@ -11,11 +11,11 @@ epochs, five seeds, a day. Resumes.
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import numpy as np
 from cells import RESULTS, origin
+from command_line import training_parser
 from paired import paired
 
 from bench.sweep import run_sweep
@@ -89,13 +89,7 @@ READING = ""
 
 def main() -> None:
     """Runs the sweep as far as it is not there, and writes the page."""
-    options = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    options.add_argument("--train", required=True, help="training images, npz:PATH or cifar10:PATH")
-    options.add_argument("--test", required=True, help="test images")
-    options.add_argument("--scale", choices=tuple(SCALES), default="short")
-    options.add_argument("--out", type=Path, default=Path("lathe-out"), help="workspace")
+    options = training_parser(__doc__, SCALES)
     words = options.parse_args()
     if words.scale == "full":
         print("expected: about a day on 2 cores")

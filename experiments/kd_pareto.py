@@ -11,10 +11,10 @@ seed, about 90 minutes on 2 cores; full: 100 epochs, three seeds, days. Resumes.
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 from cells import RESULTS, origin
+from command_line import training_parser
 
 from bench.sweep import run_sweep
 from bench.sweep_config import make_config
@@ -71,14 +71,8 @@ READING = ""
 
 def main() -> None:
     """Runs the sweep as far as it is not there, and writes page and picture."""
-    options = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    options = training_parser(__doc__, SCALES)
     options.add_argument("--weights", type=Path, required=True, help="folder of trained weights")
-    options.add_argument("--train", required=True, help="training images, npz:PATH or cifar10:PATH")
-    options.add_argument("--test", required=True, help="test images")
-    options.add_argument("--scale", choices=tuple(SCALES), default="short")
-    options.add_argument("--out", type=Path, default=Path("lathe-out"), help="workspace")
     words = options.parse_args()
     if words.scale == "full":
         print("expected: days on 2 cores")

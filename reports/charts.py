@@ -118,6 +118,16 @@ class Bar:
     title: str
     segments: tuple[Segment, ...]
 
+    @property
+    def removed(self) -> tuple[str, ...]:
+        """What went as a whole, by name."""
+        return names(self.segments, kept=False, in_part=False)
+
+    @property
+    def narrowed(self) -> tuple[str, ...]:
+        """What went in part."""
+        return names(self.segments, kept=False, in_part=True)
+
 
 @dataclass(frozen=True, slots=True)
 class StageRow:
@@ -190,6 +200,19 @@ def segments(parts: Sequence[PartTime]) -> tuple[Segment, ...]:
     for (name, kept), group in groupby(parts, key=lambda part: (part.block or part.name, part.kept)):
         found.append(Segment(name, sum(part.latency_s for part in group), kept))
     return tuple(found)
+
+
+def names(segments: Sequence[Segment], *, kept: bool, in_part: bool) -> tuple[str, ...]:
+    """Names of segments of one fate, each once.
+
+    Args:
+        segments: of a network.
+        kept: the fate.
+        in_part: whether those are meant of which another segment has the other fate, or those without.
+    """
+    other = {segment.name for segment in segments if segment.kept != kept}
+    own = (s.name for s in segments if s.kept == kept and (s.name in other) == in_part)
+    return tuple(dict.fromkeys(own))
 
 
 def part_bars(scene: Scene) -> tuple[Bar, ...]:

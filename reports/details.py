@@ -52,7 +52,7 @@ def _details(
     segments = charts.segments(point.parts)
     network = tuple((s.name, s.latency_s, plain_latency(s.latency_s)) for s in segments)
     trace = trace_view(point, samples) if samples else None
-    gone = {s.name for s in segments if not s.kept}
+    gone = set(charts.names(segments, kept=False, in_part=False))
     return {
         "title": placed.title,
         "reason": point.reason,

@@ -10,7 +10,7 @@ from reports.comparison import comparisons
 from reports.difference import Change
 from reports.elsewhere import elsewhere
 from reports.finding import Finding, Kind, Level, counted, listed
-from reports.results import PartTime
+from reports.results import UNPRUNED, PartTime, Point
 from reports.scenes import Scene
 from reports.summary import budgets
 from reports.units import plain_latency
@@ -148,7 +148,9 @@ def predicted(scene: Scene) -> Iterator[Finding]:
 
 def floor(scene: Scene) -> Iterator[Finding]:
     """The share of the latency that no removal can free, and the budgets below it."""
-    parts = next((p.point.parts for p in scene.done if p.point.parts), ())
+    if not any(_takes_blocks(placed.point) for placed in scene.points):
+        return
+    parts = next((p.point.parts for p in scene.done if p.point.parts and not p.point.widths), ())
     total = sum(part.latency_s for part in parts)
     if total <= 0:
         return
@@ -157,7 +159,7 @@ def floor(scene: Scene) -> Iterator[Finding]:
     shares: dict[str, float] = {}
     for placed in scene.points:
         point = placed.point
-        if point.budget_s is not None and point.unpruned_s is not None:
+        if point.budget_s is not None and point.unpruned_s is not None and _takes_blocks(point):
             shares[point.budget] = point.budget_s / point.unpruned_s.value
     below = [budget for budget, asked in shares.items() if asked < share]
     near = [budget for budget, asked in shares.items() if share <= asked < _NEAR_FLOOR * share]
@@ -207,6 +209,10 @@ def between_runs(scene: Scene) -> Iterator[Finding]:
             "compare",
             75 if bad else 40,
         )
+
+
+def _takes_blocks(point: Point) -> bool:
+    return point.method != UNPRUNED and not point.widths and point.sparsity is None
 
 
 def _largest(parts: list[PartTime], total: float) -> str:

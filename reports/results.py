@@ -8,6 +8,7 @@ version of its format; the history of the format:
 3: points and rounds have widths; points a sparsity, ratios in other settings and controls that failed. Earlier
    formats have none of these.
 4: a run tells what launching costs on a device that is launched to; earlier formats do not know.
+5: a run tells where the unpruned network's weights are from; of earlier ones that is unknown.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from latency_tables.trace import Trace
 from reports import codec
 from reports.documents import read_document
 
-FORMAT = 4
+FORMAT = 5
 UNPRUNED = "unpruned"
 """The method of the point that stands for the whole network."""
 
@@ -106,7 +107,8 @@ class Point:
         removed: names of the blocks taken out.
         widths: channels that stay, by group, of the groups that are narrower.
         sparsity: share of the weights taken out one by one, 0 to 1; None where whole parts go.
-        parts: all parts of the unpruned network, in its order.
+        parts: all parts of the unpruned network, in its order; one that gets narrower stands there twice, with the
+            time that stays and with the time that goes.
         stages_s: seconds spent in each stage, by its name.
         rounds: the hardware loop, in order.
         elsewhere: measured over unpruned latency in other settings of the run, by the setting's digest.
@@ -205,6 +207,7 @@ class Run:
     Attributes:
         name: the run's name.
         network: as named on the command line.
+        weights: where those of the unpruned network are from, in words.
         images: the image source, as named on the command line.
         shift: the corruption applied to the images; None for clean ones.
         settings: plain JSON description of each setting by its digest, with a short text under "label".
@@ -219,6 +222,7 @@ class Run:
 
     name: str
     network: str
+    weights: str
     images: str
     shift: str | None
     settings: dict[str, dict[str, Any]]
@@ -358,6 +362,14 @@ def _read(path: Path, kind: type[_T]) -> _T:
     )
 
 
+def _upgraded_run(version: int, data: dict[str, Any]) -> dict[str, Any]:
+    if version < 4:
+        data = {"launch": {}, **data}
+    if version < 5:
+        data = {"weights": "unknown", **data}
+    return data
+
+
 def _upgraded_point(version: int, data: dict[str, Any]) -> dict[str, Any]:
     if version == 1:
         data = {"trace": None, "disturbance": None, **data}
@@ -370,7 +382,7 @@ def _upgraded_point(version: int, data: dict[str, Any]) -> dict[str, Any]:
 
 
 _UPGRADES: dict[type, Callable[[int, dict[str, Any]], dict[str, Any]]] = {
-    Run: lambda version, data: {"launch": {}, **data} if version < 4 else data,
+    Run: _upgraded_run,
     Point: _upgraded_point,
 }
 

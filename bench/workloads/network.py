@@ -102,6 +102,15 @@ class Network:
             torch.manual_seed(seed)
             return self.factory().eval()
 
+    def draws_weights(self) -> bool:
+        """Whether the factory's weights depend on the seed; else it loads or computes them itself.
+
+        Raises:
+            UserError: the factory fails.
+        """
+        first, other = (self.untrained(seed).state_dict() for seed in (0, 1))
+        return any(not torch.equal(weight, other[name]) for name, weight in first.items())
+
     def build(self, seed: int = 0) -> nn.Module:
         """Makes the network and loads its weights.
 

@@ -217,7 +217,10 @@
 
   function removed(point) {
     if (point.removed.length || point.bar === null) return point.removed;
-    return data.bars[point.bar].map(([name]) => name).filter((_, i) => point.kept[i] === "0");
+    const names = data.bars[point.bar].map(([name]) => name);
+    const stay = new Set(names.filter((_, i) => point.kept[i] === "1"));
+    // What stays in part got narrower.
+    return names.filter((name, i) => point.kept[i] === "0" && !stay.has(name));
   }
 
   function rounds(point) {

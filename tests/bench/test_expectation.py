@@ -49,6 +49,12 @@ def test_words(step_s: float, count: int, expected: str) -> None:
     assert words([recipe("random", "0.5x")] * count, replace(WORK, step_s=step_s)) == expected
 
 
+def test_an_unpruned_network_that_is_trained_first_counts() -> None:
+    work = replace(WORK, step_s=1.0, epochs=3, training_images=6400)
+    # 3 epochs of 100 steps, each a third dearer for its second view of the images
+    assert words([], work, trained_first=2) == "0 points, about 13 minutes"
+
+
 def test_a_step_is_timed_warm_and_leaves_the_network_alone() -> None:
     times = iter([0.0, 9.0, 10.0, 13.0, 20.0, 22.0])
     model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4 * 16, 2)).eval()

@@ -6,9 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from safetensors.torch import save_file
-from torch import nn
 
 from bench import cli
 from bench.sweep_config import CHANNEL_METHODS, SweepConfig
@@ -63,12 +60,6 @@ def test_a_network_without_removable_blocks_loses_channels(
     assert lathe(monkeypatch, *words, "--out", str(tmp_path)) == 0
     ((config, _),) = asked
     assert config.methods == CHANNEL_METHODS
-    torch.manual_seed(0)
-    weights = tmp_path / "weights.safetensors"
-    plain = nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(288, 10))
-    save_file(plain.state_dict(), weights)
-    assert lathe(monkeypatch, *words, "--weights", str(weights), "--out", str(tmp_path)) == 0
-    assert asked[1][0].methods == (*CHANNEL_METHODS, "kd")
 
 
 def test_a_file_decides_alone(

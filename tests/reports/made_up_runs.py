@@ -130,6 +130,7 @@ def run(**changes: object) -> Run:
     base = Run(
         name="synthetic",
         network="cifar/resnet56",
+        weights="resnet56.safetensors",
         images="npz:test.npz",
         shift="gaussian_noise:3",
         settings={

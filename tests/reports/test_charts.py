@@ -5,7 +5,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reports.charts import pareto_chart, part_bars, prediction_chart, segments, stages_chart
+from reports.charts import (
+    Bar,
+    Segment,
+    pareto_chart,
+    part_bars,
+    prediction_chart,
+    segments,
+    stages_chart,
+)
 from reports.pareto import Standing
 from reports.results import Closure, PartTime
 from reports.scenes import Scene, scenes
@@ -84,6 +92,16 @@ def test_segments_join_a_block_with_one_fate_and_split_it_with_two() -> None:
         ("b", 4.0, True),
         ("b", 5.0, False),
     ]
+
+
+def test_what_stays_in_part_is_narrower_and_not_removed() -> None:
+    bar = Bar(
+        "",
+        tuple(
+            Segment(name, 1.0, kept) for name, kept in [("a", True), ("a", False), ("b", False), ("c", True)]
+        ),
+    )
+    assert (bar.removed, bar.narrowed) == (("b",), ("a",))
 
 
 @given(

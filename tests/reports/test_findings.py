@@ -262,6 +262,8 @@ def test_the_floor_is_what_lies_outside_all_removable_blocks() -> None:
     assert floor(0.05, 0.7 * 8.1e-3) == [], "too little to be worth a word"
     assert len(floor(0.05, 0.04 * 8.1e-3)) == 1
     assert found(made.point(parts=()), kind=Kind.FLOOR) == []
+    narrower = {"widths": {"g": 8}, "removed": (), "parts": parts(0.4), "budget_s": 0.3 * 8.1e-3}
+    assert found(made.point(**narrower), kind=Kind.FLOOR) == [], "channels know no such floor"
 
 
 def test_two_runs_that_differ_are_told() -> None:

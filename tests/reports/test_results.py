@@ -65,6 +65,15 @@ def test_points_of_format_1_have_no_trace(folder: Path, file: Path) -> None:
     assert (run, point) == (made.run(), made.point(trace=None, disturbance=None))
 
 
+def test_where_weights_are_from_is_unknown_of_format_4(folder: Path) -> None:
+    def older(data) -> None:
+        data["format"] = 4
+        del data["weights"]
+
+    edit(folder / "run.json", older)
+    assert read_run(folder)[0] == made.run(weights="unknown")
+
+
 @st.composite
 def estimates(draw: st.DrawFn) -> Estimate:
     numbers = st.floats(1e-9, 1)

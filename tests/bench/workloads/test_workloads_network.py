@@ -148,6 +148,16 @@ def test_weights_are_loaded_and_seeds_kept_apart(tmp_path: Path) -> None:
     torch.testing.assert_close(loaded.state_dict(), first.state_dict())
 
 
+def test_a_factory_that_draws_no_weights_is_known(tmp_path: Path) -> None:
+    assert resolve("cifar/resnet8-mlperf").draws_weights()
+    (tmp_path / "own.py").write_text(
+        "import torch\nfrom torch import nn\n\n\ndef make():\n    model = nn.Conv2d(3, 4, 3)\n"
+        "    nn.init.ones_(model.weight)\n    nn.init.zeros_(model.bias)\n    return model\n\n\n"
+        "make.input_shape = (3, 8, 8)\n"
+    )
+    assert not resolve(f"{tmp_path}/own.py:make").draws_weights()
+
+
 # Users' factories
 
 

@@ -1,0 +1,117 @@
+"""A network without trained weights is trained before anything is held against it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from small_job import write_job
+from typer.testing import CliRunner
+
+from bench.cli import app
+from bench.workloads import resolve
+from latency_tables.errors import UserError
+from reports.results import read_run
+
+
+def sweep(folder: Path, words: dict[str, str], *more: str) -> str:
+    config = folder / "small.toml"
+    config.write_text(
+        f"""
+network = "{words["network"]}"
+images = "{words["images"]}"
+calibration = 60
+methods = ["snip", "ttmpd-once"]
+budgets = ["0.8x", "80%"]
+epochs = 3
+learning_rate = 0.05
+augmentation = "none"
+iterations = 2
+controls = false
+"""
+    )
+    ran = CliRunner().invoke(app, ["sweep", str(config), "--out", str(folder), *more])
+    assert ran.exit_code == 0, ran.output
+    return ran.output
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
+    """A sweep without weights."""
+    folder = tmp_path_factory.mktemp("untrained")
+    words = write_job(folder)
+    said = sweep(folder, words)
+    run, points = read_run(folder / "runs" / "small")
+    return SimpleNamespace(
+        folder=folder, words=words, said=said, run=run, points={point.method: point for point in points}
+    )
+
+
+def test_the_trained_network_is_the_unpruned_one_and_a_file(swept: SimpleNamespace) -> None:
+    unpruned = swept.points["unpruned"]
+    file = swept.folder / "runs" / "small" / unpruned.artefacts["weights"]
+    model = resolve(swept.words["network"], weights=file).build()
+    drawn = resolve(swept.words["network"]).untrained(0)
+    assert not torch.equal(model.stem.weight, drawn.stem.weight)
+    # Three classes, told apart by brightness: three epochs do better than chance, first weights do not.
+    assert unpruned.accuracy.value > 0.5
+    assert swept.run.weights == "trained here first, 3 epochs with cs-kd"
+    assert "is trained first" in swept.said
+
+
+def test_all_points_stand_beside_it(swept: SimpleNamespace) -> None:
+    unpruned = swept.points["unpruned"]
+    for method in ("snip", "ttmpd-once"):
+        point = swept.points[method]
+        assert point.status == "done"
+        assert point.accuracy_before == unpruned.accuracy
+        assert "train unpruned" in point.stages_s
+    text = (swept.folder / "runs" / "small" / swept.points["snip"].artefacts["readme"]).read_text()
+    assert f"of the unpruned network, trained the same way: {unpruned.accuracy.value:.1%}" in text
+
+
+def test_blocks_go_from_the_trained_network(swept: SimpleNamespace) -> None:
+    folder = swept.folder / "runs" / "small"
+    whole = load_file(folder / swept.points["unpruned"].artefacts["weights"])
+    pruned = load_file(folder / swept.points["ttmpd-once"].artefacts["weights"])
+    # Two small steps of healing leave a weight close to where it came from.
+    assert torch.allclose(pruned["stem.weight"], whole["stem.weight"], atol=0.02)
+
+
+def test_it_is_trained_once(swept: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = swept.folder / "runs" / "small"
+    file = folder / "unpruned-s0.safetensors"
+    before = (file.stat().st_mtime_ns, file.read_bytes())
+    (folder / "points" / f"{swept.points['ttmpd-once'].id}.json").unlink()
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr("bench.school.train", refuse)
+    sweep(swept.folder, swept.words)
+    assert (file.stat().st_mtime_ns, file.read_bytes()) == before
+    again = {point.method: point for point in read_run(folder)[1]}["ttmpd-once"]
+    assert again.accuracy_before == swept.points["unpruned"].accuracy
+
+
+def test_a_folder_with_an_untrained_network_is_not_gone_on_with(tmp_path: Path) -> None:
+    words = write_job(tmp_path)
+    arguments = [
+        "prune",
+        words["network"],
+        "--images",
+        words["images"],
+        "--calibration",
+        "60",
+        "--no-controls",
+    ]
+    arguments += ["--iterations", "2", "--budget", "0.8x", "--out", str(tmp_path), "--name", "one"]
+    first = CliRunner().invoke(app, [*arguments, "--method", "random"])
+    assert first.exit_code == 0, first.output
+    assert "random weights, so accuracies will tell nothing" in first.output
+    second = CliRunner().invoke(app, [*arguments, "--method", "snip", "--budget", "80%"])
+    assert isinstance(second.exception, UserError)
+    assert "holds a run with trains_unpruned False, asked for is True" in str(second.exception)
