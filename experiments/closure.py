@@ -6,8 +6,9 @@ For each setting and network: a table over depth and width is profiled (at most 
 random plans (blocks out, channels out, both; none of them fitted on) are predicted and timed twice, in two processes,
 each in turns with the unpruned network. Prediction and truth are ratios to it. Beside the form in use the same tables
 are read in simpler ones. Weights are random: they do not change what dense kernels cost. Writes
-docs/results/closure.md after each setting. Nothing else may run meanwhile. Scale short: 40 plans for each, about 90
-minutes on 2 cores; full: 100 plans, about 4 hours. Both resume.
+docs/results/closure.md after each setting, whose section says when and where; what the page has of other settings
+stays. Nothing else may run meanwhile. Scale short: 40 plans for each, about 90 minutes a setting on 2 cores (batch 8:
+3 hours); full: 100 plans, twice as long. Both resume.
 """
 
 from __future__ import annotations
@@ -16,14 +17,14 @@ import argparse
 import json
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from cells import RESULTS, origin
 from closure_forms import Judged, judge
-from closure_page import Condition, section
+from closure_page import Condition, heading, section, sections_of
 from node_times import node_times
 
 from bench.profiler import compare
@@ -207,17 +208,11 @@ def main() -> None:
     options.add_argument("--minutes", type=float, default=math.inf, help="begin nothing new after so many")
     words = options.parse_args()
     if words.scale == "full":
-        print("expected: about 4 hours on 2 cores")
+        print("expected: about 3 hours for each setting on 2 cores, more at batch 8")
     until_s = time.monotonic() + 60 * words.minutes
     folder = words.out / "experiments" / f"closure-{words.scale}"
-    lines = [
-        "# Closure: predicted against measured",
-        "",
-        origin("closure", words.scale),
-        "",
-        READING.strip(),
-        "",
-    ]
+    path = RESULTS / "closure.md"
+    sections = sections_of(path.read_text(encoding="utf-8")) if path.exists() else {}
     for number in map(int, words.settings.split(",")):
         condition = CONDITIONS[number]
         for network in words.networks.split(","):
@@ -227,9 +222,18 @@ def main() -> None:
         ]
         judged = [one for one in found if one is not None]
         if judged:
-            lines += section(condition, judged)
-            write_atomically(RESULTS / "closure.md", ("\n".join(lines).rstrip() + "\n").encode())
-            print(f"wrote {RESULTS / 'closure.md'}")
+            sections[heading(condition)] = section(condition, judged, origin("closure", words.scale))
+            write_atomically(path, "\n".join(page(sections)).encode())
+            print(f"wrote {path}")
+
+
+def page(sections: Mapping[str, list[str]]) -> list[str]:
+    """The whole page: what was read off it, then the settings in their order."""
+    lines = ["# Closure: predicted against measured", "", READING.strip(), ""]
+    for condition in CONDITIONS:
+        lines += sections.get(heading(condition), [])
+        lines += [] if lines[-1] == "" else [""]
+    return lines
 
 
 if __name__ == "__main__":

@@ -70,13 +70,32 @@ def strangers(judged: Sequence[Judged]) -> list[str]:
     return lines
 
 
-def section(condition: Condition, judged: Sequence[Judged]) -> list[str]:
-    """A setting's tables."""
-    choice, main_form = condition.choice, IN_USE
-    total = pooled(judged, main_form)
+def heading(condition: Condition) -> str:
+    """Of a setting's section."""
+    choice = condition.choice
     threads = f"{choice.threads} thread{'s' if choice.threads > 1 else ''}"
+    return f"## {choice.runtime}, {threads}, batch {choice.batch}"
+
+
+def sections_of(page: str) -> dict[str, list[str]]:
+    """The sections of a page that was written before, by heading."""
+    found: dict[str, list[str]] = {}
+    for line in page.splitlines():
+        if line.startswith("## "):
+            found[line] = []
+        if found:
+            list(found.values())[-1].append(line)
+    return found
+
+
+def section(condition: Condition, judged: Sequence[Judged], made: str) -> list[str]:
+    """A setting's tables; ``made`` says when and where."""
+    main_form = IN_USE
+    total = pooled(judged, main_form)
     lines = [
-        f"## {choice.runtime}, {threads}, batch {choice.batch}",
+        heading(condition),
+        "",
+        made,
         "",
         "| network | excess error (rms) | mean abs. error | noise floor | within 5 % | within 10 % | in the interval | worst | "
         "slopes: blocks, widths inside and outside of them, off the steps, weights | slow timings | cells, at full width |",
