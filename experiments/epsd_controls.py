@@ -6,9 +6,10 @@ A residual network is pruned before training at a high sparsity and then trained
 comes from EPSD (sensitivity of the self-distillation loss after three steps), or from what EPSD must beat: ProsPr's
 plain cross entropy and the same training (the simple combination), EPSD's own mask shuffled within each layer, SNIP,
 SynFlow, chance. All arms of a seed share the first weights, the images and their order. Writes
-docs/results/epsd_controls.md. Scale short: ResNet-8 (16-32-64), 20,000 images, six epochs, five seeds, about 90
-minutes on 2 cores; medium: ResNet-20 at 30 epochs, for a GPU; full: ResNet-18 and ResNet-32 at 160 epochs over 80
-to 99 % sparsity with GraSP and magnitude besides, for a GPU, days. All resume.
+docs/results/epsd_controls.md and each training's record beside it, from which a run goes on elsewhere. Scale short:
+ResNet-8 (16-32-64), 20,000 images, six epochs, five seeds, about 90 minutes on 2 cores; medium: ResNet-20 at 30
+epochs, for a GPU; full: ResNet-18 and ResNet-32 at 160 epochs over 80 to 99 % sparsity with GraSP and magnitude
+besides, for a GPU, days. All resume.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ import torch
 from cells import RESULTS, origin, read, run_all
 from command_line import training_parser
 from paired import paired
+from records import publish, restore
 from small_networks import resnet8
 from torch import nn
 
@@ -328,6 +330,8 @@ def main() -> None:
     if words.scale == "full":
         print("expected: days on 2 cores; meant for a GPU")
     folder = words.out / "experiments" / f"epsd_controls-{words.scale}"
+    published = RESULTS / f"epsd_controls-{words.scale}.jsonl"
+    restore(published, folder)
     scale = SCALES[words.scale]
     studies = list(scale.studies)
     if words.variants:
@@ -347,6 +351,7 @@ def main() -> None:
     run_all(
         run, list(todo.values()), words.jobs, "training", deadline_s=time.monotonic() + 60 * words.minutes
     )
+    publish(folder, published)
     lines = ["# EPSD and its controls", "", origin("epsd_controls", words.scale), "", READING.strip(), ""]
     for study in studies:
         own = [task for task in tasks if task.study == study and task.path.exists()]
