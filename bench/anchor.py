@@ -92,7 +92,7 @@ class Anchor:
         self._fixed: _Fixed | None = None
         self._read_s = 0.0
         self._span: list[tuple[Part, Measurement]] = []
-        self._levels: dict[Part, float] = {}
+        self._latest: dict[Part, Measurement] = {}
         self._moves: list[Move] = []
 
     @property
@@ -117,10 +117,15 @@ class Anchor:
         self.look()
         return cell
 
-    def look(self) -> None:
-        """Reads the anchor, if it was not read for a while and anything was timed since; acts on what it shows."""
+    def look(self, *, at_once: bool = False) -> None:
+        """Reads the anchor, if anything was timed since it was last read, and acts on what it shows.
+
+        Args:
+            at_once: also where that was not a while ago.
+        """
         fixed = self._fixed
-        if fixed is None or not self._span or self._now_s() - self._read_s < self._every_s:
+        early = self._now_s() - self._read_s < self._every_s and not at_once
+        if fixed is None or early or not any(part != fixed.part for part, _ in self._span):
             return
         verdict, ratio = self._read(fixed)
         if verdict is Verdict.CANNOT_TELL:
@@ -141,24 +146,37 @@ class Anchor:
                 for part, cell in unsettled:
                     self._put(part, _marked(cell, cell.host["anchor"]["level"], settled=False))
 
-    def settle(self) -> int:
-        """Times again what was timed while the machine was slow, if it is quick now; how many parts that were.
+    def settle(self, deadline_s: float = math.inf) -> int:
+        """Ends the last span with a reading, and times again what was timed while the machine was slow.
 
         A machine that became quicker for good has its slower cells from before, which do not belong together with
         the others. Where it is slow now there is nothing to be won.
+
+        Args:
+            deadline_s: nothing is begun after this moment of the clock.
+
+        Returns:
+            How many parts were timed again because they were slow.
         """
         fixed = self._fixed
-        if fixed is None:
+        if fixed is None or self._now_s() >= deadline_s:
             return 0
-        if self._now_s() - self._read_s >= self._every_s:
-            self._read(fixed)
-        limit = min(*self._levels.values(), _level(fixed)) * (1 + MOVED_BY)
-        slow = [part for part, level in self._levels.items() if level > limit]
+        self.look(at_once=True)
+        levels = {part: cell.host["anchor"]["level"] for part, cell in self._latest.items()}
+        limit = min(*levels.values(), _level(fixed)) * (1 + MOVED_BY)
+        slow = [part for part, level in levels.items() if level > limit]
         if _level(fixed) > limit:
             return 0
+        again = 0
         for part in slow:
-            self.take(part)
-        return len(slow)
+            if self._now_s() >= deadline_s:
+                break
+            self._take_again(fixed, part, self._latest[part])
+            self.look()
+            again += 1
+        if again:
+            self.look(at_once=True)
+        return again
 
     def _read(self, fixed: _Fixed) -> tuple[Verdict, Estimate]:
         """Times the anchor; how it compares with the reference, which it becomes itself if it has moved."""
@@ -184,7 +202,7 @@ class Anchor:
     def _keep(self, fixed: _Fixed, part: Part, cell: Measurement) -> None:
         """Stores a cell together with where the anchor was when it was timed."""
         marked = _marked(cell, _level(fixed), settled=True)
-        self._levels[part] = _level(fixed)
+        self._latest[part] = marked
         self._put(part, marked)
         self._span.append((part, marked))
 

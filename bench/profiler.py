@@ -116,7 +116,7 @@ def profile(
     networks = pending()
     total = len(skeleton.parts) + sum(role in roles for _, role in _wanted(skeleton, passes))
     done = total - len(todo) - len(networks)
-    anchor = Anchor(partial(time_part, session), partial(store.put, session.setting))
+    anchor = Anchor(partial(time_part, session), partial(store.put, session.setting), now_s)
     measured = timed = 0
     for part in todo:
         if now_s() >= deadline_s:
@@ -125,14 +125,19 @@ def profile(
             progress(done, total, f"timing {part.grain.value} {part.kind}")
         measured += isinstance(anchor.take(part), Measurement)
         done += 1
-    if now_s() < deadline_s:
-        anchor.settle()
+    anchor.settle(deadline_s)
+    timed_here: set[Cut] = set()
     while networks and now_s() < deadline_s:
         for cut, role in networks:
             if now_s() >= deadline_s:
                 break
             if progress is not None:
                 progress(done, total, f"timing the network {cut.words}")
+            if cut in timed_here:
+                # The next pass is another process: they differ among each other by more than samples within one.
+                session.close()
+                timed_here.clear()
+            timed_here.add(cut)
             network = time_network(outline, session, cut, role)
             store.put_network(session.setting, skeleton.name, network)
             anchor.look()
@@ -308,23 +313,33 @@ def _compare(
         disturbance=measured.host.get("disturbance") or reference.host.get("disturbance"),
         trace=Trace.of(measured.samples_s, reference.samples_s),
         facts=measured.host.get(FACTS, {}),
+        doubts=tuple(finding.doubt.value for finding in comparison.findings),
+        dropped=measured.dropped,
     )
 
 
 def time_part(session: Session, part: Part) -> Cell:
-    """Times a part, with random weights; a failure is a cell with its reason.
+    """As `measure_part`; a failure is a cell with its reason."""
+    try:
+        return measure_part(session, part)
+    except MeasurementFailed as error:
+        return Failure(str(error), datetime.now(UTC).isoformat(timespec="seconds"))
+
+
+def measure_part(session: Session, part: Part) -> Measurement:
+    """Times a part, with random weights.
 
     Where several threads share little work, in some loads all but one of them sleep throughout, as in no network.
     Such a part is loaded three times, and the quickest load counts.
+
+    Raises:
+        MeasurementFailed: the runtime failed.
     """
-    try:
-        best = session.measure(part.graph, rule=PART_RULE)
-        if session.setting.threads > 1 and best.latency_s.value < _LITTLE_S:
-            for _ in range(_LOADS - 1):
-                again = session.measure(part.graph, rule=PART_RULE)
-                best, slower = sorted((best, again), key=lambda taken: taken.latency_s.value)
-                lost = len(slower.samples_s) + sum(slower.dropped.values())
-                best = replace(best, dropped={**best.dropped, SLOWER: best.dropped.get(SLOWER, 0) + lost})
-        return best
-    except MeasurementFailed as error:
-        return Failure(str(error), datetime.now(UTC).isoformat(timespec="seconds"))
+    best = session.measure(part.graph, rule=PART_RULE)
+    if session.setting.threads > 1 and best.latency_s.value < _LITTLE_S:
+        for _ in range(_LOADS - 1):
+            again = session.measure(part.graph, rule=PART_RULE)
+            best, slower = sorted((best, again), key=lambda taken: taken.latency_s.value)
+            lost = len(slower.samples_s) + sum(slower.dropped.values())
+            best = replace(best, dropped={**best.dropped, SLOWER: best.dropped.get(SLOWER, 0) + lost})
+    return best

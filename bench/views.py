@@ -8,11 +8,15 @@ from typing import Any
 
 from bench.devices import RuntimeRecord, Survey
 from bench.fact_views import facts_json, show_facts, whole_networks
+from bench.near_cores import taken_far
 from bench.profiler import Profiled
 from bench.terminal import Terminal, percent_text, time_text
 from bench.width_profiler import WidthsProfiled
+from latency_tables.costs import known_points
 from latency_tables.estimate import Estimate
+from latency_tables.family import families
 from latency_tables.measurement import Measurement
+from latency_tables.part import Part
 from latency_tables.prediction import Prediction
 from latency_tables.setting import Setting
 from latency_tables.skeleton import Skeleton
@@ -63,6 +67,8 @@ def profile_json(
         "failed": [{"kind": kind, "reason": reason} for kind, reason in profiled.failed],
         "moves": [move.to_json() for move in profiled.moves],
         "doubts": doubts(skeleton, table),
+        "network_doubts": network_doubts(skeleton, table),
+        "taken_far": len(taken_far(timed_parts(skeleton, table), table)),
         **facts_json(skeleton, table),
     }
     if over_widths is not None:
@@ -111,9 +117,19 @@ def show_profile(
             f"were timed again, {'and it stayed there' if move.settled else 'and it is not sure that it stayed'}"
         )
     show_facts(terminal, skeleton, table)
+    timed = timed_parts(skeleton, table)
     for doubt, count in doubts(skeleton, table).items():
         terminal.results.print(
-            f"  {doubt}: in the samples of {count} of {profiled.parts} parts; their intervals claim too much"
+            f"  {doubt}: in the samples of {count} of {len(timed)} parts; their intervals claim too much"
+        )
+    for doubt, count in network_doubts(skeleton, table).items():
+        terminal.results.print(
+            f"  {doubt}: in the ratios of {count} timings of whole networks; their intervals claim too much"
+        )
+    if far := taken_far(timed, table):
+        terminal.results.print(
+            f"  {len(far)} of {len(timed)} parts were timed while the cores lay far apart, the others while they "
+            "were near, so they do not belong together; the same command times them again"
         )
     for kind, reason in profiled.failed:
         terminal.results.print(f"  failed: {kind}: {reason}", markup=False)
@@ -121,9 +137,22 @@ def show_profile(
 
 def doubts(skeleton: Skeleton, table: LatencyTable) -> dict[str, int]:
     """Of how many of a network's parts the samples drift, depend on each other or have two modes."""
-    cells = [table.cells.get(part.key) for part in skeleton.parts]
+    cells = [table.cells[part.key] for part in timed_parts(skeleton, table)]
     measured = [cell for cell in cells if isinstance(cell, Measurement)]
     return dict(Counter(finding.doubt.value for cell in measured for finding in cell.findings))
+
+
+def network_doubts(skeleton: Skeleton, table: LatencyTable) -> dict[str, int]:
+    """Of how many timings of whole networks the paired ratios do so."""
+    return dict(Counter(doubt for network in whole_networks(skeleton, table) for doubt in network.doubts))
+
+
+def timed_parts(skeleton: Skeleton, table: LatencyTable) -> list[Part]:
+    """A network's parts that the table has cells of, at full width and at others."""
+    every = families(skeleton) if skeleton.sizes else ()
+    points = known_points(every, table)
+    narrower = [family.at(place) for family in every for place in points.get(family.pattern, ())]
+    return [part for part in dict.fromkeys([*skeleton.parts, *narrower]) if part.key in table.cells]
 
 
 def closure_rows(skeleton: Skeleton, table: LatencyTable) -> list[dict[str, Any]]:

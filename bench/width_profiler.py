@@ -88,7 +88,14 @@ def profile_with_widths(
     )
     if fitted.failed or not fitted.complete:
         return fitted, WidthsProfiled(0, {}, 0, complete=False)
-    over_widths = profile_widths(outline.skeleton, session, store, deadline_s=deadline_s, progress=progress)
+    over_widths = profile_widths(
+        outline.skeleton,
+        session,
+        store,
+        retry_failed=retry_failed,
+        deadline_s=deadline_s,
+        progress=progress,
+    )
     judged = profile(outline, session, store, deadline_s=deadline_s, progress=progress)
     done = replace(
         fitted,
@@ -104,6 +111,7 @@ def profile_widths(
     session: Session,
     store: Store,
     *,
+    retry_failed: bool = False,
     deadline_s: float = math.inf,
     now_s: Callable[[], float] = time.monotonic,
     progress: Progress | None = None,
@@ -111,10 +119,10 @@ def profile_widths(
     """Measures parts at other widths, the most valuable first; what the store holds is not measured again.
 
     Args:
-        skeleton: with channel groups; its parts at full width were measured before. Cells that failed before are
-            not tried again.
+        skeleton: with channel groups; its parts at full width were measured before.
         session: in the setting to measure in.
         store: where measurements go.
+        retry_failed: whether cells that failed before are tried again.
         deadline_s: nothing is begun after this moment of ``now_s``.
         now_s: a monotonic clock.
         progress: told before each measurement, with an estimate of how many there are.
@@ -128,7 +136,7 @@ def profile_widths(
     table = store.table(session.setting)
     kin = find_kin(skeleton, table)
     known = known_points([one.family for one in kin], table)
-    anchor = Anchor(partial(time_part, session), partial(store.put, session.setting))
+    anchor = Anchor(partial(time_part, session), partial(store.put, session.setting), now_s)
     measured: dict[str, int] = {}
     failed = 0
     far = taken_far([one.family.at(values) for one in kin for values in known[one.family.pattern]], table)
@@ -146,7 +154,7 @@ def profile_widths(
             continue
         tried.add((wanted.family.pattern, wanted.values))
         part = wanted.family.at(wanted.values)
-        if part.key in table.cells:
+        if part.key in table.cells and not retry_failed:
             continue  # it failed before
         if now_s() >= deadline_s:
             return WidthsProfiled(len(kin), measured, failed, complete=False, moves=anchor.moves)
@@ -159,8 +167,7 @@ def profile_widths(
         else:
             known[wanted.family.pattern][wanted.values] = cell.latency_s.value
             measured[wanted.why] = measured.get(wanted.why, 0) + 1
-    if now_s() < deadline_s:
-        anchor.settle()
+    anchor.settle(deadline_s)
     return WidthsProfiled(len(kin), measured, failed, complete=True, moves=anchor.moves)
 
 
@@ -199,6 +206,8 @@ def fill(
 ) -> int:
     """Measures what a table lacks for one plan: the layers that stay and were not timed at their width.
 
+    Those that failed before are tried again.
+
     Args:
         skeleton: the unpruned network, with channel groups.
         cut: the plan.
@@ -218,9 +227,7 @@ def fill(
     lacking = dict.fromkeys(
         layer.part
         for layer, cost in zip(layers, costs, strict=True)
-        if cost.origin is not Origin.MEASURED
-        and layer.block not in cut.removed
-        and layer.part.key not in table.cells
+        if cost.origin is not Origin.MEASURED and layer.block not in cut.removed
     )
     for done, part in enumerate(lacking):
         if progress is not None:

@@ -31,6 +31,7 @@ _NETWORKS = (
     "role",
     "created",
     "removed",
+    "widths",
     "latency_s",
     "low_s",
     "high_s",
@@ -79,8 +80,9 @@ def networks_frame(table: LatencyTable, names: Mapping[str, str] | None = None) 
         names: the network's name by its skeleton's digest, as `Store.network_names` gives them.
 
     Returns:
-        Columns skeleton, name, role, created, removed (a tuple of blocks), latency_s with low_s and high_s,
-        unpruned_s (seconds, same pass), ratio with ratio_low and ratio_high, disturbance.
+        Columns skeleton, name, role, created, removed (a tuple of blocks), widths (a tuple of pairs: group,
+        channels that stay), latency_s with low_s and high_s, unpruned_s (seconds, same pass), ratio with ratio_low
+        and ratio_high, disturbance.
     """
     import pandas as pd
 
@@ -91,6 +93,7 @@ def networks_frame(table: LatencyTable, names: Mapping[str, str] | None = None) 
             "role": network.role,
             "created": network.created,
             "removed": network.removed,
+            "widths": network.widths,
             "latency_s": network.latency_s.value,
             "low_s": network.latency_s.low,
             "high_s": network.latency_s.high,

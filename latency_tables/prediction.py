@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from latency_tables.context import Coefficients, coefficients
 from latency_tables.costs import LayerCost, Origin
 from latency_tables.estimate import Estimate
+from latency_tables.measurement import Measurement
 from latency_tables.skeleton import Skeleton
 from latency_tables.table import LatencyTable
 
@@ -87,7 +88,9 @@ def predict(
         kept = skeleton.layers[place].block not in gone
         # A layer that goes is shown at its full width; at the plan's it may never have been measured.
         layer = (narrowed if kept else skeleton).layers[place]
-        alone_s = _alone(cost) if layer.part.key not in table.cells else table.latency_s(layer.part)
+        # What could not be timed at this width is interpolated, as for the search.
+        timed = isinstance(table.cells.get(layer.part.key), Measurement)
+        alone_s = table.latency_s(layer.part) if timed else _alone(cost)
         context_s = narrowed_s[place] if kept else full_s[place]
         origin = cost.origin if kept else Origin.MEASURED
         shares.append(Share(layer.name, layer.part.kind, layer.block, alone_s, context_s, kept, origin))

@@ -57,6 +57,8 @@ def network_text(network: NetworkMeasurement) -> str:
             "disturbance": network.disturbance,
             "trace": None if network.trace is None else network.trace.to_json(),
             "facts": dict(network.facts),
+            "doubts": list(network.doubts),
+            "dropped": dict(network.dropped),
         }
     )
 
@@ -80,6 +82,8 @@ def network_of(data: Mapping[str, Any]) -> NetworkMeasurement:
         trace=None if trace is None else Trace.from_json(trace),
         widths=tuple((str(group), int(width)) for group, width in data.get("widths", ())),
         facts=dict(data.get("facts", {})),
+        doubts=tuple(data.get("doubts", [])),
+        dropped=dict(data.get("dropped", {})),
     )
 
 

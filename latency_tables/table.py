@@ -44,6 +44,9 @@ class NetworkMeasurement:
         trace: the samples of both networks in the order taken; None where they were not kept.
         widths: (group, channels that stay) of the groups that are narrower, sorted.
         facts: what the runtime told when it made it ready, plain JSON; see `latency_tables.measurement.FACTS`.
+        doubts: what in the paired ratios makes their interval claim too much, values of
+            `latency_tables.diagnosis.Doubt`.
+        dropped: samples of this network that were left out, by cause.
     """
 
     skeleton: str
@@ -57,6 +60,8 @@ class NetworkMeasurement:
     trace: Trace | None = None
     widths: tuple[tuple[str, int], ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    doubts: tuple[str, ...] = ()
+    dropped: Mapping[str, int] = field(default_factory=dict, hash=False)
 
     @property
     def cut(self) -> Cut:

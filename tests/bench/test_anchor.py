@@ -206,9 +206,35 @@ def test_what_was_timed_while_the_machine_was_slow_is_timed_again_once_it_is_qui
 def test_while_the_machine_is_slow_nothing_is_timed_again() -> None:
     machine = Machine(lambda now: 1.0 if now < 45 else 1.2)
     machine.take(0, 1, 2, 3, 4)
+    machine.anchor.look(at_once=True)
     timed = len(machine.timed)
     assert machine.anchor.settle() == 0
     assert set(machine.timed[timed:]) <= {PARTS[0]}, "at most the anchor was read"
+
+
+def test_the_last_span_is_ended_by_a_reading() -> None:
+    machine = Machine(lambda now: 1.0 if now < 45 else 1.2)
+    machine.take(
+        0, 1, 2, 3, 4
+    )  # the anchor is read at 30 s; what comes then is timed before and after the change
+    assert machine.anchor.moves == ()
+    machine.anchor.settle()
+    [move] = machine.anchor.moves
+    assert (move.ratio.value, move.again) == (pytest.approx(1.2), 1)
+    assert machine.cell(4).latency_s.value == pytest.approx(1.2e-3)
+    assert machine.cell(4).host["anchor"] == {"level": pytest.approx(1.2), "settled": True}
+
+
+def test_to_settle_ends_with_the_time_and_counts_what_it_leaves_out() -> None:
+    machine = Machine(lambda now: 1.2 if now < 45 else 1.0)
+    machine.take(0, 1, 2, 3, 4, 4, 4, 4)
+    slow = [i for i in range(5) if machine.cell(i).host["anchor"]["level"] == 1.0]
+    timed = len(machine.timed)
+    assert machine.anchor.settle(machine.now) == 0
+    assert len(machine.timed) == timed, "time was over"
+    assert machine.anchor.settle(machine.now + 15) < len(slow)
+    assert machine.anchor.settle() > 0
+    assert all(machine.cell(i).dropped[ANCHOR_MOVED] >= 20 for i in slow)
 
 
 def test_a_machine_to_which_nothing_happens_is_left_alone() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from bench.profiler import (
 from bench.session import Handle, MeasurementFailed
 from bench.timing import Comparison, Rule, Verdict
 from latency_tables.context import coefficients
+from latency_tables.diagnosis import Doubt, Finding
 from latency_tables.graph import Graph
 from latency_tables.measurement import Measurement
 from latency_tables.skeleton import Cut
@@ -47,6 +49,11 @@ class KnowingSession:
         self.measured: list[str] = []
         self.loaded: dict[int, Graph] = {}
         self.comparisons = 0
+        self.closed: list[int] = []
+
+    def close(self) -> None:
+        """Ends the process; how many networks had been timed by then is kept."""
+        self.closed.append(self.comparisons)
 
     def measure(self, graph: Graph, weights: Any = None, rule: Rule | None = None) -> Measurement:
         if self.stop_after is not None and len(self.measured) == self.stop_after:
@@ -84,7 +91,10 @@ def test_each_distinct_part_is_timed_once_and_the_networks_put_them_in_context(t
     store, outline, session = Store(tmp_path / "lathe.db"), outline_of(8), KnowingSession()
     done = run(session, store, outline)
     assert (done.parts, done.measured, done.failed) == (5, 5, ())  # two linears, the sum, the head, the block
-    assert len(session.measured) == len(set(session.measured)) == 5
+    assert len(set(session.measured)) == 5
+    assert len(session.measured) == 6, (
+        "the last reading of the anchor ends what was timed since the one before"
+    )
     assert len(wanted_networks(outline.skeleton)) == 1 + 4 + 3
     assert done.networks == session.comparisons == 1 + PASSES * 4 + 3
     fit = coefficients(outline.skeleton, store.table(session.setting))
@@ -196,6 +206,25 @@ def test_a_single_timing_of_a_slow_minute_is_made_again(monkeypatch: pytest.Monk
     slow = time_network(outline, session, cut, "fit", quick.unpruned_s.value)  # type: ignore[arg-type]
     assert slow.ratio.value < quick.ratio.value
     assert (len(rests), session.comparisons) == (3, 3)
+
+
+def test_passes_over_the_same_networks_are_made_in_processes_of_their_own(tmp_path: Path) -> None:
+    session = KnowingSession()
+    run(session, Store(tmp_path / "lathe.db"), outline_of(8), roles=("fit",))
+    # The unpruned network and four others, then these four again for each further pass.
+    assert session.closed == [1 + 4 * turn for turn in range(1, PASSES)]
+
+
+def test_what_makes_a_networks_interval_doubtful_is_kept_with_it() -> None:
+    class Drifting(KnowingSession):
+        def interleave(self, handles: Sequence[Handle], rule: Rule | None = None) -> Any:
+            (first, second), (comparison,) = super().interleave(handles, rule)
+            drift = Finding(Doubt.DRIFT, "it drifts", {})
+            return (first, replace(second, dropped={"cause": 7})), (replace(comparison, findings=(drift,)),)
+
+    outline = outline_of(3)
+    found = time_network(outline, Drifting(), Cut.of(["block1"]), "fit")  # type: ignore[arg-type]
+    assert (found.doubts, found.dropped) == (("drift",), {"cause": 7})
 
 
 def test_little_work_on_several_threads_is_loaded_three_times_and_the_quickest_counts() -> None:

@@ -62,7 +62,7 @@ def test_every_width_that_a_search_may_ask_for_is_known_afterwards(store: Store)
     session = WeighingSession()
     done = widen(session, store)
     assert done.complete and done.failed == 0 and done.families == 2  # into the hidden width and out of it
-    assert sum(done.measured.values()) == len(session.measured) == len(set(session.measured))
+    assert sum(done.measured.values()) == len(set(session.measured))
     costs = Costs(SKELETON, store.table(made_up.setting()))
     least = int(NARROWEST * WIDTH)
     widths = np.array([[w] * len(SKELETON.groups) for w in range(least, WIDTH + 1)])
@@ -88,9 +88,10 @@ def test_a_stopped_profile_goes_on_and_measures_nothing_twice(store: Store) -> N
 
 
 def test_time_ends_it_between_two_cells(store: Store) -> None:
-    moments = iter(float(second) for second in range(100))
-    done = widen(WeighingSession(), store, deadline_s=5.0, now_s=lambda: next(moments))
+    session = WeighingSession()
+    done = widen(session, store, deadline_s=5.0, now_s=lambda: float(len(session.measured)))
     assert not done.complete
+    assert len(session.measured) == 5, "nor is the anchor read when time is over"
     assert sum(done.measured.values()) == 5
 
 
@@ -101,6 +102,18 @@ def test_a_crash_costs_one_cell_with_its_reason(store: Store) -> None:
     assert [failure.reason for failure in failures] == ["the worker ended with signal SIGSEGV."]
     again = WeighingSession()
     assert widen(again, store).failed == 0 and again.measured == []  # not tried again by itself
+    assert widen(WeighingSession(), store, retry_failed=True).measured == {"sweep": 1}
+    assert not [c for c in store.table(made_up.setting()).cells.values() if isinstance(c, Failure)]
+
+
+def test_a_width_that_failed_is_foreseen_as_the_search_does_and_filled_on_demand(store: Store) -> None:
+    widen(WeighingSession(fails_at=33), store)
+    cut = Cut.of((), {"block0": 33})
+    foreseen = predict(SKELETON, store.table(made_up.setting()), (), dict(cut.widths))
+    assert Origin.INTERPOLATED in {share.origin for share in foreseen.shares}
+    assert fill(SKELETON, cut, WeighingSession(), store) > 0  # type: ignore[arg-type]
+    filled = predict(SKELETON, store.table(made_up.setting()), (), dict(cut.widths))
+    assert {share.origin for share in filled.shares} == {Origin.MEASURED}
 
 
 def test_layers_that_share_cells_are_one_entry_worth_their_sum(store: Store) -> None:

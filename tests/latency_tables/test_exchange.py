@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import made_up
@@ -72,6 +73,8 @@ NETWORKS = st.builds(
         DATES,
         st.none() | TEXT,
         st.none() | TRACES,
+        doubts=st.lists(TEXT, max_size=2).map(tuple),
+        dropped=st.dictionaries(TEXT, st.integers(0, 100), max_size=2),
     ),
 )
 SETTINGS = st.builds(
@@ -271,8 +274,11 @@ def test_frames_show_cells_and_networks() -> None:
     assert cells.failure[first.key] == "hung, for\n60 s"
     assert (cells.latency_s[second.key], cells.samples[second.key]) == (1e-3, 10)
     assert cells.kind[second.key] == "linear"
-    networks = networks_frame(archive.table(), archive.network_names())
-    assert networks[["name", "removed", "ratio"]].values.tolist() == [["chain", ("block1",), 0.5]]
+    [network] = archive.table().networks
+    narrower = replace(archive.table(), networks=(replace(network, widths=(("block0", 2),)),))
+    networks = networks_frame(narrower, archive.network_names())
+    wanted = ["name", "removed", "widths", "ratio"]
+    assert networks[wanted].values.tolist() == [["chain", ("block1",), (("block0", 2),), 0.5]]
     empty = Archive(made_up.setting(), (), ()).table()
     assert list(cells_frame(empty).columns) == ["key", *cells.columns]
     assert list(networks_frame(empty).columns) == list(networks.columns)
