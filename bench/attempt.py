@@ -20,6 +20,9 @@ DISTURBED = "taken while others used the cores"
 #: Samples of an attempt that was repeated because it may mix two modes of the machine.
 MOVED = "taken while the cores moved nearer or farther"
 
+#: Samples of an attempt that was repeated because others used the GPU meanwhile.
+SHARED_GPU = "taken while others used the GPU"
+
 _CORES_MOVED = "cores moved"
 
 Taken: TypeAlias = tuple[tuple[Measurement, ...], tuple[Comparison, ...]]
@@ -27,11 +30,14 @@ Taken: TypeAlias = tuple[tuple[Measurement, ...], tuple[Comparison, ...]]
 
 @dataclass(frozen=True, slots=True)
 class _Attempt:
+    """One attempt, what was seen around it, and why its samples are left out where another counts."""
+
     taken: Taken
     load: Load
     cores: CoresAround | None
     gpu: GpuSeen | None
     disturbance: str | None
+    cause: str
 
     @property
     def badness(self) -> tuple[bool, bool, float]:
@@ -98,7 +104,7 @@ def undisturbed(take: Callable[[], Taken], conditions: Conditions) -> Taken:
         dropped = Counter(kept.dropped)
         for attempt in attempts:
             if attempt is not best:
-                dropped[MOVED if attempt.disturbance == _CORES_MOVED else DISTURBED] += attempt.lost(i)
+                dropped[attempt.cause] += attempt.lost(i)
         marked.append(replace(kept, dropped=dict(dropped), host=host))
     return tuple(marked), comparisons
 
@@ -118,7 +124,9 @@ def _attempt(take: Callable[[], Taken], conditions: Conditions, again: bool) -> 
     load = conditions.watch.stop()
     cores = None if sense is None or before is None else CoresAround(before, sense())
     moved = cores is not None and cores.moved
-    disturbance = _CORES_MOVED if moved else load.disturbance(conditions.threads)
-    if disturbance is None and seen is not None:
-        disturbance = seen.disturbance
-    return _Attempt(taken, load, cores, seen, disturbance)
+    disturbance, cause = load.disturbance(conditions.threads), DISTURBED
+    if moved:
+        disturbance, cause = _CORES_MOVED, MOVED
+    elif disturbance is None and seen is not None:
+        disturbance, cause = seen.disturbance, SHARED_GPU
+    return _Attempt(taken, load, cores, seen, disturbance, cause)

@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from bench.profiler import PART_RULE, time_network
+from bench.near_cores import is_far
+from bench.profiler import measure_part, time_network
 from bench.session import MeasurementFailed, Session
 from latency_tables.closure import Closure, HeldOut
 from latency_tables.context import coefficients
@@ -145,34 +146,38 @@ def check_cells(
     seen: list[tuple[Part, Measurement | str]] = []
     for place, part in enumerate(drawn):
         if place % ANCHOR_EVERY == 0:
-            anchors.append(session.measure(anchor.graph, rule=PART_RULE).latency_s)
+            anchors.append(measure_part(session, anchor).latency_s)
         if progress is not None:
             progress(place, len(drawn), f"timing {part.grain.value} {part.kind} again")
         try:
-            seen.append((part, session.measure(part.graph, rule=PART_RULE)))
+            seen.append((part, measure_part(session, part)))
         except MeasurementFailed as error:
             seen.append((part, str(error)))
-    anchors.append(session.measure(anchor.graph, rule=PART_RULE).latency_s)
+    anchors.append(measure_part(session, anchor).latency_s)
     factor = median(one.value for one in anchors) / stored[anchor].value
     changes = {_verdict(anchors[0], one) for one in anchors[1:]}
     return Checked(
-        tuple(_checked(part, stored[part], found, factor) for part, found in seen),
+        tuple(_checked(part, table, found, factor) for part, found in seen),
         anchor,
         factor,
         bool(changes & {Verdict.FASTER, Verdict.SLOWER}),
     )
 
 
-def _checked(part: Part, stored: Estimate, found: Measurement | str, factor: float) -> CheckedCell:
+def _checked(part: Part, table: LatencyTable, found: Measurement | str, factor: float) -> CheckedCell:
+    stored = table.latency_s(part)
     if isinstance(found, str):
         return CheckedCell(part, stored, None, None, Verdict.CANNOT_TELL, Verdict.CANNOT_TELL, found)
     now = found.latency_s
     disturbance = found.host.get("disturbance")
-    if disturbance is None:
-        verdicts = _verdict(stored, now), _verdict(stored.scaled(factor), now)
-    else:
-        verdicts = Verdict.CANNOT_TELL, Verdict.CANNOT_TELL
     remark = "" if disturbance is None else f"disturbed by {disturbance}"
+    was_far = is_far(table.cells[part.key])
+    if not remark and was_far != is_far(found):
+        remark = f"the cores lie {'near each other' if was_far else 'far apart'} today, unlike in the table"
+    if remark:
+        verdicts = Verdict.CANNOT_TELL, Verdict.CANNOT_TELL
+    else:
+        verdicts = _verdict(stored, now), _verdict(stored.scaled(factor), now)
     return CheckedCell(part, stored, now, ratio(stored, now), *verdicts, remark)
 
 

@@ -183,6 +183,7 @@ def predict(
 ) -> None:
     """Latency from the table, by part, with its interval."""
     from bench import views
+    from bench.lock import locked
     from bench.node_views import nodes_json, show_nodes
     from bench.profiler import time_network
     from bench.session import Session
@@ -218,7 +219,8 @@ def predict(
     cut = Cut.of(removed, parse_widths(widths, skeleton.groups))
     if fill:
         bar = terminal.progress("fill")
-        with _stoppable("What was measured is stored."), Session(setting) as session, bar as progress:
+        stop = _stoppable("What was measured is stored.")
+        with stop, locked(out), Session(setting) as session, bar as progress:
             fill_cut(skeleton, cut, session, store, progress)
         known = store.table(setting)
     prediction = predict_latency(skeleton, known, cut.removed, dict(cut.widths))
@@ -226,9 +228,9 @@ def predict(
     if measure or nodes:
         subject = Subject(choice, batch)
         outline = subject.wide if widths else subject.outline
-        with _stoppable("Nothing was stored."), Session(setting) as session:
+        with _stoppable("Nothing was stored."), locked(out), Session(setting) as session:
             if measure:
-                seen = time_network(outline, session, cut, "closure", quick_latency_s(skeleton, known))
+                seen = time_network(outline, session, cut, "fit", quick_latency_s(skeleton, known))
                 store.put_network(setting, skeleton.name, seen)
                 measured = seen.latency_s
             if nodes:

@@ -52,10 +52,11 @@ class Patience:
 def taken_far(parts: Iterable[Part], table: LatencyTable) -> list[Part]:
     """Of some parts those whose cell was taken while the cores were far apart; none where none was taken near."""
     cells = {part: table.cells.get(part.key) for part in parts}
-    far = [part for part, cell in cells.items() if _is_far(cell)]
-    near = any(isinstance(cell, Measurement) and not _is_far(cell) for cell in cells.values())
+    far = [part for part, cell in cells.items() if is_far(cell)]
+    near = any(isinstance(cell, Measurement) and not is_far(cell) for cell in cells.values())
     return far if near else []
 
 
-def _is_far(cell: Measurement | Failure | None) -> bool:
+def is_far(cell: Measurement | Failure | None) -> bool:
+    """Whether something was timed, and the cores lay far apart or moved meanwhile."""
     return isinstance(cell, Measurement) and cell.host.get("cores", {}).get("mode") in _NOT_NEAR

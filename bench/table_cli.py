@@ -35,12 +35,7 @@ from bench.words import (
 
 table_app = typer.Typer(help="Look at, compare, check and exchange latency tables.", no_args_is_help=True)
 
-SettingId = Annotated[
-    str,
-    typer.Argument(
-        metavar="ID", help="From `lathe table list`, or the beginning of the setting's text there."
-    ),
-]
+TableId = Annotated[str, typer.Argument(metavar="ID", help=TABLE_HELP)]
 
 
 @table_app.command("list")
@@ -60,14 +55,12 @@ def table_list(out: Workspace = DEFAULT_OUT, as_json: AsJson = False) -> None:
 
 
 @table_app.command("show")
-def table_show(setting_id: SettingId, out: Workspace = DEFAULT_OUT, as_json: AsJson = False) -> None:
+def table_show(table_id: TableId, out: Workspace = DEFAULT_OUT, as_json: AsJson = False) -> None:
     """Every cell of one table."""
     from bench import views
-    from bench.tables import existing_store, named_setting
+    from bench.tables import named_table
 
-    store = existing_store(out)
-    setting = named_setting(store, setting_id)
-    table, kinds = store.table(setting), store.kinds(setting)
+    table, kinds = named_table(table_id, out)
     if as_json:
         print_json(views.table_json(table, kinds))
     else:
@@ -96,17 +89,16 @@ def table_diff(
 
 @table_app.command("export")
 def table_export(
-    setting_id: SettingId,
+    table_id: TableId,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="To write: .parquet or .csv.")],
     out: Workspace = DEFAULT_OUT,
     as_json: AsJson = False,
 ) -> None:
     """Write one table, with its history and every sample, to a file of its own."""
-    from bench.tables import existing_store, named_setting
+    from bench.tables import named_archive
     from latency_tables.exchange import write_archive
 
-    store = existing_store(out)
-    archive = store.archive(named_setting(store, setting_id))
+    archive = named_archive(table_id, out)
     write_archive(file, archive)
     if as_json:
         counts = {"cells": len(archive.cells), "networks": len(archive.networks)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from latency_tables.archive import Archive
 from latency_tables.errors import UserError, unknown
 from latency_tables.exchange import read_archive
 from latency_tables.setting import Setting
@@ -115,9 +116,18 @@ def list_tables(workspace: Path) -> list[Listed]:
     for name, path in shipped_tables().items():
         archive = read_archive(path)
         names = tuple(sorted({network.name for network in archive.networks}))
-        setting, counts = archive.setting, (len(archive.cells), len(archive.networks))
+        setting, counts = archive.setting, (len(archive.table().cells), len(archive.networks))
         found.append(Listed(name, setting.digest, setting.label, *counts, names, shipped=True))
     return found
+
+
+def named_archive(name: str, workspace: Path) -> Archive:
+    """Everything measured in the setting that a user means, as `named_table` finds it."""
+    path = shipped_tables().get(name, Path(name))
+    if path.suffix in (".parquet", ".csv"):
+        return read_archive(path)
+    store = existing_store(workspace)
+    return store.archive(named_setting(store, name))
 
 
 def named_table(name: str, workspace: Path) -> tuple[LatencyTable, dict[str, tuple[str, str]]]:

@@ -97,22 +97,22 @@ def section(condition: Condition, judged: Sequence[Judged], made: str) -> list[s
         "",
         made,
         "",
-        "| network | excess error (rms) | mean abs. error | noise floor | within 5 % | within 10 % | in the interval | worst | "
+        "| network | excess error (rms) | error (rms) | noise (rms) | mean abs. error | noise floor | within 5 % | within 10 % | in the interval | worst | "
         "slopes: blocks, widths inside and outside of them, off the steps, weights | slow timings | cells, at full width |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+        "|" + " --- |" * 13,
     ]
     for one in judged:
         closure = one.closures[main_form]
         coverage = closure.interval_coverage
         lines.append(
-            f"| {one.network} | {closure.excess_error:.1%} | {closure.mean_abs_error:.1%} | {closure.noise_floor:.1%} | "
+            f"| {one.network} | {closure.excess_error:.1%} | {closure.rms_error:.1%} | {closure.rms_noise:.1%} | {closure.mean_abs_error:.1%} | {closure.noise_floor:.1%} | "
             f"{closure.within(0.05):.0%} | {closure.within(0.1):.0%} | {'' if coverage is None else f'{coverage:.0%}'} | "
             f"{max(abs(n.error) for n in closure.networks):.1%} | {', '.join(f'{s:.2f}' for s in one.slopes)} | {one.slow:.0%} | "
             f"{one.cells}, {one.full_cells} |"
         )
     five, ten = clustered(judged, 0.05), clustered(judged, 0.1)
     lines += [
-        f"| all | {total.excess_error:.1%} (wanted: {condition.excess:.1%}) | {total.mean_abs_error:.1%} | "
+        f"| all | {total.excess_error:.1%} (wanted: {condition.excess:.1%}) | {total.rms_error:.1%} | {total.rms_noise:.1%} | {total.mean_abs_error:.1%} | "
         f"{total.noise_floor:.1%} | {total.within(0.05):.0%} ({five[0]:.0%} to {five[1]:.0%}; wanted: {condition.within_5:.0%}) | "
         f"{total.within(0.1):.0%} ({ten[0]:.0%} to {ten[1]:.0%}; wanted: {condition.within_10:.0%}) | | "
         f"{max(abs(n.error) for n in total.networks):.1%} | | | |",

@@ -58,10 +58,21 @@ class Closure:
         return _mean([abs(network.noise) for network in self.networks])
 
     @property
+    def rms_error(self) -> float:
+        """Root mean square relative error of the predictions."""
+        return math.sqrt(_mean([network.error**2 for network in self.networks]))
+
+    @property
+    def rms_noise(self) -> float:
+        """The same of the second measurement, taken for a prediction of the first."""
+        return math.sqrt(_mean([network.noise**2 for network in self.networks]))
+
+    @property
     def excess_error(self) -> float:
         """Root mean square error of the predictions less that of the second measurement; 0 where that is larger.
 
-        The squares are subtracted, since the two errors are independent.
+        Squares are subtracted. The second measurement differs from the first by the noise of both, so this takes
+        off up to twice the square of the first one's own: `rms_error` and `rms_noise` tell both.
         """
         squares = [network.error**2 - network.noise**2 for network in self.networks]
         return math.sqrt(max(0.0, _mean(squares)))

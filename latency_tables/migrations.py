@@ -11,7 +11,7 @@ import numpy as np
 from sqlalchemy import text
 from sqlalchemy.engine import Connection
 
-from latency_tables.measurement import median_interval
+from latency_tables.measurement import SEQUENTIAL_CONFIDENCE, median_interval
 from latency_tables.rows import moment_s
 from latency_tables.samples import encode
 
@@ -70,7 +70,7 @@ def from_1_to_2(connection: Connection) -> None:
             details, samples = json.loads(row["details"]), np.frombuffer(row["samples_s"], dtype="<f8")
             if samples.min() <= 0:
                 raise ValueError("a sample is not above 0")
-            latency = median_interval(samples)
+            latency = median_interval(samples, SEQUENTIAL_CONFIDENCE)
             new |= {"latency_s": latency.value, "low_s": latency.low, "high_s": latency.high}
             new["samples"] = encode(samples.tolist(), details["inner"])
             new["details"] = json.dumps(details, sort_keys=True, separators=(",", ":"))

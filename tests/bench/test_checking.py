@@ -51,6 +51,9 @@ class ChangingSession:
         self.measured: list[str] = []
         self.loaded: dict[int, Graph] = {}
 
+    def close(self) -> None:
+        pass
+
     def __enter__(self) -> Self:
         ChangingSession.opened += 1
         return self
@@ -168,6 +171,25 @@ def test_disturbed_parts_say_nothing(outline: Outline, store: Store) -> None:
     assert {cell.verdict for cell in checked.cells} == {Verdict.CANNOT_TELL}
     assert checked.cells[0].remark == "disturbed by foreign load"
     assert checked.holds is None
+
+
+def test_cores_that_lie_otherwise_than_in_the_table_say_nothing(outline: Outline, store: Store) -> None:
+    class Far(ChangingSession):
+        def measure(self, graph: Graph, weights: Any = None, rule: Rule | None = None) -> Measurement:
+            return replace(super().measure(graph), host={"cores": {"mode": "far"}})
+
+    checked = check(outline.skeleton, store, Far(lambda graph, _: 1.5))
+    assert {cell.verdict for cell in checked.cells} == {Verdict.CANNOT_TELL}
+    assert checked.cells[0].remark == "the cores lie far apart today, unlike in the table"
+
+
+def test_little_work_on_several_threads_is_timed_as_the_table_was(tmp_path: Path, outline: Outline) -> None:
+    store, setting = Store(tmp_path / "two.db"), made_up.setting(threads=2)
+    profile(outline, ChangingSession(setting=setting), store)  # type: ignore[arg-type]
+    # Every third load is one in which the other thread works; alone each of the others would be a change.
+    sleepy = ChangingSession(lambda _graph, turn: 1.0 if turn % 3 == 2 else 1.6, setting=setting)
+    checked = check_cells(outline.skeleton, store.table(setting), sleepy, 12, 0)  # type: ignore[arg-type]
+    assert {cell.verdict for cell in checked.cells} == {Verdict.SAME}
 
 
 def test_another_setting_or_network_is_refused(outline: Outline, store: Store) -> None:

@@ -88,6 +88,26 @@ def test_export_then_import_elsewhere(lathe: Lathe, workspace: Path, tmp_path: P
     assert found["counts"] == json.loads(lathe("diff", OLD.digest, NEW.digest, "--json"))["counts"]
 
 
+def test_a_shipped_table_is_shown_and_exported_by_the_name_in_the_list(
+    lathe: Lathe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shipped = tmp_path / "shipped" / "board-eager.parquet"
+    shipped.parent.mkdir()
+    lathe("export", OLD.digest, shipped)
+    store = Store(tmp_path / "lathe.db")
+    store.put(OLD, SKELETON.parts[0], made_up.cell(2e-3))
+    store.close()
+    lathe("export", OLD.digest, shipped)  # with a history: two measurements of one part
+    monkeypatch.setattr("bench.tables.shipped_tables", lambda: {"board-eager": shipped})
+    [listed] = [one for one in json.loads(lathe("list", "--json", out=tmp_path / "none")) if one["shipped"]]
+    assert listed["cells"] == len(SKELETON.parts)
+    shown = json.loads(lathe("show", listed["name"], "--json", out=tmp_path / "none"))
+    assert len(shown["cells"]) == len(SKELETON.parts)
+    counts = json.loads(lathe("export", listed["name"], tmp_path / "a.csv", "--json", out=tmp_path / "none"))
+    assert counts["cells"] == len(SKELETON.parts) + 1
+    assert not (tmp_path / "none").exists()
+
+
 def test_a_bad_file_is_refused_and_leaves_no_workspace(lathe: Lathe, tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("latency\n1\n")
     assert "no table of lathe" in lathe("import", tmp_path / "a.csv", status=2, out=tmp_path / "nowhere")

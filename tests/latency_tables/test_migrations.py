@@ -15,6 +15,7 @@ from contextlib import closing
 from pathlib import Path
 
 import made_up
+import numpy as np
 import pytest
 
 from latency_tables import database
@@ -80,6 +81,19 @@ def test_format_1_is_read_whole(path: Path) -> None:
     assert unpruned.removed == ()
     assert store.network_names(ONE) == {SKELETON.digest: "chain"}
     assert store.kinds(ONE)[SKELETON.parts[0].key] == ("linear", "layer")
+
+
+def test_migrated_intervals_are_those_of_the_measurements(path: Path) -> None:
+    samples = np.linspace(1e-3, 2e-3, 20)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE cells SET samples_s = ? WHERE failure IS NULL", (samples.tobytes(),))
+    store = Store(path)
+    cells = [cell for cell in store.table(ONE).cells.values() if isinstance(cell, Measurement)]
+    assert cells
+    for part in (SKELETON.parts[0], SKELETON.parts[1]):
+        cell = store.table(ONE).cells[part.key]
+        assert isinstance(cell, Measurement)
+        assert store.table(ONE).latency_s(part) == cell.latency_s
 
 
 def test_a_migrated_store_has_the_tables_of_a_new_one_and_takes_measurements(
