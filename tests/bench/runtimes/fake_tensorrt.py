@@ -74,6 +74,7 @@ class Context:
         return True
 
     def execute_async_v3(self, stream: int) -> bool:
+        assert stream != 0, "on the default stream TensorRT waits for the device in each pass"
         session = self.engine.session
         feed = {put.name: self._array(put) for put in session.get_inputs()}
         for put, array in zip(session.get_outputs(), session.run(None, feed), strict=True):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -39,7 +40,10 @@ def package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[FakeTen
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
     monkeypatch.setattr(adapter, "DEVICE", "cpu")
-    monkeypatch.setattr(adapter, "stream", lambda: 0)
+    streams = [SimpleNamespace(cuda_stream=0)]
+    monkeypatch.setattr(torch.cuda, "Stream", lambda: SimpleNamespace(cuda_stream=7))
+    monkeypatch.setattr(torch.cuda, "set_stream", streams.append)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda: streams[-1])
     monkeypatch.setattr(adapter, "CudaClock", lambda **_: WallClock())
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     yield package
@@ -82,6 +86,13 @@ def test_types_stand_in_the_file_and_no_precision_is_asked_of_the_builder(
     assert file.graph.input[0].type.tensor_type.elem_type == half
     kinds = [node.op_type for node in file.graph.node]
     assert ("QuantizeLinear" in kinds) == (precision == "int8")
+
+
+def test_it_runs_on_the_stream_that_the_clock_s_events_stand_in(package: FakeTensorRt) -> None:
+    assert adapter.stream() == 0
+    with TensorRt(setting()).load(conv_relu()) as loaded:
+        loaded.run()
+        assert adapter.stream() == 7
 
 
 def test_parts_are_kept_and_use_the_timings_of_earlier_builds(package: FakeTensorRt) -> None:
