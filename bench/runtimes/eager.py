@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from typing import Any, ClassVar
@@ -24,8 +25,8 @@ _BEFORE_CAPTURE = 3
 class EagerLoaded(Loaded):
     """A graph as a PyTorch module in inference mode.
 
-    On a CUDA device `facts` tell of a whole network, under "launch", what it costs queued and issued; see
-    `bench.runtimes.cuda.launch_cost`.
+    On a CUDA device `facts` tell of a whole network, under "launch", what it costs queued and issued, where its
+    launches can be queued; see `bench.runtimes.cuda.launch_cost`.
 
     Args:
         order: what to make ready.
@@ -60,7 +61,9 @@ class EagerLoaded(Loaded):
 
     def _on_cuda(self, options: Mapping[str, str], *, alone: bool) -> None:
         if not alone:
-            self.facts = {**self.facts, "launch": launch_cost(self.run)}
+            # What cannot be queued has no such cost to tell; whether it can be timed as asked, its clock will say.
+            with contextlib.suppress(LatheError):
+                self.facts = {**self.facts, "launch": launch_cost(self.run)}
         if options["launch"] == "graph":
             self._capture()
         flush = cache_flush() if options["cache"] == "cold" else None
