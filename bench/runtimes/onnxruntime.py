@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from bench.runtimes import ENVIRONMENT_PREFIX
 from bench.runtimes.base import (
     NODE_RUNS,
     SEED,
@@ -159,12 +160,15 @@ class OnnxRuntime(Runtime):
 
     @classmethod
     def options(cls, device_kind: str, threads: int, precision: str) -> dict[str, str]:
-        """The provider, how its threads wait between two runs, and how numbers became integers."""
+        """The provider, how its threads wait between two runs, how numbers became integers, and no TF32."""
         together = threads > 1 and device_kind == "cpu"
         spinning = "between runs of a part alone" if together else "stopped between runs"
         chosen = {"provider": _PROVIDERS[device_kind], "spinning": spinning}
         if precision == "int8":
             chosen["quantisation"] = "static, QDQ, uint8 activations, int8 weights by channel, min-max"
+        if device_kind == "cuda" and precision != "tf32":
+            # TensorRT computes fp32 in TensorFloat-32 unless NVIDIA's own switch for the process forbids it.
+            chosen[ENVIRONMENT_PREFIX + "NVIDIA_TF32_OVERRIDE"] = "0"
         return chosen
 
     def _prepare(self) -> None:
@@ -209,11 +213,15 @@ class OnnxRuntime(Runtime):
 
     def _asked(self, provider: str) -> list[Any]:
         """The provider, with what is asked of it, and behind TensorRT's the one that takes what it leaves."""
-        # fp32 means fp32: TensorFloat-32 is a precision of its own.
+        # fp32 means fp32: TensorFloat-32 is a precision of its own. TensorRT's provider has no option for it; see
+        # `options`.
         cuda = (_PROVIDERS["cuda"], {"use_tf32": str(int(self.setting.precision == "tf32"))})
         if provider == _PROVIDERS["cuda"]:
             return [cuda]
-        return [provider, cuda] if provider == _TENSORRT else [provider]
+        if provider == _TENSORRT:
+            # Without it kernels in fp16 are not even tried, though the file is in fp16.
+            return [(provider, {"trt_fp16_enable": str(int(self.setting.precision == "fp16"))}), cuda]
+        return [provider]
 
     def _session(self, model: str | bytes, *, alone: bool, profile: Path | None = None) -> Any:
         import onnxruntime
