@@ -1,4 +1,4 @@
-"""What runtimes told when they made whole networks ready: compiling, graph breaks, builds, launches."""
+"""What runtimes told when they made whole networks ready: compiling, graph breaks, builds, launches, nodes left."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ def facts_json(skeleton: Skeleton, table: LatencyTable) -> dict[str, Any]:
         "graph_breaks": unpruned.get("graph_breaks", {}),
         "builds_s": unpruned.get("builds_s", []),
         "launch": unpruned.get("launch"),
+        "ran_elsewhere": unpruned.get("ran_elsewhere", {}),
     }
 
 
@@ -50,6 +51,8 @@ def show_facts(terminal: Terminal, skeleton: Skeleton, table: LatencyTable) -> N
     if launch := unpruned.get("launch"):
         issued, queued = time_text(launch["issued_s"]), time_text(launch["queued_s"])
         said.append(f"the unpruned network takes {queued} of work, and {issued} as its kernels are issued")
+    for provider, names in unpruned.get("ran_elsewhere", {}).items():
+        said.append(f"  left to {provider}: {len(names)} nodes of the unpruned network: {', '.join(names)}")
     for line in said:
         terminal.results.print(line, markup=False)
 

@@ -31,21 +31,24 @@ from bench.runtimes.base import (
 )
 from bench.runtimes.onnx_export import export_graph, operators_of
 from bench.runtimes.onnx_int8 import calibration_feeds, overflows, quantise
+from bench.runtimes.onnx_placement import CPU_PROVIDER, TIMED, node_events, ran_elsewhere
 from bench.runtimes.pinning import bind_caller
 from latency_tables.errors import LatheError
 from latency_tables.graph import Graph
 
-#: How the events of a node's own work end in ONNX Runtime's profile, which counts in microseconds.
-_TIMED = "_kernel_time"
+#: ONNX Runtime's profile counts in microseconds.
 _MICROSECOND_S = 1e-6
-_PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+_PROVIDERS = {"cpu": CPU_PROVIDER, "cuda": "CUDAExecutionProvider"}
 _TENSORRT = "TensorrtExecutionProvider"
 #: ONNX Runtime's names of types, where a file's inputs and outputs may differ from the graph's.
 _TYPES = {"tensor(float16)": "float16"}
 
 
 class OnnxRuntimeLoaded(Loaded):
-    """A session with its inputs and outputs bound, so that no run copies or allocates them."""
+    """A session with its inputs and outputs bound, so that no run copies or allocates them.
+
+    Off the CPU `facts` tell, under "ran_elsewhere", which nodes another provider ran than the one that is timed.
+    """
 
     def __init__(self, graph: Graph, session: Any, device_kind: str) -> None:
         super().__init__(graph)
@@ -176,8 +179,23 @@ class OnnxRuntime(Runtime):
 
     def _load(self, order: Order) -> Loaded:
         content = self._content(order)
-        session = self._session(content if order.artefact is None else str(order.artefact), alone=order.alone)
-        return OnnxRuntimeLoaded(order.graph, session, self.setting.device.kind)
+        model = content if order.artefact is None else str(order.artefact)
+        kind = self.setting.device.kind
+        if self._provider() == CPU_PROVIDER:
+            return OnnxRuntimeLoaded(order.graph, self._session(model, alone=order.alone), kind)
+        with tempfile.TemporaryDirectory() as folder:
+            session = self._session(model, alone=order.alone, profile=Path(folder) / "placement")
+            loaded = OnnxRuntimeLoaded(order.graph, session, kind)
+            loaded.run()
+            # From here on nothing is profiled any more, so the same session is timed.
+            events = node_events(Path(session.end_profiling()).read_bytes())
+        if elsewhere := ran_elsewhere(events, self._provider()):
+            loaded.facts = {"ran_elsewhere": elsewhere}
+        return loaded
+
+    def _provider(self) -> str:
+        """The one that is timed."""
+        return dict(self.setting.options).get("provider", _PROVIDERS[self.setting.device.kind])
 
     def _content(self, order: Order) -> bytes:
         """The file, written where it is asked for."""
@@ -198,13 +216,12 @@ class OnnxRuntime(Runtime):
             loaded = OnnxRuntimeLoaded(graph, session, self.setting.device.kind)
             for _ in range(NODE_RUNS):
                 loaded.run()
-            events = json.loads(Path(session.end_profiling()).read_bytes())
-        runs = [event["dur"] for event in events if event.get("name") == "model_run"]
+            profile = Path(session.end_profiling()).read_bytes()
+        runs = [event["dur"] for event in json.loads(profile) if event.get("name") == "model_run"]
         seen: dict[tuple[str, str], list[int]] = {}
-        for event in events:
-            if event.get("cat") == "Node" and event["name"].endswith(_TIMED):
-                key = event["name"].removesuffix(_TIMED), event["args"]["op_name"]
-                seen.setdefault(key, []).append(event["dur"])
+        for event in node_events(profile):
+            key = event["name"].removesuffix(TIMED), event["args"]["op_name"]
+            seen.setdefault(key, []).append(event["dur"])
         nodes = [
             NodeTime(name, kind, settled_median(durations) * _MICROSECOND_S, operators_of(graph, name))
             for (name, kind), durations in seen.items()
@@ -227,7 +244,7 @@ class OnnxRuntime(Runtime):
         import onnxruntime
         from onnxruntime.capi import onnxruntime_pybind11_state as states
 
-        provider = dict(self.setting.options).get("provider", _PROVIDERS[self.setting.device.kind])
+        provider = self._provider()
         chosen = onnxruntime.SessionOptions()
         chosen.intra_op_num_threads = self.setting.threads
         chosen.inter_op_num_threads = 1

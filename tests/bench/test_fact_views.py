@@ -50,6 +50,7 @@ def test_everything_is_told_in_sentences(capsys: pytest.CaptureFixture[str]) -> 
                 "graph_breaks": {"data dependent [x]": 2},
                 "builds_s": [1.1e-3, 1e-3, 1.05e-3],
                 "launch": {"queued_s": 0.9e-3, "issued_s": 3.2e-3},
+                "ran_elsewhere": {"CUDAExecutionProvider": ["/o0/Conv", "/o3/Erf"]},
             }
         ),
     )
@@ -59,6 +60,7 @@ def test_everything_is_told_in_sentences(capsys: pytest.CaptureFixture[str]) -> 
     assert "graph break: data dependent [x] (2 times)" in printed
     assert "3 builds of the unpruned network are 10.0% apart, 1 ms to 1.1 ms" in printed
     assert "takes 900 µs of work, and 3.2 ms as its kernels are issued" in printed
+    assert "left to CUDAExecutionProvider: 2 nodes of the unpruned network: /o0/Conv, /o3/Erf" in printed
     assert facts_json(SKELETON, known)["compile_s"] == [30.0, 12.0, 25.04]
     assert launch_cost(SKELETON, known) == {"queued_s": 0.9e-3, "issued_s": 3.2e-3}
 
@@ -71,5 +73,6 @@ def test_where_nothing_is_told_nothing_is_said(capsys: pytest.CaptureFixture[str
         "graph_breaks": {},
         "builds_s": [],
         "launch": None,
+        "ran_elsewhere": {},
     }
     assert launch_cost(SKELETON, table()) is None

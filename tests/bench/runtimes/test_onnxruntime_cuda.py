@@ -7,7 +7,10 @@ from typing import Any
 import pytest
 from hand_graphs import conv_relu
 
+import bench.runtimes.onnxruntime as adapter
 from bench.host import cpu_device
+from bench.runtimes.base import UnsupportedOperatorError
+from bench.runtimes.onnx_placement import ran_elsewhere
 from bench.runtimes.onnxruntime import OnnxRuntime
 from bench.worker_environment import worker_environment
 from latency_tables.errors import LatheError
@@ -51,3 +54,79 @@ def test_tf32_is_off_in_the_whole_process_unless_it_is_the_precision(
     named = Setting(cpu_device(), "onnxruntime", (), precision, 1, 1, options=tuple(sorted(options.items())))
     assert worker_environment(named, {}).get("NVIDIA_TF32_OVERRIDE") == override
     assert "env.NVIDIA_TF32_OVERRIDE" not in OnnxRuntime.options("cpu", 1, "fp32")
+
+
+def event(name: str, operator: str, provider: str, *shape: int) -> dict[str, Any]:
+    told = {"op_name": operator, "provider": provider, "output_type_shape": [{"float": list(shape)}]}
+    return {"cat": "Node", "name": f"{name}_kernel_time", "dur": 5, "args": told}
+
+
+CONVOLUTION = event("/o0/Conv", "Conv", CUDA, 1, 8, 8, 8)
+
+
+def test_shapes_reckoned_on_the_cpu_are_allowed_and_told() -> None:
+    told = [CONVOLUTION, event("/o1/Shape", "Shape", CPU, 4), event("/o1/Gather", "Gather", CPU)]
+    assert ran_elsewhere(told, CUDA) == {CPU: ["/o1/Shape", "/o1/Gather"]}
+    assert ran_elsewhere([CONVOLUTION], CUDA) == {}
+
+
+def test_what_the_cpu_computed_is_named() -> None:
+    told = [CONVOLUTION, event("/o1/Det", "Det", CPU, 1, 1000), event("/o2/Shape", "Shape", CPU, 4)]
+    with pytest.raises(
+        UnsupportedOperatorError, match=r"Provider cannot run the operator Det.*the CPU \(nodes /o1/Det\)"
+    ):
+        ran_elsewhere(told, CUDA)
+
+
+def test_what_tensorrt_leaves_to_cuda_is_told_but_not_the_whole_network() -> None:
+    engine = event("TRTKernel_graph_0", "TRTKernel_graph_0", TENSORRT, 1, 8, 8, 8)
+    assert ran_elsewhere([engine, CONVOLUTION], TENSORRT) == {CUDA: ["/o0/Conv"]}
+    with pytest.raises(
+        UnsupportedOperatorError, match=r"TensorrtExecutionProvider .* operator Conv: it takes no node"
+    ):
+        ran_elsewhere([CONVOLUTION], TENSORRT)
+
+
+def test_many_nodes_are_counted_instead_of_named() -> None:
+    told = [event(f"/o{place}/Conv", "Conv", CPU, 1, 100) for place in range(8)]
+    with pytest.raises(UnsupportedOperatorError, match=r"/o4/Conv and 3 more\)"):
+        ran_elsewhere(told, CUDA)
+
+
+@pytest.fixture
+def without_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A session that says it has CUDA and runs everything on the CPU, as where no node is taken."""
+    real = onnxruntime.InferenceSession
+
+    class Pretends:
+        def __init__(self, model: bytes, options: Any, providers: list[Any]) -> None:
+            self._session = real(model, options, providers=[CPU])
+
+        def get_providers(self) -> list[str]:
+            return [CUDA, CPU]
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._session, name)
+
+        def io_binding(self) -> Any:
+            return self._session.io_binding()
+
+        def run_with_iobinding(self, binding: Any) -> None:
+            self._session.run_with_iobinding(binding)
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", Pretends)
+
+
+@pytest.mark.usefixtures("without_cuda")
+def test_a_network_that_runs_on_the_cpu_is_not_timed_as_cuda() -> None:
+    with pytest.raises(UnsupportedOperatorError, match="ONNX Runtime leaves it to the CPU") as caught:
+        OnnxRuntime(setting(CUDA)).load(conv_relu())
+    assert caught.value.operator == "Conv"
+
+
+@pytest.mark.usefixtures("without_cuda")
+def test_the_session_that_was_looked_into_is_the_one_that_is_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(adapter, "ran_elsewhere", lambda events, provider: {provider: [len(events)]})
+    with OnnxRuntime(setting(CUDA)).load(conv_relu()) as loaded:
+        assert loaded.facts["ran_elsewhere"][CUDA][0] >= 1
+        loaded.run()
