@@ -125,17 +125,12 @@ class OnnxRuntime(Runtime):
                 f"this build of onnxruntime has no {wanted}, only {', '.join(providers)}",
                 "Replace it by onnxruntime-gpu: `pip uninstall onnxruntime`, then `pip install lathe[gpu]`.",
             )
-        if device_kind == "cuda" and not Path("/dev/nvidia0").exists():
-            return Availability(
-                False,
-                "no NVIDIA device is present",
-                "Check with nvidia-smi that the driver is loaded and the container was given the device.",
-            )
         if device_kind == "cuda" and not torch.cuda.is_available():
             return Availability(
                 False,
                 f"PyTorch {torch.__version__} sees no CUDA device, and lathe asks it which device is there",
-                "Install a CUDA build of PyTorch.",
+                "Install a CUDA build of PyTorch; check with nvidia-smi that the driver is loaded and that a "
+                "container was given the device.",
             )
         return Availability(True)
 

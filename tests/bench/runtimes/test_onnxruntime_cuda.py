@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from hand_graphs import conv_relu
 
 import bench.runtimes.onnxruntime as adapter
@@ -130,3 +132,14 @@ def test_the_session_that_was_looked_into_is_the_one_that_is_timed(monkeypatch: 
     with OnnxRuntime(setting(CUDA)).load(conv_relu()) as loaded:
         assert loaded.facts["ran_elsewhere"][CUDA][0] >= 1
         loaded.run()
+
+
+@pytest.mark.parametrize("sees", [True, False])
+def test_whether_a_device_is_there_is_for_pytorch_to_say(monkeypatch: pytest.MonkeyPatch, sees: bool) -> None:
+    # Its file may have any number in a container, and under Windows's Linux there is none.
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [CUDA, CPU])
+    monkeypatch.setattr(Path, "exists", lambda self: False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: sees)
+    found = OnnxRuntime.availability("cuda")
+    assert found.usable == sees
+    assert sees or "sees no CUDA device" in found.reason
