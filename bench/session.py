@@ -214,13 +214,14 @@ class Session:
             weights: one array for each weight; None: random, seeded.
 
         Raises:
-            UserError: the runtime does not tell.
+            UserError: the runtime does not tell on this kind of device.
             MeasurementFailed: it refuses the network, or the worker broke.
         """
-        if not get_runtime(self.setting.runtime).tells_nodes:
-            able = [name for name in RUNTIMES if get_runtime(name).tells_nodes]
+        kind = self.setting.device.kind
+        if kind not in get_runtime(self.setting.runtime).tells_nodes_on:
+            able = [name for name in RUNTIMES if kind in get_runtime(name).tells_nodes_on]
             raise UserError(
-                f"{self.setting.runtime} does not tell what its nodes take; these do: {', '.join(able)}."
+                f"{self.setting.runtime} does not tell what its nodes take on {kind}; these do: {', '.join(able)}."
             )
         path = self._write("weights.npz", weights)
         try:

@@ -187,8 +187,8 @@ class Runtime(ABC):
     calibrated: ClassVar[tuple[str, ...]] = ()
     #: Whether it loads a file, which `load` then leaves where ``artefact`` says.
     loads_file: ClassVar[bool] = False
-    #: Whether it tells what its nodes take: `node_profile`.
-    tells_nodes: ClassVar[bool] = False
+    #: Kinds of devices on which it tells what its nodes take: `node_profile`.
+    tells_nodes_on: ClassVar[tuple[str, ...]] = ()
     #: Whether its threads are OpenMP's, which the environment binds to cores.
     openmp: ClassVar[bool] = False
     #: What a user should know before trusting it; "" where there is nothing.
@@ -277,15 +277,17 @@ class Runtime(ABC):
             weights: as for `load`.
 
         Raises:
-            LatheError: as for `load`.
+            LatheError: it does not tell on this device; or as for `load`.
         """
+        if (kind := self.setting.device.kind) not in self.tells_nodes_on:
+            raise LatheError(f"{self.name} does not tell what its nodes take on {kind}.")
         if weights is not None:
             require_types("weight", weights, graph.weights)
         return self._node_profile(graph, weights)
 
-    def _node_profile(self, graph: Graph, weights: Sequence[Array] | None) -> NodeProfile:  # noqa: ARG002
-        """`node_profile`, weights checked; a runtime that `tells_nodes` answers."""
-        raise LatheError(f"{self.name} does not tell what its nodes take.")
+    def _node_profile(self, graph: Graph, weights: Sequence[Array] | None) -> NodeProfile:
+        """`node_profile`, weights checked; asked on the devices in `tells_nodes_on`."""
+        raise NotImplementedError
 
     def _prepare(self) -> None:  # noqa: B027 - most have nothing to prepare
         """Sets what is global in the process: threads, pools."""

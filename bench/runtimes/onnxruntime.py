@@ -93,7 +93,8 @@ class OnnxRuntime(Runtime):
     device_kinds = ("cpu", "cuda")
     precisions = ("fp32", "int8", "tf32", "fp16")
     calibrated = ("int8",)
-    tells_nodes = True
+    # On a CUDA device its profile has what the processor took to launch a node's kernels, not what they took.
+    tells_nodes_on = ("cpu",)
 
     @classmethod
     def availability(cls, device_kind: str) -> Availability:

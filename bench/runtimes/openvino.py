@@ -83,7 +83,7 @@ class OpenVino(Runtime):
     loads_file = True
     device_kinds = ("cpu",)
     precisions = tuple(_PRECISIONS)
-    tells_nodes = True
+    tells_nodes_on = ("cpu",)
 
     @classmethod
     def availability(cls, device_kind: str) -> Availability:  # noqa: ARG003 - there is only the CPU

@@ -186,7 +186,7 @@ class TensorRt(Runtime):
     device_kinds = ("cuda",)
     precisions = tuple(_DTYPES)
     calibrated = ("int8",)
-    tells_nodes = True
+    tells_nodes_on = ("cuda",)
     remark = "written against the real bindings of 10.15 and 11.0, not yet run on hardware"
 
     @classmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,10 @@ from bench.host import cpu_device
 from bench.runtimes.base import UnsupportedOperatorError
 from bench.runtimes.onnx_placement import ran_elsewhere
 from bench.runtimes.onnxruntime import OnnxRuntime
+from bench.session import Session
 from bench.worker_environment import worker_environment
-from latency_tables.errors import LatheError
-from latency_tables.setting import Setting
+from latency_tables.errors import LatheError, UserError
+from latency_tables.setting import Device, Setting
 
 onnxruntime = pytest.importorskip("onnxruntime")
 CUDA, TENSORRT, CPU = "CUDAExecutionProvider", "TensorrtExecutionProvider", "CPUExecutionProvider"
@@ -143,3 +145,20 @@ def test_whether_a_device_is_there_is_for_pytorch_to_say(monkeypatch: pytest.Mon
     found = OnnxRuntime.availability("cuda")
     assert found.usable == sees
     assert sees or "sees no CUDA device" in found.reason
+
+
+def test_on_cuda_its_account_of_nodes_is_not_given_out() -> None:
+    # It counts how long the processor took to launch them.
+    gpu = Device("cuda", "NVIDIA H100", 132, 2**36, "580.65", ("sm_90",))
+    there = replace(setting(CUDA), device=gpu)
+    with (
+        Session(there) as session,
+        pytest.raises(
+            UserError, match="onnxruntime does not tell what its nodes take on cuda; these do: tensorrt"
+        ),
+    ):
+        session.node_profile(conv_relu())
+    runtime = OnnxRuntime(setting(CUDA))
+    runtime.setting = there
+    with pytest.raises(LatheError, match="does not tell what its nodes take on cuda"):
+        runtime.node_profile(conv_relu())
