@@ -13,10 +13,13 @@ from typing import Any
 
 import torch
 
-from bench.runtimes.base import Availability, Order, installed_version
+from bench.runtimes.base import Availability, Order, UnsupportedOperatorError, installed_version
 from bench.runtimes.cuda import CHOICES
 from bench.runtimes.eager import Eager, EagerLoaded
 from latency_tables.errors import LatheError
+
+#: How the names of compiled parts begin.
+_ENGINE = "_run_on_acc"
 
 
 class TorchTensorRtLoaded(EagerLoaded):
@@ -26,8 +29,8 @@ class TorchTensorRtLoaded(EagerLoaded):
         import torch_tensorrt
 
         started_s = time.perf_counter()
-        exported = torch.export.export(module, tuple(self._inputs))
         try:
+            exported = torch.export.export(module, tuple(self._inputs))
             compiled = torch_tensorrt.dynamo.compile(
                 exported,
                 list(self._inputs),
@@ -37,7 +40,18 @@ class TorchTensorRtLoaded(EagerLoaded):
             )
         except RuntimeError as error:
             raise LatheError(f"Torch-TensorRT refuses the network: {error}") from error
-        left = [name for name, _ in compiled.named_children() if not name.startswith("_run_on_acc")]
+        parts = dict(compiled.named_children())
+        # What it did not compile stays a module of PyTorch's, whatever its name says.
+        engines = [
+            name
+            for name, part in parts.items()
+            if name.startswith(_ENGINE) and not isinstance(part, torch.fx.GraphModule)
+        ]
+        if not engines:
+            names = ", ".join(sorted({operator.name for operator in self.graph.operators}))
+            detail = "it converts none of them to TensorRT, and PyTorch's own time would be kept as its"
+            raise UnsupportedOperatorError(names, "Torch-TensorRT", detail)
+        left = [name for name in parts if name not in engines]
         self.facts = {"compile_s": time.perf_counter() - started_s, "run_by_pytorch": left}
         forward: Callable[..., Any] = compiled
         return forward

@@ -1,0 +1,87 @@
+"""Torch-TensorRT's adapter against a package that stands in for it, on the CPU."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from hand_graphs import conv_relu
+
+from bench.host import cpu_device
+from bench.runtimes.base import Order, UnsupportedOperatorError, random_arrays
+from bench.runtimes.torch_tensorrt import TorchTensorRtLoaded
+from latency_tables.errors import LatheError
+from latency_tables.setting import Setting
+
+
+class Engine(torch.nn.Module):
+    """Stands for a compiled part."""
+
+
+def left() -> torch.fx.GraphModule:
+    """Stands for a part that stays PyTorch's."""
+    return torch.fx.symbolic_trace(torch.nn.Identity())
+
+
+class Compiled(torch.nn.Module):
+    """What the compiler returns: parts with names of its own, around the network."""
+
+    def __init__(self, network: torch.nn.Module, parts: dict[str, torch.nn.Module]) -> None:
+        super().__init__()
+        self.network = [network]
+        for name, part in parts.items():
+            self.add_module(name, part)
+
+    def forward(self, *inputs: torch.Tensor) -> Any:
+        return self.network[0](*inputs)
+
+
+def use(monkeypatch: pytest.MonkeyPatch, compile_: Callable[..., torch.nn.Module]) -> None:
+    package = ModuleType("torch_tensorrt")
+    package.dynamo = SimpleNamespace(compile=compile_)  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "torch_tensorrt", package)
+
+
+def load() -> TorchTensorRtLoaded:
+    order = Order(conv_relu(), None, None, None, alone=True)
+    return TorchTensorRtLoaded(order, Setting(cpu_device(), "torch-tensorrt", (), "fp32", 1, 1))
+
+
+def test_what_pytorch_still_runs_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def compile_(exported: Any, inputs: Any, **options: Any) -> torch.nn.Module:
+        assert options["disable_tf32"]
+        parts = {"_run_on_acc_0": Engine(), "_run_on_gpu_1": left(), "_run_on_acc_2": left()}
+        return Compiled(exported.module(), parts)
+
+    use(monkeypatch, compile_)
+    loaded = load()
+    assert loaded.facts["run_by_pytorch"] == ["_run_on_gpu_1", "_run_on_acc_2"]
+    assert loaded.facts["compile_s"] > 0
+    (output,) = loaded.infer(random_arrays(conv_relu().inputs))
+    assert output.shape == (1, 4, 8, 8)
+
+
+@pytest.mark.parametrize("names", [[], ["_run_on_gpu_0"], ["_run_on_acc_0"]])
+def test_without_an_engine_it_is_not_timed(monkeypatch: pytest.MonkeyPatch, names: list[str]) -> None:
+    def compile_(exported: Any, inputs: Any, **options: Any) -> torch.nn.Module:
+        return Compiled(exported.module(), {name: left() for name in names})
+
+    use(monkeypatch, compile_)
+    with pytest.raises(UnsupportedOperatorError, match=r"aten\.conv2d\.default, aten\.relu\.default: .*none"):
+        load()
+
+
+def test_what_cannot_be_exported_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise torch._dynamo.exc.Unsupported("no such thing")
+
+    import torch._dynamo
+
+    use(monkeypatch, lambda *_, **__: pytest.fail("nothing to compile"))
+    monkeypatch.setattr(torch.export, "export", refuse)
+    with pytest.raises(LatheError, match="Torch-TensorRT refuses the network: no such thing"):
+        load()
