@@ -43,6 +43,9 @@ from latency_tables.setting import Setting
 # How runtimes say that memory is short when they do not raise MemoryError.
 _OUT_OF_MEMORY = ("can't allocate memory", "bad_alloc", "Failed to allocate memory", "out of memory")
 
+# How PyTorch and ONNX Runtime say that CUDA failed.
+_DEVICE_LOST = ("CUDA error", "CUDA failure")
+
 
 class Worker:
     """Serves requests, one at a time.
@@ -191,6 +194,18 @@ def describe_failure(error: Exception) -> dict[str, str]:
     return {"reason": "failed", "message": text}
 
 
+def is_device_lost(failure: Mapping[str, str]) -> bool:
+    """Whether nothing more can be done on the CUDA device in this process.
+
+    After an illegal access, say, every later call fails with the same error, and innocent parts would be kept as
+    failures. Where memory is short it is not so, nor where a runtime refuses what it understood.
+
+    Args:
+        failure: as `describe_failure` tells it.
+    """
+    return failure["reason"] == "failed" and any(sign in failure["message"] for sign in _DEVICE_LOST)
+
+
 def main() -> None:
     """Serves until standard input ends; the first line holds the setting."""
     answers = os.fdopen(os.dup(1), "wb", buffering=0)
@@ -218,6 +233,11 @@ def main() -> None:
             fields = worker.serve(request)
         except Exception as error:  # noqa: BLE001 - one failed request must not end the worker
             fields = describe_failure(error)
+            if is_device_lost(fields):
+                # Without an answer this request alone fails, and the next one finds a fresh process.
+                sys.stderr.write(fields["message"] + "\n")
+                sys.stderr.flush()
+                os._exit(1)
         answer(fields)
 
 

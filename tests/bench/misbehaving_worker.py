@@ -8,6 +8,8 @@ import sys
 import time
 from collections.abc import Sequence
 
+import torch
+
 from bench import worker
 from bench.runtimes import RUNTIMES
 from bench.runtimes.base import Array, Loaded, Order
@@ -34,6 +36,14 @@ def fail() -> None:
     raise ZeroDivisionError("a fault of the runtime")
 
 
+def lose_the_device() -> None:
+    raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+
+def starve_on_the_device() -> None:
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
+
+
 def chatter() -> None:
     print("a library greets")  # noqa: T201
     os.write(1, b"and again from C\n")
@@ -53,6 +63,8 @@ DEEDS = {
     "starve": starve,
     "starve_natively": starve_natively,
     "fail": fail,
+    "lose_the_device": lose_the_device,
+    "starve_on_the_device": starve_on_the_device,
     "chatter": chatter,
     "leave_a_child": leave_a_child,
 }

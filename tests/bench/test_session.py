@@ -93,6 +93,7 @@ def test_what_libraries_print_disturbs_nothing(shared: Session) -> None:
     [
         ("starve", "out of memory", "8 GiB"),
         ("starve_natively", "out of memory", "allocate"),
+        ("starve_on_the_device", "out of memory", "CUDA out of memory"),
         ("fail", "failed", "ZeroDivisionError: a fault of the runtime"),
     ],
 )
@@ -121,6 +122,7 @@ def test_what_does_not_fit_is_refused_with_a_reason(shared: Session) -> None:
         ("abort", "signal SIGABRT.*last said:.*the last words"),
         ("killed", "SIGKILL.*memory is short"),
         ("leave", "exit status 3"),
+        ("lose_the_device", "exit status 1.*last said: .*CUDA error: an illegal memory access"),
     ],
 )
 def test_a_crash_is_survived(setting: Setting, name: str, says: str) -> None:

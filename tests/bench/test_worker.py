@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+import torch
 from hand_graphs import conv_relu
 
 import bench.worker
@@ -17,8 +18,8 @@ from bench.gpu_watch import GpuSeen
 from bench.runtimes.base import Array, Availability, Loaded, Order, Runtime
 from bench.timing import FIRST_OF_BLOCK, Rule
 from bench.wire import measurement_from_json, rule_to_json
-from bench.worker import Worker, describe_failure
-from latency_tables.errors import UserError
+from bench.worker import Worker, describe_failure, is_device_lost
+from latency_tables.errors import LatheError, UserError
 from latency_tables.graph import Graph
 from latency_tables.measurement import FACTS
 from latency_tables.setting import Device, Setting
@@ -279,3 +280,21 @@ def test_a_gpu_is_looked_at_after_each_sample(others: int, disturbance: str | No
     assert found.dropped["throttled: heat"] == (len(found.samples_s) + found.dropped["throttled: heat"]) // 3
     assert found.host["gpu"] == {"unseen": "made up"}
     assert found.host["disturbance"] == disturbance
+
+
+@pytest.mark.parametrize(
+    ("error", "reason", "lost"),
+    [
+        (RuntimeError("CUDA error: an illegal memory access was encountered"), "failed", True),
+        (RuntimeError("CUDA failure 700: an illegal memory access was encountered"), "failed", True),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."), "out of memory", False),
+        (RuntimeError("CUDA error: out of memory"), "out of memory", False),
+        (LatheError("it cannot be captured: CUDA error: not permitted. Choose another."), "refused", False),
+        (RuntimeError("shapes do not match"), "failed", False),
+    ],
+)
+def test_a_device_is_lost_after_an_error_of_cuda_s_but_not_for_want_of_memory(
+    error: Exception, reason: str, lost: bool
+) -> None:
+    told = describe_failure(error)
+    assert (told["reason"], is_device_lost(told)) == (reason, lost)
