@@ -111,6 +111,9 @@ class CudaClock(WallClock):
         for runs in [1] * count if self._flush else [count]:
             if self._flush:
                 self._flush()
+                if not self._queued:
+                    # While the device still empties its cache, launches behind it would cost nothing.
+                    queue.synchronize()
             start, end = queue.event(), queue.event()
             start.record()
             for _ in range(runs):

@@ -134,6 +134,12 @@ def test_a_cold_cache_is_made_before_each_run_and_not_counted() -> None:
     assert flushed == [0, 1, 2]
 
 
+def test_emptying_the_cache_hides_no_gap_between_launches() -> None:
+    device = FakeDevice(run_ms=0.01, issue_ms=0.2)
+    clock = clock_of(device, queued=False, flush=lambda: device._queue(50.0))
+    assert clock.elapsed_s(device.run, 3) == pytest.approx(3 * 0.00021)
+
+
 def test_the_cost_of_launching_is_what_issuing_adds() -> None:
     bound, busy = FakeDevice(run_ms=0.2, issue_ms=1.0), FakeDevice(run_ms=5.0, issue_ms=1.0)
     found = launch_cost(bound.run, bound)  # type: ignore[arg-type]
