@@ -5,6 +5,7 @@ It is only looked at; no setting of the card is ever changed.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections import Counter
 from collections.abc import Callable
@@ -33,7 +34,7 @@ class GpuLook:
         temperature_c: of the chip, degrees Celsius.
         power_w: drawn; None where the device does not tell.
         reasons: NVML's bits for why clocks are not higher.
-        processes: that hold memory on it, ours included.
+        processes: that compute or draw on it, ours included where the driver's numbers are known here.
     """
 
     sm_clock_hz: float
@@ -69,12 +70,12 @@ class GpuSeen:
 
     Attributes:
         looks: one after each sample.
-        others: other processes on the device, the most seen at once.
+        others: other processes on the device, the most seen at once; None: it cannot be told.
         unseen: why nothing could be looked at; "" where it could.
     """
 
     looks: tuple[GpuLook, ...] = ()
-    others: int = 0
+    others: int | None = None
     unseen: str = ""
 
     @property
@@ -124,12 +125,10 @@ class GpuWatch:
 
     def stop(self) -> GpuSeen:
         """What was seen since the start."""
-        return GpuSeen(tuple(self._looks), max((self._others(look) for look in self._looks), default=0))
-
-    def _others(self, look: GpuLook) -> int:
-        """In a container the driver counts processes by numbers that are unknown here; one of them is then ours."""
-        known = self.own in look.processes
-        return len(look.processes) - (1 if known or look.processes else 0)
+        # In a container the driver lists no processes, or by numbers that are unknown here. Ours is on the device,
+        # so a list without it tells nothing of others.
+        counts = [len(look.processes) - 1 for look in self._looks if self.own in look.processes]
+        return GpuSeen(tuple(self._looks), max(counts, default=None))
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +175,13 @@ def _looker(nvml: Any, handle: Any) -> Callable[[], GpuLook]:
         except nvml.NVMLError_NotSupported:
             return None
 
+    def processes() -> tuple[int, ...]:
+        found = list(nvml.nvmlDeviceGetComputeRunningProcesses(handle))
+        # Not every device and driver tells who draws.
+        with contextlib.suppress(nvml.NVMLError):
+            found += nvml.nvmlDeviceGetGraphicsRunningProcesses(handle)
+        return tuple(sorted({process.pid for process in found}))
+
     def look() -> GpuLook:
         return GpuLook(
             sm_clock_hz=1e6 * nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_SM),
@@ -183,7 +189,7 @@ def _looker(nvml: Any, handle: Any) -> Callable[[], GpuLook]:
             temperature_c=float(nvml.nvmlDeviceGetTemperature(handle, nvml.NVML_TEMPERATURE_GPU)),
             power_w=power_w(),
             reasons=nvml.nvmlDeviceGetCurrentClocksEventReasons(handle),
-            processes=tuple(process.pid for process in nvml.nvmlDeviceGetComputeRunningProcesses(handle)),
+            processes=processes(),
         )
 
     return look

@@ -46,22 +46,24 @@ def test_it_looks_after_each_sample_and_tells_what_it_saw() -> None:
 
 
 @pytest.mark.parametrize(
-    ("processes", "others"),
+    ("processes", "others", "disturbance"),
     [
-        ((), None),
-        ((7,), None),
-        ((7, 8), "1 other process on the GPU"),
-        ((5001,), None),
-        ((5001, 5002), "1 other process on the GPU"),
+        ((7,), 0, None),
+        ((7, 8), 1, "1 other process on the GPU"),
+        ((), None, None),
+        ((5001,), None, None),
+        ((5001, 5002), None, None),
     ],
 )
-def test_others_are_counted_even_where_numbers_are_a_container_s(
-    processes: tuple[int, ...], others: str | None
+def test_others_are_unknown_where_our_own_process_is_not_listed(
+    processes: tuple[int, ...], others: int | None, disturbance: str | None
 ) -> None:
     watch = GpuWatch(lambda: look(0, processes), own=7)
     watch.start()
     watch.cause()
-    assert watch.stop().disturbance == others
+    seen = watch.stop()
+    assert seen.disturbance == disturbance
+    assert seen.to_json()["other_processes"] == others
 
 
 def test_where_nothing_can_be_seen_the_measurement_says_why() -> None:
@@ -106,6 +108,9 @@ class FakeNvml(ModuleType):
     def nvmlDeviceGetComputeRunningProcesses(self, handle: str) -> list[Any]:
         return [SimpleNamespace(pid=3)]
 
+    def nvmlDeviceGetGraphicsRunningProcesses(self, handle: str) -> list[Any]:
+        return [SimpleNamespace(pid=3), SimpleNamespace(pid=2)]
+
 
 def test_nvml_is_asked_in_its_units(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pynvml", FakeNvml("pynvml"))
@@ -113,7 +118,7 @@ def test_nvml_is_asked_in_its_units(monkeypatch: pytest.MonkeyPatch) -> None:
     watch.start()
     assert watch.cause() == "throttled: power cap"
     (found,) = watch.stop().looks
-    assert found == GpuLook(1.98e9, 2.619e9, 37.0, None, 4, (3,))
+    assert found == GpuLook(1.98e9, 2.619e9, 37.0, None, 4, (2, 3))
     assert watch.stop().to_json()["power_w"] is None
     assert watch_gpu("other") == Blind("NVML refuses: not found")
 
@@ -121,3 +126,17 @@ def test_nvml_is_asked_in_its_units(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_without_nvml_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pynvml", None)
     assert watch_gpu("abc").stop().unseen.endswith("`pip install lathe[gpu]` brings it")
+
+
+def test_a_device_that_does_not_tell_who_draws_is_looked_at_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(self: FakeNvml, handle: str) -> list[Any]:
+        raise self.NVMLError_NotSupported("not supported")
+
+    monkeypatch.setattr(FakeNvml, "nvmlDeviceGetGraphicsRunningProcesses", refuse)
+    monkeypatch.setitem(sys.modules, "pynvml", FakeNvml("pynvml"))
+    watch = watch_gpu("abc")
+    watch.start()
+    watch.cause()
+    assert watch.stop().looks[0].processes == (3,)
