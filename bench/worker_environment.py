@@ -8,7 +8,23 @@ from bench.runtimes import ENVIRONMENT_PREFIX
 from latency_tables.setting import Setting
 
 # Inherited variables that would change what is measured without being named in the setting.
-_STRIPPED = ("OMP_", "KMP_", "GOMP_", "MKL_", "MALLOC_", "ORT_", "ATEN_", "ONEDNN_", "DNNL_")
+_STRIPPED = (
+    "OMP_",
+    "KMP_",
+    "GOMP_",
+    "MKL_",
+    "MALLOC_",
+    "ORT_",
+    "ATEN_",
+    "ONEDNN_",
+    "DNNL_",
+    "CUDA_LAUNCH_BLOCKING",
+    "NVIDIA_TF32_OVERRIDE",
+    "TORCHINDUCTOR_",
+    "TORCH_ALLOW_TF32_",
+)
+# Of those what is passed on: where compiled networks are kept.
+_HARMLESS = ("TORCHINDUCTOR_CACHE_DIR",)
 
 
 def worker_environment(setting: Setting, inherited: Mapping[str, str]) -> dict[str, str]:
@@ -23,7 +39,11 @@ def worker_environment(setting: Setting, inherited: Mapping[str, str]) -> dict[s
     """
     named = dict(setting.options)
     return {
-        **{name: value for name, value in inherited.items() if not name.startswith(_STRIPPED)},
+        **{
+            name: value
+            for name, value in inherited.items()
+            if name in _HARMLESS or not name.startswith(_STRIPPED)
+        },
         "OMP_NUM_THREADS": str(setting.threads),
         "MKL_NUM_THREADS": str(setting.threads),
         **{

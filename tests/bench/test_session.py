@@ -226,11 +226,19 @@ def test_only_the_setting_decides_what_the_worker_inherits(setting: Setting) -> 
         "OMP_WAIT_POLICY": "PASSIVE",
         "MALLOC_ARENA_MAX": "1",
         "MKL_NUM_THREADS": "7",
+        "NVIDIA_TF32_OVERRIDE": "0",
+        "CUDA_LAUNCH_BLOCKING": "1",
+        "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE": "1",
+        "TORCHINDUCTOR_MAX_AUTOTUNE": "1",
+        "TORCHINDUCTOR_CACHE_DIR": "/cache",
+        "CUDA_VISIBLE_DEVICES": "1",
         "PATH": "/bin",
     }
     two = replace(setting, threads=2, options=(("cache", "warm"), ("env.MALLOC_TRIM_THRESHOLD_", "5")))
     assert worker_environment(two, inherited) == {
         "PATH": "/bin",
+        "CUDA_VISIBLE_DEVICES": "1",
+        "TORCHINDUCTOR_CACHE_DIR": "/cache",
         "OMP_NUM_THREADS": "2",
         "MKL_NUM_THREADS": "2",
         "MALLOC_TRIM_THRESHOLD_": "5",
