@@ -310,8 +310,7 @@ class TensorRt(Runtime):
             # It is on by default, and fp32 means fp32.
             config.clear_flag(trt.BuilderFlag.TF32)
         if timed_before:
-            timings = config.create_timing_cache(self._cache.read("timings") or b"")
-            config.set_timing_cache(timings, ignore_mismatch=False)
+            self._use_timings(config)
         else:
             config.set_flag(trt.BuilderFlag.DISABLE_TIMING_CACHE)
         plan = builder.build_serialized_network(network, config)
@@ -320,6 +319,19 @@ class TensorRt(Runtime):
         if timed_before:
             self._cache.write("timings", bytes(config.get_timing_cache().serialize()))
         return bytes(plan)
+
+    def _use_timings(self, config: Any) -> None:
+        """Lets the builder use the timings of earlier builds, or begins them afresh where it cannot."""
+        try:
+            kept = self._cache.read("timings") or b""
+        except LatheError:
+            # A damaged file costs its timings, which are taken again, and no part.
+            kept = b""
+        for content in (kept, b""):
+            timings = config.create_timing_cache(content)
+            if timings is not None and config.set_timing_cache(timings, ignore_mismatch=False):
+                return
+        raise LatheError(f"TensorRT takes not even an empty cache of timings: {self._log.text()}")
 
     def _node_profile(self, graph: Graph, weights: Sequence[Array] | None) -> NodeProfile:
         content = self._content(Order(graph, weights, None, None, alone=True))

@@ -52,12 +52,14 @@ class Config:
     def clear_flag(self, flag: BuilderFlag) -> None:
         self.flags.discard(flag)
 
-    def create_timing_cache(self, content: bytes) -> bytes:
-        return content
+    def create_timing_cache(self, content: bytes) -> bytes | None:
+        return None if content.startswith(b"unreadable") else content
 
     def set_timing_cache(self, cache: bytes, ignore_mismatch: bool) -> bool:
+        if cache.startswith(b"of another device") and not ignore_mismatch:
+            return False
         self.timings = cache
-        return not ignore_mismatch
+        return True
 
     def get_timing_cache(self) -> Any:
         return SimpleNamespace(serialize=lambda: (self.timings or b"") + b"t")

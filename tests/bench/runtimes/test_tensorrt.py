@@ -105,6 +105,22 @@ def test_parts_are_kept_and_use_the_timings_of_earlier_builds(package: FakeTenso
     assert len(package.configs) == 3, "an engine of another precision is another engine"
 
 
+@pytest.mark.parametrize("kept", ["unreadable", "of another device", None])
+def test_timings_that_cannot_be_used_are_begun_afresh(package: FakeTensorRt, kept: str | None) -> None:
+    runtime = TensorRt(setting())
+    runtime.load(conv_relu(), alone=True)
+    (path,) = adapter.cache_folder().glob("*.timings")
+    if kept is None:
+        path.write_bytes(path.read_bytes()[:-1])
+    else:
+        runtime._cache.write("timings", kept.encode())
+    for _ in range(2):
+        TensorRt(setting()).load(linear_add(), alone=True)
+    assert package.configs[-1].timings == b""
+    TensorRt(setting()).load(conv_relu(8), alone=True)
+    assert package.configs[-1].timings == b"t", "the file was written anew"
+
+
 def test_a_whole_network_is_built_anew_and_the_builds_are_kept_apart(package: FakeTensorRt) -> None:
     loaded = TensorRt(setting(builds="3")).load(conv_relu())
     assert len(package.configs) == 3
