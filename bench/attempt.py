@@ -45,6 +45,25 @@ class _Attempt:
         moved = self.cores is not None and self.cores.moved
         return self.disturbance is not None, moved, self.load.foreign_cores or 0.0
 
+    @property
+    def throttled(self) -> str | None:
+        """That samples of a throttled GPU count, in words; None where they were left out or there were none."""
+        if self.gpu is None:
+            return None
+        causes = Counter(look.throttle for look in self.gpu.looks if look.throttle)
+        left_out = any(cause in measurement.dropped for measurement in self.taken[0] for cause in causes)
+        if not causes or left_out:
+            return None
+        told = "; ".join(
+            f"{cause} in {count} of {len(self.gpu.looks)} samples" for cause, count in causes.items()
+        )
+        return f"{told}, which count since too few others are left"
+
+    @property
+    def doubt(self) -> str | None:
+        """All that a reader should know against it, in words."""
+        return "; ".join(filter(None, (self.disturbance, self.throttled))) or None
+
     def lost(self, i: int) -> int:
         """Samples of the i-th thing measured, those left out at once included."""
         measurement = self.taken[0][i]
@@ -94,7 +113,7 @@ def undisturbed(take: Callable[[], Taken], conditions: Conditions) -> Taken:
             break
     best = min(attempts, key=lambda attempt: attempt.badness)
     measurements, comparisons = best.taken
-    host: dict[str, Any] = {**best.load.to_json(), "disturbance": best.disturbance, "attempts": len(attempts)}
+    host: dict[str, Any] = {**best.load.to_json(), "disturbance": best.doubt, "attempts": len(attempts)}
     if best.cores is not None:
         host["cores"] = best.cores.to_json()
     if best.gpu is not None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import json
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import bench.worker
 from bench.attempt import DISTURBED, MOVED
 from bench.core_distance import CoreDistance, Mode
 from bench.foreign_load import MIN_WINDOW_S, Load
-from bench.gpu_watch import GpuSeen
+from bench.gpu_watch import GpuLook, GpuSeen, GpuWatch
 from bench.runtimes.base import Array, Availability, Loaded, Order, Runtime
 from bench.timing import FIRST_OF_BLOCK, Rule
 from bench.wire import measurement_from_json, rule_to_json
@@ -298,3 +299,53 @@ def test_a_device_is_lost_after_an_error_of_cuda_s_but_not_for_want_of_memory(
 ) -> None:
     told = describe_failure(error)
     assert (told["reason"], is_device_lost(told)) == (reason, lost)
+
+
+def throttling(share: int, others: int = 0) -> GpuWatch:
+    """A device that is throttled at each look but every so many, and shared with others."""
+    looks = itertools.count(1)
+    processes = (7, *range(100, 100 + others))
+
+    def look() -> GpuLook:
+        reasons = 0 if next(looks) % share == 0 else 0x40
+        return GpuLook(1.9e9, 2.6e9, 90.0, 700.0, reasons, processes)
+
+    return GpuWatch(look, own=7)
+
+
+@pytest.mark.parametrize(
+    ("share", "others", "disturbance"),
+    [
+        (4, 0, "throttled: heat, by hardware in 9 of 12 samples, which count since too few others are left"),
+        (
+            4,
+            1,
+            "1 other process on the GPU; throttled: heat, by hardware in 9 of 12 samples, which count since too "
+            "few others are left",
+        ),
+        (2, 0, None),
+        (1, 0, None),
+    ],
+)
+def test_throttled_samples_that_count_are_a_disturbance(
+    share: int, others: int, disturbance: str | None
+) -> None:
+    setting = Setting(Device("cuda", "ideal", 2, 2**30), "ideal", (), "fp32", 1, 1)
+    made = Worker(setting, 0, FakeWatch([QUIET]), lambda: None, throttling(share, others), now_s=lambda: 0.0)  # type: ignore[arg-type]
+    made.serve(LOAD)
+    rule = Rule(min_samples=6, max_samples=12, target=1e-9, warmup_max_runs=2)
+    found = measurement_from_json(
+        made.serve({"do": "measure", "handle": 1, "rule": rule_to_json(rule)})["measurement"]
+    )
+    assert found.host["disturbance"] == disturbance
+    assert len(found.samples_s) == (6 if share == 2 else 12)
+
+
+def test_throttled_rounds_that_count_are_a_disturbance_too() -> None:
+    setting = Setting(Device("cuda", "ideal", 2, 2**30), "ideal", (), "fp32", 1, 1)
+    made = Worker(setting, 0, FakeWatch([QUIET]), lambda: None, throttling(100), now_s=lambda: 0.0)  # type: ignore[arg-type]
+    for _ in range(2):
+        made.serve(LOAD)
+    told = made.serve({"do": "interleave", "handles": [1, 2], "rule": RULE})["measurements"]
+    for found in map(measurement_from_json, told):
+        assert found.host["disturbance"].startswith("throttled: heat, by hardware in ")
