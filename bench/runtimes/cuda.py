@@ -22,6 +22,8 @@ CHOICES = {
 }
 #: The precisions of PyTorch on a CUDA device, as the type of weights and activations.
 DTYPES = {"fp32": torch.float32, "tf32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+# The first compute capability with bfloat16 and TensorFloat-32.
+_AMPERE = 8
 # Seconds that the device is held up at first, and at most, while work is queued behind it.
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 5e-4, 0.25
 # No clock of a streaming multiprocessor is much faster, so that a pause lasts at least as long as asked.
@@ -159,6 +161,20 @@ def launch_cost(run: Callable[[], object], queue: Queue | None = None) -> dict[s
         return median(clock.elapsed_s(run, 1) for _ in range(_JUDGED))
 
     return {"queued_s": typical_s(True), "issued_s": typical_s(False)}
+
+
+def came_later(precision: str) -> str:
+    """Why the first CUDA device is too old for a precision; "" when it is not.
+
+    Args:
+        precision: as in "tf32"; libraries compute in another one without a word where the device has none.
+    """
+    if precision not in ("bf16", "tf32"):
+        return ""
+    major = torch.cuda.get_device_properties(0).major
+    if major >= _AMPERE:
+        return ""
+    return f"the device has compute capability {major}.x, and {precision} came with {_AMPERE}.0"
 
 
 def cuda_device(root: Path = Path("/")) -> Device:

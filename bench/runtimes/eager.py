@@ -10,14 +10,12 @@ from typing import Any, ClassVar
 import torch
 
 from bench.runtimes.base import Array, Availability, Loaded, Order, Runtime, random_arrays
-from bench.runtimes.cuda import CHOICES, DTYPES, CudaClock, cache_flush, launch_cost
+from bench.runtimes.cuda import CHOICES, DTYPES, CudaClock, cache_flush, came_later, launch_cost
 from bench.runtimes.torch_graph import build_module
 from latency_tables.errors import LatheError
 from latency_tables.setting import Setting
 
 _LAYOUTS = {"nchw": torch.contiguous_format, "nhwc": torch.channels_last}
-# The first compute capability with bfloat16 and TensorFloat-32.
-_AMPERE = 8
 # Runs before a graph is captured, in which libraries choose their kernels and take their memory.
 _BEFORE_CAPTURE = 3
 
@@ -147,10 +145,7 @@ class Eager(Runtime):
             return ""
         if device_kind == "cpu":
             return f"{cls.name} is timed in fp32 on the CPU; openvino and onnxruntime have other precisions there"
-        major = torch.cuda.get_device_properties(0).major
-        if precision in ("bf16", "tf32") and major < _AMPERE:
-            return f"the device has compute capability {major}.x, and {precision} came with {_AMPERE}.0"
-        return ""
+        return came_later(precision)
 
     @classmethod
     def versions(cls) -> tuple[tuple[str, str], ...]:

@@ -29,6 +29,7 @@ from bench.runtimes.base import (
     random_arrays,
     settled_median,
 )
+from bench.runtimes.cuda import came_later
 from bench.runtimes.onnx_export import export_graph, operators_of
 from bench.runtimes.onnx_int8 import calibration_feeds, overflows, quantise
 from bench.runtimes.onnx_placement import CPU_PROVIDER, TIMED, node_events, ran_elsewhere
@@ -145,12 +146,15 @@ class OnnxRuntime(Runtime):
 
     @classmethod
     def lacks(cls, precision: str, device_kind: str) -> str:
-        """Integers are for the CPU, short floats for CUDA; elsewhere most would be turned there and back."""
+        """Integers are for the CPU, short floats for CUDA; elsewhere most would be turned there and back.
+
+        Not every CUDA device has TensorFloat-32.
+        """
         if device_kind == "cpu" and precision in ("tf32", "fp16"):
             return f"ONNX Runtime's CPU provider has no kernels in {precision}; it has fp32 and int8"
         if device_kind == "cuda" and precision == "int8":
             return "ONNX Runtime computes with eight-bit integers on the CPU; on CUDA tensorrt does"
-        return ""
+        return came_later(precision) if device_kind == "cuda" else ""
 
     @classmethod
     def choices(cls, device_kind: str) -> Mapping[str, tuple[str, ...]]:

@@ -33,7 +33,7 @@ from bench.runtimes.base import (
     random_arrays,
     settled_median,
 )
-from bench.runtimes.cuda import CHOICES, CudaClock, cache_flush
+from bench.runtimes.cuda import CHOICES, CudaClock, cache_flush, came_later
 from bench.runtimes.engine_cache import EngineCache, cache_folder
 from bench.runtimes.onnx_export import export_graph, input_names, operators_of, output_names
 from bench.runtimes.onnx_int8 import calibration_feeds, quantise
@@ -216,10 +216,10 @@ class TensorRt(Runtime):
 
     @classmethod
     def lacks(cls, precision: str, device_kind: str) -> str:  # noqa: ARG003 - there is only CUDA
-        """Its file in eight-bit integers is made by ONNX Runtime's quantiser."""
+        """Its file in int8 is made by ONNX Runtime's quantiser; not every device has TensorFloat-32."""
         if precision == "int8" and importlib.util.find_spec("onnxruntime") is None:
             return "the file in int8 is made by onnxruntime, which is not installed"
-        return ""
+        return came_later(precision)
 
     @classmethod
     def versions(cls) -> tuple[tuple[str, str], ...]:

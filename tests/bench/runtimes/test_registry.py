@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -222,3 +223,17 @@ def test_a_precision_that_the_runtime_has_elsewhere_only_is_refused(
 ) -> None:
     with pytest.raises(UserError, match=says):
         make_setting(runtime, precision=precision)
+
+
+@pytest.mark.parametrize("runtime", ["eager", "compile", "torch-tensorrt", "onnxruntime", "tensorrt"])
+@pytest.mark.parametrize(("major", "refused"), [(7, True), (8, False)])
+def test_a_precision_that_is_younger_than_the_device_is_refused(
+    monkeypatch: pytest.MonkeyPatch, runtime: str, major: int, refused: bool
+) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: SimpleNamespace(major=major))
+    found = get_runtime(runtime)
+    for precision in {"tf32", "bf16"} & set(found.precisions):
+        lack = found.lacks(precision, "cuda")
+        says = f"the device has compute capability 7.x, and {precision} came with 8.0"
+        assert lack == (says if refused else "")
+    assert found.lacks("fp32", "cuda") == found.lacks("fp16", "cuda") == ""

@@ -38,6 +38,7 @@ def package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[FakeTen
     monkeypatch.setitem(sys.modules, "tensorrt", package)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: SimpleNamespace(major=9))
     monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
     monkeypatch.setattr(adapter, "DEVICE", "cpu")
     streams = [SimpleNamespace(cuda_stream=0)]
