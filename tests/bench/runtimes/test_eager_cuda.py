@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
+import torch
 from hand_graphs import conv_relu
 
 import bench.runtimes.eager as adapter
 from bench.host import cpu_device
-from bench.runtimes.base import Order
-from bench.runtimes.cuda import CudaClock
+from bench.runtimes.base import Order, random_arrays
+from bench.runtimes.cuda import CudaClock, cache_flush
 from bench.runtimes.eager import EagerLoaded
 from latency_tables.errors import LatheError
 from latency_tables.setting import Setting
@@ -44,3 +48,107 @@ def test_the_cost_of_launching_is_told_of_whole_networks_only(monkeypatch: pytes
         made = loaded()
         made._on_cuda({"launch": "queued", "cache": "warm"}, alone=alone)
         assert made.facts == facts
+
+
+class FakeGraphs:
+    """As much of CUDA's graphs and streams as a capture asks for; what is captured is run again by `replay`."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, refuses: str = "") -> None:
+        self.log: list[str] = []
+        self.refuses = refuses
+        graphs = self
+
+        class Stream:
+            def __init__(self, name: str = "side") -> None:
+                self.name = name
+
+            def wait_stream(self, other: Stream) -> None:
+                graphs.log.append(f"{self.name} waits for {other.name}")
+
+        class Graph:
+            replays: Callable[[], object] | None = None
+
+            def replay(self) -> None:
+                graphs.log.append("replay")
+                assert self.replays is not None
+                self.replays()
+
+        @contextlib.contextmanager
+        def stream(chosen: Stream) -> Iterator[None]:
+            graphs.log.append(f"on {chosen.name}")
+            yield
+            graphs.log.append(f"off {chosen.name}")
+
+        @contextlib.contextmanager
+        def graph(captured: Graph) -> Iterator[None]:
+            graphs.log.append("capture")
+            yield
+            if graphs.refuses:
+                raise RuntimeError(graphs.refuses)
+
+        current = Stream("current")
+        monkeypatch.setattr(torch.cuda, "Stream", Stream)
+        monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
+        monkeypatch.setattr(torch.cuda, "current_stream", lambda: current)
+        monkeypatch.setattr(torch.cuda, "stream", stream)
+        monkeypatch.setattr(torch.cuda, "graph", graph)
+
+
+def test_a_graph_is_captured_after_runs_on_a_stream_aside_and_replayed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fake = FakeGraphs(monkeypatch)
+    made = loaded()
+    forward, passes = made._forward, []
+
+    def counted(*inputs: torch.Tensor) -> object:
+        passes.append(len(fake.log))
+        return forward(*inputs)
+
+    made._forward = counted
+    made._on_cuda({"launch": "graph", "cache": "warm"}, alone=True)
+    assert fake.log == [
+        "side waits for current",
+        "on side",
+        "off side",
+        "current waits for side",
+        "capture",
+    ]
+    # Three where libraries choose their kernels, and the one that is captured.
+    assert passes == [2, 2, 2, 5]
+    made._captured.replays = lambda: made._outputs[0].copy_(forward(*made._inputs)[0])  # type: ignore[union-attr]
+    made.run()
+    assert fake.log[-1] == "replay"
+    assert len(passes) == 4, "a replay does not go through Python"
+
+
+def test_results_of_a_captured_graph_are_those_of_the_inputs_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    FakeGraphs(monkeypatch)
+    graph = conv_relu()
+    inputs = random_arrays(graph.inputs, seed=9)
+    made, plain = loaded(), loaded()
+    made._on_cuda({"launch": "graph", "cache": "warm"}, alone=True)
+    made._captured.replays = lambda: made._outputs[0].copy_(made._forward(*made._inputs)[0])  # type: ignore[union-attr]
+    np.testing.assert_array_equal(made.infer(inputs)[0], plain.infer(inputs)[0])
+
+
+def test_a_network_that_cannot_be_captured_is_refused_with_a_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    FakeGraphs(monkeypatch, refuses="operation not permitted when stream is capturing")
+    with pytest.raises(LatheError, match=r"cannot be captured .* not permitted.*launch=queued"):
+        loaded()._on_cuda({"launch": "graph", "cache": "warm"}, alone=True)
+
+
+def test_a_cold_cache_is_emptied_by_writing_twice_its_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    properties = SimpleNamespace(L2_cache_size=1000)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: properties)
+    real = torch.empty
+    made: list[torch.Tensor] = []
+
+    def empty(size: int, dtype: torch.dtype, device: str) -> torch.Tensor:
+        assert device == "cuda"
+        made.append(real(size, dtype=dtype).fill_(1))
+        return made[-1]
+
+    monkeypatch.setattr(torch, "empty", empty)
+    cache_flush()()
+    assert (made[0].nbytes, int(made[0].sum())) == (2000, 0)
