@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -128,9 +133,26 @@ def test_measuring_leaves_later_results_alone(session: Session) -> None:
     np.testing.assert_allclose(session.infer(handle, inputs)[0], 2 * inputs[0], rtol=rtol, atol=rtol)
 
 
-def test_an_unknown_operator_is_named(session: Session) -> None:
+def test_an_operator_that_nobody_knows_is_named(session: Session) -> None:
+    # It is PyTorch that says so, of which every runtime begins.
     with pytest.raises(MeasurementFailed, match=r"aten\.no_such_thing\.default") as caught:
         session.load(one_operator("aten.no_such_thing.default"))
+    assert caught.value.reason == "refused"
+    assert session.measure(conv_relu(), rule=RULE).samples_s
+
+
+def test_an_operator_that_only_pytorch_knows_is_computed_or_named(
+    session: Session, reference: Session
+) -> None:
+    graph = one_operator("aten.special_bessel_j0.default", ("self", Value(0)))
+    if session.setting.runtime in ("eager", "compile"):
+        inputs = random_arrays(graph.inputs, seed=3)
+        [output], [wanted] = (each.infer(each.load(graph), inputs) for each in (session, reference))
+        atol = TOLERANCE[session.setting.precision]
+        np.testing.assert_allclose(output, wanted, rtol=atol, atol=atol)
+        return
+    with pytest.raises(MeasurementFailed, match=r"cannot run the operator aten\.special_bessel_j0") as caught:
+        session.load(graph)
     assert caught.value.reason == "refused"
     assert session.measure(conv_relu(), rule=RULE).samples_s
 
@@ -148,20 +170,73 @@ def test_the_file_that_is_timed_is_the_one_delivered(session: Session, tmp_path:
     own = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     inputs = random_arrays(graph.inputs, seed=8)
     [wanted] = session.infer(handle, inputs)
-    [found] = own.run(None, {"images": inputs[0]})
+    # The file reads and writes the precision's own type; ONNX Runtime computes it on the CPU all the same.
+    type_ = {"tensor(float)": np.float32, "tensor(float16)": np.float16}[own.get_inputs()[0].type]
+    [found] = own.run(None, {"images": inputs[0].astype(type_)})
     atol = TOLERANCE[session.setting.precision]
     np.testing.assert_allclose(found, wanted, rtol=atol, atol=atol)
     assert [entry.name for entry in path.parent.iterdir()] == ["a.onnx"]
 
 
+#: What runtimes tell of a part that they made ready.
+TOLD = {
+    "compile": {"compile_s", "cached", "graph_breaks"},
+    "torch-tensorrt": {"compile_s", "run_by_pytorch"},
+}
+
+
 def test_what_was_seen_when_it_was_made_ready_is_kept_with_the_measurement(session: Session) -> None:
     found = session.measure(conv_relu(16, 16), rule=RULE)
-    compiles = session.setting.runtime == "compile"
-    assert (FACTS in found.host) == compiles
-    if compiles:
-        assert found.host[FACTS]["compile_s"] > 0
-        assert found.host[FACTS]["graph_breaks"] == {}
-        assert max(found.samples_s) < found.host[FACTS]["compile_s"], "compiling is no part of the latency"
+    told = found.host.get(FACTS, {})
+    assert set(told) == TOLD.get(session.setting.runtime, set())
+    assert not told.get("graph_breaks")
+    assert not told.get("run_by_pytorch")
+    if "compile_s" in told:
+        assert max(found.samples_s) < told["compile_s"], "compiling is no part of the latency"
+
+
+#: Operations a second that nothing reaches in one stream or thread, by kind of device.
+BEYOND = {"cpu": 2e13, "cuda": 4e15}
+
+
+def test_cells_are_in_seconds(session: Session) -> None:
+    graph = two_convolutions()
+    started = time.monotonic()
+    found = session.measure(graph, rule=RULE)
+    assert sum(found.samples_s) * found.inner < time.monotonic() - started
+    # Two convolutions, three by three, of 64 channels each way.
+    operations = 2 * 2 * 64 * 64 * 9 * 56 * 56
+    assert found.latency_s.value > operations / BEYOND[session.setting.device.kind]
+
+
+KEYS = """
+import json, sys
+sys.path[:0] = sys.argv[1:]
+from test_conformance import keys
+print(json.dumps(keys()))
+"""
+
+
+def keys() -> dict[str, str]:
+    """What the tables of everything that is usable here are found by."""
+    return {
+        f"{record.name} {precision}": make_setting(
+            record.runtime, device_kind=record.device_kind, precision=precision
+        ).digest
+        for record, precision in ABLE
+    }
+
+
+def test_keys_are_the_same_in_another_process() -> None:
+    here = Path(__file__).parent
+    told = subprocess.run(
+        [sys.executable, "-c", KEYS, str(here), str(here.parent)],
+        env={**os.environ, "PYTHONHASHSEED": "7"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert json.loads(told.stdout.splitlines()[-1]) == keys() == keys()
 
 
 #: Most of a whole run that may be in no node of the runtime's own account: calls, copies and waiting.
