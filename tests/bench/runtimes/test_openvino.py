@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -12,13 +13,14 @@ from onnx import TensorProto, helper
 
 import bench.runtimes.openvino as adapter
 from bench.host import cpu_device
-from bench.runtimes import make_setting
+from bench.runtimes import make_setting, pinning
 from bench.runtimes.base import UnsupportedOperatorError
+from bench.runtimes.onnx_export import export_graph
 from bench.runtimes.openvino import OpenVino
-from latency_tables.errors import UserError
+from latency_tables.errors import LatheError, UserError
 from latency_tables.setting import Setting
 
-pytest.importorskip("openvino")
+openvino = pytest.importorskip("openvino")
 HERE = Setting(cpu_device(), "openvino", (), "fp32", 1, 1)
 
 
@@ -56,3 +58,59 @@ def test_its_telemetry_is_not_imported() -> None:
         "sys.exit(any(name.startswith('openvino_telemetry.') for name in sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", look], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_what_is_asked_of_it_is_what_it_compiled_for(threads: int) -> None:
+    if threads > HERE.device.cores:
+        pytest.skip(f"{HERE.device.cores} core here")
+    compiled = OpenVino(replace(HERE, threads=threads))._compiled(export_graph(conv_relu(), None))
+    asked = {
+        "PERFORMANCE_HINT": "LATENCY",
+        "NUM_STREAMS": 1,
+        "INFERENCE_NUM_THREADS": threads,
+        "INFERENCE_PRECISION_HINT": openvino.Type.f32,
+    }
+    assert {name: compiled.get_property(name) for name in asked} == asked
+
+
+@pytest.mark.skipif(bool(OpenVino.lacks("bf16", "cpu")), reason="this CPU has no bf16")
+def test_bf16_is_asked_for_by_name_and_kept() -> None:
+    compiled = OpenVino(replace(HERE, precision="bf16"))._compiled(export_graph(conv_relu(), None))
+    assert compiled.get_property("INFERENCE_PRECISION_HINT") == openvino.Type.bf16
+
+
+class Grudging:
+    """A core whose compiled model uses another number of threads than it was asked for."""
+
+    def __init__(self, threads: int) -> None:
+        self.threads = threads
+        self.asked: dict[str, object] = {}
+
+    def read_model(self, content: bytes, weights: bytes) -> None: ...
+
+    def compile_model(self, model: None, device: str, asked: dict[str, object]) -> Grudging:
+        self.asked = asked
+        return self
+
+    def get_property(self, name: str) -> int:
+        assert name == "INFERENCE_NUM_THREADS"
+        return self.threads
+
+
+@pytest.mark.parametrize(("threads", "pinned"), [(1, False), (2, True)])
+def test_another_number_of_threads_than_asked_for_is_refused(threads: int, pinned: bool) -> None:
+    options = ((pinning.OPTION, pinning.PINNED),) if pinned else ()
+    runtime = OpenVino(replace(HERE, threads=threads, options=options))
+    runtime._core = core = Grudging(threads=4)
+    with pytest.raises(LatheError, match=f"asked for {threads} threads but took 4"):
+        runtime.load(conv_relu())
+    assert core.asked == {
+        "PERFORMANCE_HINT": "LATENCY",
+        "NUM_STREAMS": 1,
+        "INFERENCE_NUM_THREADS": threads,
+        "ENABLE_CPU_PINNING": pinned,
+        "INFERENCE_PRECISION_HINT": "f32",
+    }
+    core.threads = threads
+    assert runtime._compiled(b"") is core
