@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ import torch
 
 pytest.importorskip("onnxruntime")
 
-from fake_tensorrt import BuilderFlag, FakeTensorRt
+from fake_tensorrt import BuilderFlag, Context, FakeTensorRt
 from hand_graphs import conv_relu, linear_add, one_operator
 
 import bench.runtimes.tensorrt as adapter
@@ -104,6 +105,32 @@ def test_parts_are_kept_and_use_the_timings_of_earlier_builds(package: FakeTenso
     assert package.configs[-1].timings == b"t"
     TensorRt(setting("tf32")).load(conv_relu(), alone=True)
     assert len(package.configs) == 3, "an engine of another precision is another engine"
+
+
+def test_launch_graph_captures_a_pass_and_replays_it(
+    package: FakeTensorRt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passes: list[str] = []
+    real = Context.execute_async_v3
+
+    def counted(self: Context, stream: int) -> bool:
+        passes.append("pass")
+        return real(self, stream)
+
+    @contextlib.contextmanager
+    def graph(captured: object) -> Iterator[None]:
+        passes.append("capture")
+        yield
+        passes.append("captured")
+
+    replayed = SimpleNamespace(replay=lambda: passes.append("replay"))
+    monkeypatch.setattr(Context, "execute_async_v3", counted)
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", lambda: replayed)
+    monkeypatch.setattr(torch.cuda, "graph", graph)
+    with TensorRt(setting(launch="graph")).load(conv_relu(), alone=True) as loaded:
+        assert passes == ["pass"] * 3 + ["capture", "pass", "captured"]
+        loaded.run()
+        assert passes[-1] == "replay"
 
 
 @pytest.mark.parametrize("kept", ["unreadable", "of another device", None])
