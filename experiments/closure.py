@@ -188,6 +188,8 @@ Reading. Two settings of five so far (ONNX Runtime and eager, one thread, batch 
 - Intervals hold all of the 200 networks in ONNX Runtime and 99 % in eager: they are a little wide.
 - With nothing fitted on a network (a family that the table has never seen), parts as they are are off by 1 to 3 %, but in ONNX Runtime MobileNetV2 by 7.7 % (wanted: 5 %): alone, its
   layers pay for laying out their inputs and outputs anew.
+- Excess error, as the target is stated, takes off the square of what a second timing differs from the first by. That difference holds the noise of both, so up to half of it is taken off
+  too much; sections written after this one was seen tell error and noise apart.
 - The plans are new ones (another seed of the draw than all that was tried before). That widths have two slopes was decided on the plans of ONNX Runtime, among twelve forms; those
   of eager had no say in it. There a form with one slope for all widths and none for weights would do a little better (1.5 %).
 """
