@@ -7,6 +7,7 @@ from typing import Protocol, TypeAlias
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from latency_tables.errors import LatheError
 from pruning.recovery.objective import Batch
@@ -70,7 +71,8 @@ def scored(
         UserError: no labels where they are needed.
         LatheError: a score is not finite.
     """
-    with torch.random.fork_rng():
+    # The fused kernels of attention have no second derivative, which some criteria take.
+    with torch.random.fork_rng(), sdpa_kernel(SDPBackend.MATH):
         torch.manual_seed(seed)
         found = criterion.scores(model, batch, density)
     return {name: score.cpu() for name, score in found.items()}

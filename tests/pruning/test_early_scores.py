@@ -263,3 +263,24 @@ def test_what_a_network_draws_itself_comes_from_the_seed() -> None:
     assert torch.equal(torch.rand(2), expected)
     assert all(torch.equal(first[key], again[key]) for key in first)
     assert any(not torch.equal(first[key], other[key]) for key in first)
+
+
+class Attentive(nn.Module):
+    """Attention as networks call it that leave the kernel to PyTorch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mix = nn.Linear(4, 12)
+        self.head = nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        query, key, value = self.mix(x.unflatten(1, (2, 1, 4))).transpose(1, 2).chunk(3, -1)
+        return self.head(F.scaled_dot_product_attention(query, key, value).mean((1, 2)))
+
+
+@pytest.mark.parametrize("name", ["prospr", "epsd", "grasp"])
+def test_attention_has_second_derivatives(name: str) -> None:
+    criteria = {"prospr": ProsPr(), "epsd": Epsd(OBJECTIVES["cs-kd"]), "grasp": Grasp(0)}
+    torch.manual_seed(0)
+    scores = scored(criteria[name], Attentive(), batch((8,)), 0.5, 0)
+    assert all(bool((score != 0).any()) for score in scores.values())
