@@ -64,4 +64,4 @@ class BlockMaker:
     def controls(self, chosen: Selection, fit: Coefficients, progress: Progress) -> Judged:
         """See `bench.maker.Maker`."""
         found = pruned_controls(self._shop, self._piece, chosen.removed, fit, self._iterations, progress)
-        return Judged({**self._shop.controls, **found})
+        return self._shop.controls.beside(found)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import copy
 from collections.abc import Collection
 
+from torch import nn
+
+from bench.judging import Judged, judged
 from bench.shop import Shop
 from latency_tables.context import Coefficients
-from latency_tables.estimate import Estimate
 from pruning.adaptation import adapt_statistics
 from pruning.criteria.variables import Workpiece
 from pruning.methods import HEALING_LOSS, get_method
@@ -22,7 +24,7 @@ PRUNED_PLAIN_TEACHER = "same blocks out, taught without re-estimated statistics"
 PRUNED_RANDOM = "random blocks out, no slower as predicted, finetuned the same way"
 
 
-def unpruned_controls(shop: Shop, iterations: int, seed: int, progress: Progress) -> dict[str, Estimate]:
+def unpruned_controls(shop: Shop, iterations: int, seed: int, progress: Progress) -> Judged:
     """What the same images give without pruning.
 
     Args:
@@ -32,14 +34,15 @@ def unpruned_controls(shop: Shop, iterations: int, seed: int, progress: Progress
         progress: told of the finetuning.
 
     Returns:
-        Accuracy by control; nothing where there are no labels to tell.
+        Accuracies and reasons; nothing where there are no labels to tell.
     """
-    if shop.images.report.labels is None:
-        return {}
-    healed = copy.deepcopy(shop.teacher)
-    shop.heal(healed, iterations, seed, progress)
-    networks = {UNPRUNED_ADAPTED: shop.teacher, UNPRUNED_HEALED: healed}
-    return shop.judge(networks, progress)
+
+    def healed() -> nn.Module:
+        network = copy.deepcopy(shop.teacher)
+        shop.heal(network, iterations, seed, progress)
+        return network
+
+    return judged(shop, {UNPRUNED_ADAPTED: lambda: shop.teacher, UNPRUNED_HEALED: healed}, progress)
 
 
 def pruned_controls(
@@ -49,7 +52,7 @@ def pruned_controls(
     fit: Coefficients,
     iterations: int,
     progress: Progress,
-) -> dict[str, Estimate]:
+) -> Judged:
     """What the same removal gives with less, and what chance gives at the same latency.
 
     Args:
@@ -61,22 +64,28 @@ def pruned_controls(
         progress: told of the finetuning.
 
     Returns:
-        Accuracy by control; nothing where there are no labels to tell.
+        Accuracies and reasons; nothing where there are no labels to tell, or nothing was removed.
     """
-    if shop.images.report.labels is None or not removed:
-        return {}
+    if not removed:
+        return Judged()
     unadapted = shop.subject.model
-    labels = pseudo_labels(unadapted, piece.images, keep_features=HEALING_LOSS.needs_features)
-    plainly_taught = remove_blocks(unadapted, removed)
-    shop.heal(plainly_taught, iterations, piece.seed, progress, labels)
-    drawn = get_method("random")
-    limit_s = fit.latency_s(frozenset(removed))
-    selection = drawn.select(drawn.scorer(piece), piece.candidates, fit, limit_s)
-    by_chance = remove_blocks(shop.teacher, selection.removed)
-    shop.heal(by_chance, iterations, piece.seed, progress)
-    networks = {
-        PRUNED_ADAPTED: adapt_statistics(remove_blocks(unadapted, removed), piece.images).model,
-        PRUNED_PLAIN_TEACHER: plainly_taught,
-        PRUNED_RANDOM: by_chance,
-    }
-    return shop.judge(networks, progress)
+
+    def adapted() -> nn.Module:
+        return adapt_statistics(remove_blocks(unadapted, removed), piece.images).model
+
+    def plainly_taught() -> nn.Module:
+        labels = pseudo_labels(unadapted, piece.images, keep_features=HEALING_LOSS.needs_features)
+        network = remove_blocks(unadapted, removed)
+        shop.heal(network, iterations, piece.seed, progress, labels)
+        return network
+
+    def by_chance() -> nn.Module:
+        drawn = get_method("random")
+        limit_s = fit.latency_s(frozenset(removed))
+        selection = drawn.select(drawn.scorer(piece), piece.candidates, fit, limit_s)
+        network = remove_blocks(shop.teacher, selection.removed)
+        shop.heal(network, iterations, piece.seed, progress)
+        return network
+
+    makers = {PRUNED_ADAPTED: adapted, PRUNED_PLAIN_TEACHER: plainly_taught, PRUNED_RANDOM: by_chance}
+    return judged(shop, makers, progress)

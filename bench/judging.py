@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from torch import nn
 
-from bench.shop import Shop
-from latency_tables.errors import LatheError
+from bench.failure import reason
 from latency_tables.estimate import Estimate
 from pruning.search import Progress
+
+if TYPE_CHECKING:
+    from bench.shop import Shop
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +27,10 @@ class Judged:
 
     accuracies: dict[str, Estimate] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
+
+    def beside(self, other: Judged) -> Judged:
+        """Both together."""
+        return Judged({**self.accuracies, **other.accuracies}, {**self.failed, **other.failed})
 
 
 def judged(shop: Shop, makers: Mapping[str, Callable[[], nn.Module]], progress: Progress) -> Judged:
@@ -43,6 +50,6 @@ def judged(shop: Shop, makers: Mapping[str, Callable[[], nn.Module]], progress: 
     for name, make in makers.items():
         try:
             found.accuracies.update(shop.judge({name: make()}, progress))
-        except LatheError as error:
-            found.failed[name] = str(error)
+        except Exception as error:  # noqa: BLE001  the result itself is whole, whatever became of its control
+            found.failed[name] = reason(error)
     return found

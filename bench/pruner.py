@@ -148,7 +148,7 @@ class _Pruning(Generic[T]):
             outputs = shop.outputs(student, "the pruned network", progress)
         controls = Judged()
         if recipe.controls and not self._maker.needs_controls:
-            controls = Judged(dict(shop.controls))
+            controls = shop.controls
         elif recipe.controls:
             with self._stage("controls") as progress:
                 controls = self._maker.controls(choice.selection, choice.fit, progress)

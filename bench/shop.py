@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from bench import evaluation
+from bench.judging import Judged
 from bench.school import School
 from bench.served import served
 from bench.session import Session
@@ -39,7 +40,7 @@ class Shop:
         teacher: the unpruned network with its batch-norm statistics adapted to the calibration images.
         labels: its pseudo labels for them, made once; None where no method asked for heals.
         stages_s: seconds that profiling, adapting and making the labels took; every point has its share in them.
-        controls: accuracy of networks that every point must stand beside, by name.
+        controls: the networks that every point must stand beside.
         school: how networks are trained from scratch; None where no method asked for does.
     """
 
@@ -53,7 +54,7 @@ class Shop:
     teacher: nn.Module
     labels: Targets | None
     stages_s: Mapping[str, float]
-    controls: Mapping[str, Estimate]
+    controls: Judged
     school: School | None = None
 
     def teaching(self, point: str) -> School:

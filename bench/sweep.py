@@ -13,6 +13,7 @@ from bench.controls import unpruned_controls
 from bench.elsewhere import lacking, time_elsewhere
 from bench.host import look
 from bench.identity import identity_digest, require_identity, write_identity
+from bench.judging import Judged
 from bench.leaflet import leaflet
 from bench.lock import locked
 from bench.points import Recipe, failed_point, unpruned_point
@@ -262,7 +263,7 @@ class _Job:
                 teacher,
                 labels,
                 {"profile": profiling_s, **stages.seconds},
-                {},
+                Judged(),
                 school,
             )
             if self.config.controls and self._heals:

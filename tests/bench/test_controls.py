@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from bench import controls
+from bench.judging import Judged
 from bench.shop import Shop
 from latency_tables.estimate import Estimate
 from pruning.adaptation import adapt_statistics
@@ -90,7 +91,7 @@ def gone(model: nn.Module) -> list[str]:
     return [name for name, module in model.named_modules() if isinstance(module, nn.Identity)]
 
 
-def pruned(shop: FakeShop, removed: tuple[str, ...]) -> dict[str, Estimate]:
+def pruned(shop: FakeShop, removed: tuple[str, ...]) -> Judged:
     fit = cast(Any, PerBlock())
     return controls.pruned_controls(cast(Shop, shop), shop.piece, removed, fit, 7, lambda *_: None)
 
@@ -99,7 +100,7 @@ def test_the_unpruned_network_is_judged_adapted_and_healed() -> None:
     shop = FakeShop()
     before = copy.deepcopy(shop.teacher.state_dict())
     found = controls.unpruned_controls(cast(Shop, shop), 7, 3, lambda *_: None)
-    assert list(found) == [controls.UNPRUNED_ADAPTED, controls.UNPRUNED_HEALED]
+    assert list(found.accuracies) == [controls.UNPRUNED_ADAPTED, controls.UNPRUNED_HEALED]
     assert shop.judged[controls.UNPRUNED_ADAPTED] is shop.teacher
     ((healed, labels),) = shop.healed
     assert healed is shop.judged[controls.UNPRUNED_HEALED] is not shop.teacher and labels is None
@@ -110,8 +111,12 @@ def test_each_pruned_control_differs_in_one_thing() -> None:
     shop = FakeShop()
     removed = ("blocks.1", "blocks.2")
     found = pruned(shop, removed)
-    assert list(found) == [controls.PRUNED_ADAPTED, controls.PRUNED_PLAIN_TEACHER, controls.PRUNED_RANDOM]
-    only_adapted, plainly_taught, by_chance = (shop.judged[name] for name in found)
+    assert list(found.accuracies) == [
+        controls.PRUNED_ADAPTED,
+        controls.PRUNED_PLAIN_TEACHER,
+        controls.PRUNED_RANDOM,
+    ]
+    only_adapted, plainly_taught, by_chance = (shop.judged[name] for name in found.accuracies)
     # Same blocks, new statistics, not healed.
     assert gone(only_adapted) == list(removed) and all(net is not only_adapted for net, _ in shop.healed)
     assert not torch.equal(only_adapted.blocks[0].norm.running_mean, Network().blocks[0].norm.running_mean)
@@ -126,7 +131,26 @@ def test_each_pruned_control_differs_in_one_thing() -> None:
 
 
 def test_without_labels_or_without_a_removal_there_is_nothing_to_compare() -> None:
-    assert pruned(FakeShop(labelled=False), ("blocks.1",)) == {}
-    assert pruned(FakeShop(), ()) == {}
+    assert pruned(FakeShop(labelled=False), ("blocks.1",)) == Judged()
+    assert pruned(FakeShop(), ()) == Judged()
     unlabelled = cast(Shop, FakeShop(labelled=False))
-    assert controls.unpruned_controls(unlabelled, 7, 3, lambda *_: None) == {}
+    assert controls.unpruned_controls(unlabelled, 7, 3, lambda *_: None) == Judged()
+
+
+def test_a_control_that_runs_out_of_memory_costs_itself_alone() -> None:
+    shop = FakeShop()
+
+    def fail(*_: object, **__: object) -> None:
+        raise MemoryError("16 GiB")
+
+    shop.heal = fail  # type: ignore[method-assign]
+    found = pruned(shop, ("blocks.1",))
+    assert list(found.accuracies) == [controls.PRUNED_ADAPTED]
+    assert set(found.failed) == {controls.PRUNED_PLAIN_TEACHER, controls.PRUNED_RANDOM}
+    assert found.failed[controls.PRUNED_RANDOM].startswith("MemoryError in test_controls.py, line ")
+    unpruned = controls.unpruned_controls(cast(Shop, shop), 7, 3, lambda *_: None)
+    assert (list(unpruned.accuracies), list(unpruned.failed)) == (
+        [controls.UNPRUNED_ADAPTED],
+        [controls.UNPRUNED_HEALED],
+    )
+    assert set(found.beside(unpruned).failed) == {*found.failed, *unpruned.failed}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -173,11 +174,23 @@ def test_masks_beside_their_controls() -> None:
     assert all(same(model, others[0]) for model in others)
 
 
-def test_a_control_that_fails_costs_itself_alone() -> None:
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (LatheError("the ranking collapses"), "the ranking collapses"),
+        (
+            RuntimeError("no double backward"),
+            r"RuntimeError in test_scratch_controls\.py, line \d+: no double backward",
+        ),
+        (MemoryError(), r"MemoryError in test_scratch_controls\.py, line \d+: "),
+        (OSError("no such disk"), r"OSError in test_scratch_controls\.py, line \d+: no such disk"),
+    ],
+)
+def test_a_control_that_fails_costs_itself_alone(error: Exception, said: str) -> None:
     def fail() -> nn.Module:
-        raise LatheError("the ranking collapses")
+        raise error
 
     shop = cast(Shop, FakeShop())
     found = judged(shop, {"a": Residual, "b": fail, "c": Residual}, quiet)
     assert list(found.accuracies) == ["a", "c"]
-    assert found.failed == {"b": "the ranking collapses"}
+    assert list(found.failed) == ["b"] and re.fullmatch(said, found.failed["b"])
