@@ -1,4 +1,4 @@
-"""How what went wrong inside a user's network, PyTorch or lathe reads as the reason in a record."""
+"""What may go wrong inside a user's network, PyTorch or lathe, and how it reads as the reason in a record."""
 
 from __future__ import annotations
 
@@ -6,6 +6,19 @@ import traceback
 from pathlib import Path
 
 from latency_tables.errors import LatheError
+
+#: What costs one point and not the sweep. Whatever ends the process is not among it, nor is a broken disk.
+FAILURES: tuple[type[Exception], ...] = (
+    LatheError,
+    RuntimeError,
+    MemoryError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    LookupError,
+    ArithmeticError,
+    AssertionError,
+)
 
 
 def reason(error: Exception) -> str:

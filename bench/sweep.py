@@ -11,6 +11,7 @@ from bench import expectation
 from bench.allocator import keep_large_blocks
 from bench.controls import unpruned_controls
 from bench.elsewhere import lacking, time_elsewhere
+from bench.failure import FAILURES, reason
 from bench.host import look
 from bench.identity import identity_digest, require_identity, write_identity
 from bench.judging import Judged
@@ -297,13 +298,14 @@ class _Job:
         shutil.rmtree(made, ignore_errors=True)  # what a process that was killed left
         try:
             point = self._with_leaflet(make_point(shop, recipe), made)
-        except (LatheError, RuntimeError, MemoryError) as error:
+        except FAILURES as error:
             shutil.rmtree(made, ignore_errors=True)
-            failure = error if isinstance(error, LatheError) else _as_failure(recipe, error)
             if not keep_failures:
-                raise failure from error
-            point = failed_point(shop, recipe, str(failure))
-            self.terminal.say(f"{recipe.id} failed: {failure}")
+                if isinstance(error, LatheError):
+                    raise
+                raise LatheError(f"{recipe.id} failed: {reason(error)}") from error
+            point = failed_point(shop, recipe, reason(error))
+            self.terminal.say(f"{recipe.id} failed: {point.reason}")
         self._replace(point, made)
         if point.status == "done":
             shutil.rmtree(self.folder / _TRAINING / recipe.id, ignore_errors=True)
@@ -339,8 +341,3 @@ def require_free_groups(skeleton: Skeleton) -> None:
         f"no channels of {skeleton.name} can be taken out ({'; '.join(reasons) or 'it has no channel groups'}"
         f"{'; ...' if len(skeleton.groups) > 3 else ''}). Choose a method that takes blocks out."
     )
-
-
-def _as_failure(recipe: Recipe, error: Exception) -> LatheError:
-    """PyTorch raises RuntimeError for most of what can go wrong inside it, memory included."""
-    return LatheError(f"{recipe.id} failed inside PyTorch: {type(error).__name__}: {error}")

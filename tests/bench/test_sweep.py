@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,11 +10,19 @@ from typing import Any, cast
 
 import made_up_runs as made
 import pytest
+import torch
+from torch import nn
 
 from bench import sweep
+from bench.budget import parse_budget
+from bench.points import Recipe
 from bench.sweep_config import SweepConfig
 from latency_tables.errors import LatheError, UserError
 from reports.results import Point, read_run, write_point, write_run
+
+
+def recipe(id_: str, seed: int = 0) -> Recipe:
+    return Recipe(id_, "ttmpd", parse_budget("0.7x"), seed, 200, 4, True, "lathe prune")
 
 
 class Job:
@@ -28,10 +37,14 @@ class Job:
         self.files.mkdir()
         (self.files / "network.onnx").write_text("old")
         silent = SimpleNamespace(say=lambda _: None)
-        parts: list[Any] = [*[None] * 4, SimpleNamespace(setting=None), None]
+        session = SimpleNamespace(setting=SimpleNamespace(digest="s1"))
+        parts: list[Any] = [*[None] * 4, session, None]
         self.job = sweep._Job(*parts, folder, folder, cast(Any, silent))
-        self.shop = cast(Any, SimpleNamespace(folder=folder / ".making"))
-        self.recipe = cast(Any, SimpleNamespace(id=self.old.id))
+        shop = SimpleNamespace(
+            folder=folder / ".making", session=session, accuracy=lambda _: None, unpruned_outputs=None
+        )
+        self.shop = cast(Any, shop)
+        self.recipe = recipe(self.old.id)
 
     def make(self, *, keep_failures: bool = False) -> Point:
         return self.job._make(self.shop, self.recipe, keep_failures=keep_failures)
@@ -56,6 +69,42 @@ def test_a_failure_leaves_the_old_point_and_its_files(job: Job, monkeypatch: pyt
         job.make()
     assert job.there() == ([job.old], "old")
     assert not list((job.folder / ".making").iterdir())
+
+
+class Slice(nn.Module):
+    """A network with a mistake in it."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        wrong: Any = x.shape
+        return cast(torch.Tensor, wrong + 1)
+
+
+def test_a_mistake_in_the_network_costs_one_point(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> Point:
+        Slice()(torch.zeros(1))
+        raise NotImplementedError
+
+    monkeypatch.setattr(sweep, "make_point", fail)
+    point = job.make(keep_failures=True)
+    assert point.status == "failed"
+    assert point.reason is not None
+    assert re.match(r"TypeError in test_sweep\.py, line \d+: can only concatenate", point.reason)
+    assert read_run(job.folder)[1] == [point]
+    with pytest.raises(LatheError, match=rf"{job.old.id} failed: TypeError in test_sweep\.py"):
+        job.make()
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+def test_what_ends_the_process_is_no_failed_point(
+    job: Job, error: type[BaseException], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: Any) -> Point:
+        raise error
+
+    monkeypatch.setattr(sweep, "make_point", stop)
+    with pytest.raises(error):
+        job.make(keep_failures=True)
+    assert job.there() == ([job.old], "old")
 
 
 def test_a_new_point_comes_with_its_own_files(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
