@@ -18,6 +18,7 @@ from bench.profiler import time_network
 from bench.shop import Shop
 from latency_tables.context import coefficients
 from latency_tables.estimate import Estimate
+from latency_tables.setting import Setting
 from latency_tables.skeleton import Cut
 from reports.results import UNPRUNED, PartTime, Point, Round
 
@@ -80,7 +81,8 @@ def done_point(
     """
     measured = delivered.measured
     return Point(
-        **_common(shop, recipe.id, recipe.method, recipe.budget.text, recipe.seed, recipe.command),
+        **_of_recipe(recipe, shop.session.setting),
+        accuracy_before=shop.accuracy(shop.unpruned_outputs),
         status="done",
         reason=None,
         accuracy=shop.accuracy(outputs),
@@ -121,7 +123,8 @@ def unpruned_point(shop: Shop, id_: str, seed: int, artefacts: Mapping[str, str]
     outputs = shop.outputs(shop.subject.model, "the unpruned network")
     predicted = coefficients(shop.subject.outline.skeleton, shop.store.table(shop.session.setting)).unpruned_s
     return Point(
-        **_common(shop, id_, UNPRUNED, "", seed, ""),
+        **_common(shop.session.setting, id_, UNPRUNED, "", seed, ""),
+        accuracy_before=shop.accuracy(shop.unpruned_outputs),
         status="done",
         reason=None,
         accuracy=shop.accuracy(outputs),
@@ -148,10 +151,20 @@ def unpruned_point(shop: Shop, id_: str, seed: int, artefacts: Mapping[str, str]
     )
 
 
-def failed_point(shop: Shop, recipe: Recipe, reason: str) -> Point:
-    """A point that could not be made, kept with its reason."""
+def failed_point(
+    recipe: Recipe, setting: Setting, reason: str, accuracy_before: Estimate | None = None
+) -> Point:
+    """A point that could not be made, kept with its reason.
+
+    Args:
+        recipe: what was asked for.
+        setting: where it was to be timed.
+        reason: why there is none.
+        accuracy_before: of the unpruned network; None where that is not known.
+    """
     return Point(
-        **_common(shop, recipe.id, recipe.method, recipe.budget.text, recipe.seed, recipe.command),
+        **_of_recipe(recipe, setting),
+        accuracy_before=accuracy_before,
         status="failed",
         reason=reason,
         accuracy=None,
@@ -178,14 +191,19 @@ def failed_point(shop: Shop, recipe: Recipe, reason: str) -> Point:
     )
 
 
-def _common(shop: Shop, id_: str, method: str, budget: str, seed: int, command: str) -> Mapping[str, Any]:
+def _of_recipe(recipe: Recipe, setting: Setting) -> Mapping[str, Any]:
+    return _common(setting, recipe.id, recipe.method, recipe.budget.text, recipe.seed, recipe.command)
+
+
+def _common(
+    setting: Setting, id_: str, method: str, budget: str, seed: int, command: str
+) -> Mapping[str, Any]:
     return {
         "id": id_,
         "method": method,
         "budget": budget,
         "seed": seed,
-        "setting": shop.session.setting.digest,
-        "accuracy_before": shop.accuracy(shop.unpruned_outputs),
+        "setting": setting.digest,
         "command": command,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }

@@ -13,12 +13,13 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from bench.failure import FAILURES, reason
 from bench.host import cpu_device
 from bench.workbench import Subject, channels_last
 from bench.workloads import Network
 from bench.workloads.training_images import AugmentedImages
 from bench.workloads.weights import load_into, load_state
-from latency_tables.errors import UserError
+from latency_tables.errors import LatheError, UserError
 from latency_tables.files import write_atomically
 from pruning.early.criterion import Scores, scored
 from pruning.from_scratch import SCORING_BATCH, ScratchMethod, Training
@@ -124,6 +125,10 @@ class School:
         return model
 
 
+class UntrainedError(LatheError):
+    """The unpruned network of one seed could not be trained; another seed may fare better."""
+
+
 def trained_first(school: School, file: Path, progress: Progress) -> School:
     """Trains the unpruned network as the small ones will be, so that it can be their measure and their teacher.
 
@@ -137,14 +142,22 @@ def trained_first(school: School, file: Path, progress: Progress) -> School:
 
     Raises:
         UserError: as `School.teach`, or the file cannot be read.
-        LatheError: the loss is not finite.
+        UntrainedError: the training failed.
     """
     model = school.untrained()
     if file.exists():
         load_into(model, load_state(file))
     else:
         alone = replace(school, folder=school.folder / file.stem)
-        alone.teach(model, school.training.objective(), "the unpruned network", progress)
+        try:
+            alone.teach(model, school.training.objective(), "the unpruned network", progress)
+        except UserError:
+            raise  # what is wrong with the request is so for every seed
+        except FAILURES as error:
+            raise UntrainedError(
+                f"the unpruned network could not be trained with seed {school.training.seed}, so nothing stands to "
+                f"compare with: {reason(error)}"
+            ) from error
         state = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
         write_atomically(file, save(state))
         shutil.rmtree(alone.folder, ignore_errors=True)

@@ -23,7 +23,7 @@ from bench.pruner import make_point
 from bench.quiet import remarks
 from bench.recipes import recipes_of
 from bench.run_record import make_record, merged
-from bench.school import School, open_school, trained_first
+from bench.school import School, UntrainedError, open_school, trained_first
 from bench.served import require_calibration
 from bench.session import Session
 from bench.shop import Shop
@@ -208,10 +208,25 @@ class _Job:
             todo = [r for r in recipes if r.id not in present or present[r.id].status == "failed"]
             made: dict[str, Point] = {}
             if todo:
-                shop = self._open_shop(seed, profiling_s)
-                made = {r.id: self._make(shop, r, keep_failures=keep_failures) for r in todo}
+                made = self._made(seed, todo, profiling_s, keep_failures=keep_failures)
             points += [made.get(r.id) or present[r.id] for r in recipes]
         return points
+
+    def _made(
+        self, seed: int, recipes: list[Recipe], profiling_s: float, *, keep_failures: bool
+    ) -> dict[str, Point]:
+        """The points of one seed; they fail together where there is no network to hold them against."""
+        try:
+            shop = self._open_shop(seed, profiling_s)
+        except UntrainedError as error:
+            if not keep_failures:
+                raise
+            self.terminal.say(f"all points of seed {seed} fail: {error}")
+            made = {r.id: failed_point(r, self.session.setting, str(error)) for r in recipes}
+            for point in made.values():
+                write_point(self.folder, point)
+            return made
+        return {r.id: self._make(shop, r, keep_failures=keep_failures) for r in recipes}
 
     def profile(self) -> float:
         """Measures what the table lacks; the seconds that took."""
@@ -304,7 +319,8 @@ class _Job:
                 if isinstance(error, LatheError):
                     raise
                 raise LatheError(f"{recipe.id} failed: {reason(error)}") from error
-            point = failed_point(shop, recipe, reason(error))
+            before = shop.accuracy(shop.unpruned_outputs)
+            point = failed_point(recipe, self.session.setting, reason(error), before)
             self.terminal.say(f"{recipe.id} failed: {point.reason}")
         self._replace(point, made)
         if point.status == "done":

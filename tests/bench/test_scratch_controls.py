@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -18,13 +20,13 @@ from bench.budget import Sparsity
 from bench.channel_maker import ChannelMaker
 from bench.judging import judged
 from bench.masked_point import _Masked
-from bench.school import School
+from bench.school import School, UntrainedError, trained_first
 from bench.shop import Shop
 from bench.stages import Stages
 from bench.workloads.images import Images
 from bench.workloads.network import Network, Preprocess
 from bench.workloads.training_images import AugmentedImages
-from latency_tables.errors import LatheError
+from latency_tables.errors import LatheError, UserError
 from latency_tables.estimate import Estimate
 from pruning.channels import find_groups
 from pruning.from_scratch import SCRATCH_METHODS, Training
@@ -172,6 +174,31 @@ def test_masks_beside_their_controls() -> None:
         assert not anew or not same(lesson.model, whole)
     others = [lesson.model for name, lesson in told.items() if name != masked_point.WEIGHTS_ANEW]
     assert all(same(model, others[0]) for model in others)
+
+
+@pytest.mark.parametrize(
+    ("error", "raised", "said"),
+    [
+        (LatheError("training diverged"), UntrainedError, "with seed 0, .*: training diverged"),
+        (
+            RuntimeError("no kernel"),
+            UntrainedError,
+            "RuntimeError in test_scratch_controls.py, line .*no kernel",
+        ),
+        (UserError("no labels"), UserError, "^no labels$"),
+    ],
+)
+def test_a_network_that_cannot_be_trained_first_says_so(
+    error: Exception, raised: type[Exception], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> nn.Module:
+        raise error
+
+    monkeypatch.setattr(Spy, "teach", fail)
+    file = tmp_path / "unpruned-s0.safetensors"
+    with pytest.raises(raised, match=said):
+        trained_first(replace(spy(), folder=tmp_path), file, quiet)
+    assert not file.exists()
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from torch import nn
 from bench import sweep
 from bench.budget import parse_budget
 from bench.points import Recipe
+from bench.school import UntrainedError
 from bench.sweep_config import SweepConfig
 from latency_tables.errors import LatheError, UserError
 from reports.results import Point, read_run, write_point, write_run
@@ -126,6 +127,33 @@ def test_a_new_point_comes_with_its_own_files(job: Job, monkeypatch: pytest.Monk
     assert job.make() == whole
     assert job.there() == ([whole], "new")
     assert (job.folder / new.id / "README.md").read_text() == "how it was made"
+
+
+def test_a_seed_that_cannot_be_trained_leaves_the_other_seeds_alone(
+    job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def open_shop(_: sweep._Job, seed: int, profiling_s: float) -> Any:
+        if seed == 0:
+            raise UntrainedError("training diverged")
+        return job.shop
+
+    def make(shop: Any, asked: Recipe) -> Point:
+        (shop.folder / asked.id).mkdir(parents=True)
+        return replace(job.old, id=asked.id, seed=asked.seed)
+
+    monkeypatch.setattr(sweep._Job, "_open_shop", open_shop)
+    monkeypatch.setattr(sweep, "make_point", make)
+    monkeypatch.setattr(sweep, "leaflet", lambda *_: "how it was made")
+    monkeypatch.setattr(sweep, "recipes_of", lambda _c, _s, seed, *_: [recipe(f"a-s{seed}", seed)])
+    two = replace(job.job, config=cast(Any, SimpleNamespace(seeds=(0, 1))))
+    points = two.run({}, 0.0, keep_failures=True)
+    assert [(p.id, p.status, p.reason) for p in points] == [
+        ("a-s0", "failed", "training diverged"),
+        ("a-s1", "done", None),
+    ]
+    assert {p.id for p in read_run(job.folder)[1]} == {job.old.id, "a-s0", "a-s1"}
+    with pytest.raises(UntrainedError):
+        two.run({}, 0.0, keep_failures=False)
 
 
 def test_points_without_their_run_are_not_made_anew(tmp_path: Path) -> None:
