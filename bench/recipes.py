@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from bench.budget import parse_budget, parse_sparsity
 from bench.points import Recipe
+from bench.school import trained_file
 from bench.sweep_config import SweepConfig
 from bench.workbench import SettingChoice, command_line
 from pruning.from_scratch import SCRATCH_METHODS
 
 
-def recipes_of(config: SweepConfig, choice: SettingChoice, seed: int, workspace: Path) -> list[Recipe]:
+def recipes_of(
+    config: SweepConfig, choice: SettingChoice, seed: int, workspace: Path, folder: Path
+) -> list[Recipe]:
     """The recipes of one setting and seed, budget by budget, in the order of the methods.
 
     Args:
@@ -19,6 +23,7 @@ def recipes_of(config: SweepConfig, choice: SettingChoice, seed: int, workspace:
         choice: the setting.
         seed: of everything random.
         workspace: where the tables live, for the command that makes a point again.
+        folder: of the run, for the same; the unpruned network may have been trained there.
     """
     recipes = []
     for text, method in config.pairs():
@@ -32,14 +37,20 @@ def recipes_of(config: SweepConfig, choice: SettingChoice, seed: int, workspace:
                 iterations=config.iterations,
                 rounds=config.rounds,
                 controls=config.controls,
-                command=_command(config, choice, method, budget.text, seed, workspace),
+                command=_command(config, choice, method, budget.text, seed, workspace, folder),
             )
         )
     return recipes
 
 
 def _command(
-    config: SweepConfig, choice: SettingChoice, method: str, budget: str, seed: int, workspace: Path
+    config: SweepConfig,
+    choice: SettingChoice,
+    method: str,
+    budget: str,
+    seed: int,
+    workspace: Path,
+    folder: Path,
 ) -> str:
     words = ["--method", method, "--budget", budget, "--seed", str(seed)]
     words += ["--iterations", str(config.iterations), "--rounds", str(config.rounds)]
@@ -49,9 +60,13 @@ def _command(
         words += ["--epochs", str(config.epochs), "--learning-rate", str(config.learning_rate)]
         words += ["--schedule", config.schedule, "--average", str(config.average)]
         words += ["--self-distillation", config.self_distillation, "--augmentation", config.augmentation]
+    network = config.network_choice()
+    if config.trains_unpruned and method not in SCRATCH_METHODS:
+        # Alone such a method trains nothing, so it would start from first weights.
+        network = replace(network, weights=trained_file(folder, seed))
     return command_line(
         "prune",
-        config.network_choice().arguments(),
+        network.arguments(),
         config.image_choice().arguments(),
         choice.arguments(),
         words,

@@ -27,6 +27,7 @@ from pruning.recovery.batches import balanced_batch, mixed_seed, require_fit
 from pruning.recovery.objective import Objective
 from pruning.recovery.training import Regime, train
 from pruning.search import Progress
+from reports.results import UNPRUNED
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +124,11 @@ class School:
             progress=progress,
         )
         return model
+
+
+def trained_file(folder: Path, seed: int) -> Path:
+    """Where a run keeps the unpruned network that it trained for a seed."""
+    return folder / f"{UNPRUNED}-s{seed}.safetensors"
 
 
 class UntrainedError(LatheError):

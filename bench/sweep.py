@@ -23,7 +23,7 @@ from bench.pruner import make_point
 from bench.quiet import remarks
 from bench.recipes import recipes_of
 from bench.run_record import make_record, merged
-from bench.school import School, UntrainedError, open_school, trained_first
+from bench.school import School, UntrainedError, open_school, trained_file, trained_first
 from bench.served import require_calibration
 from bench.session import Session
 from bench.shop import Shop
@@ -120,7 +120,7 @@ def run_sweep(
             recipe
             for choice in config.setting_choices()
             for seed in config.seeds
-            for recipe in recipes_of(config, choice, seed, workspace)
+            for recipe in recipes_of(config, choice, seed, workspace, folder)
             if again or recipe.id not in present or present[recipe.id].status == "failed"
         ]
         if asked:
@@ -204,7 +204,7 @@ class _Job:
     def run(self, present: dict[str, Point], profiling_s: float, *, keep_failures: bool) -> list[Point]:
         points: list[Point] = []
         for seed in self.config.seeds:
-            recipes = recipes_of(self.config, self.choice, seed, self.workspace)
+            recipes = recipes_of(self.config, self.choice, seed, self.workspace, self.folder)
             todo = [r for r in recipes if r.id not in present or present[r.id].status == "failed"]
             made: dict[str, Point] = {}
             if todo:
@@ -255,7 +255,7 @@ class _Job:
             school = self._open_school(images, outputs.shape[1], seed)
             if school is not None and self.config.trains_unpruned:
                 self.terminal.say(f"{self.config.network} has no trained weights, so it is trained first")
-                file = self.folder / f"{UNPRUNED}-s{seed}.safetensors"
+                file = trained_file(self.folder, seed)
                 with stages.stage("train unpruned"):
                     school = trained_first(school, file, progress)
                 subject = subject.with_weights_of(school.training.teacher)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -79,6 +80,16 @@ def test_blocks_go_from_the_trained_network(swept: SimpleNamespace) -> None:
     pruned = load_file(folder / swept.points["ttmpd-once"].artefacts["weights"])
     # Two small steps of healing leave a weight close to where it came from.
     assert torch.allclose(pruned["stem.weight"], whole["stem.weight"], atol=0.02)
+
+
+def test_the_command_of_a_method_that_trains_nothing_names_the_trained_network(
+    swept: SimpleNamespace,
+) -> None:
+    folder = swept.folder / "runs" / "small"
+    file = folder / swept.points["unpruned"].artefacts["weights"]
+    words = shlex.split(swept.points["ttmpd-once"].command)
+    assert words[words.index("--weights") + 1] == str(file)
+    assert "--weights" not in shlex.split(swept.points["snip"].command)
 
 
 def test_it_is_trained_once(swept: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
