@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from reports import findings_measurements as measurements
 from reports import findings_results as results
 from reports.finding import Finding, Kind
+from reports.findings_scratch import from_scratch
 from reports.scenes import Scene
 
 SHOWN = 8
@@ -18,7 +19,7 @@ _FINDERS: tuple[Callable[[Scene], Iterable[Finding]], ...] = (
     results.reached,
     results.not_above_random,
     results.controls,
-    results.from_scratch,
+    from_scratch,
     results.useless,
     results.few_seeds,
     measurements.unordered,

@@ -30,7 +30,10 @@ def not_above_random(scene: Scene) -> Iterator[Finding]:
     winners = {outcome.best.method for outcome in budgets(scene) if outcome.best}
     leads: dict[str, list[tuple[str, Lead]]] = {}
     for series, budget, points in _met(scene):
-        if points[0].point.method != RANDOM and (lead := lead_over_random(scene, points)) is not None:
+        # Who takes channels out chooses no blocks, so blocks drawn at random say nothing of the choice.
+        if points[0].point.method == RANDOM or any(placed.point.widths for placed in points):
+            continue
+        if (lead := lead_over_random(scene, points)) is not None:
             leads.setdefault(series, []).append((budget, lead))
     for series, found in leads.items():
         behind = [(budget, lead) for budget, lead in found if not lead.surely_above]
@@ -85,46 +88,6 @@ def controls(scene: Scene) -> Iterator[Finding]:
             remedy,
             "controls",
             62 if is_unpruned(name) else 86,
-        )
-
-
-def from_scratch(scene: Scene) -> Iterator[Finding]:
-    """How each method that prunes before training stands to its controls, budget by budget."""
-    groups: dict[tuple[str, str], list[Placed]] = {}
-    for placed in scene.done:
-        point = placed.point
-        if (point.sparsity is not None or point.widths) and point.controls:
-            groups.setdefault((placed.series, point.budget), []).append(placed)
-    for (series, budget), points in groups.items():
-        leads = leads_over_controls(points)
-        if not leads:
-            continue
-        behind = [lead for lead in leads if not lead.surely_above]
-        text = f"{leads[0].text('the strongest')}, “{leads[0].rival}”"
-        rest = "; ".join(f"{lead.text('it')}: “{lead.rival}”" for lead in leads[1:])
-        if not behind:
-            said = f"{series} at {budget} is above all its controls beyond the interval"
-        elif any(lead.surely_below for lead in behind):
-            worse = sum(lead.surely_below for lead in behind)
-            said = f"{series} at {budget} is below {worse} of its {len(leads)} controls beyond the interval"
-        else:
-            said = f"{series} at {budget} is not surely above {len(behind)} of its {len(leads)} controls"
-        yield Finding(
-            Kind.CONTROL,
-            Level.HAZARD if behind else Level.RESULT,
-            f"{said} ({doubt(leads)}): {text}.",
-            (f"The others: {rest}. " if rest else "")
-            + (
-                "A control that is as good explains the result: a shuffled mask says that only how many weights "
-                "each layer keeps matters, first weights drawn anew that the choice does not hang on them."
-                if behind
-                else "Neither chance nor how many weights each layer keeps nor the simple combination explains it."
-            ),
-            "Take the simplest of the networks that are level, or add seeds until the interval is clear of zero."
-            if behind
-            else "Look at its files and its command.",
-            "points",
-            84 if behind else 70,
         )
 
 

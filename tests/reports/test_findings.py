@@ -5,7 +5,7 @@ import pytest
 
 from reports.finding import Finding, Kind, Level, listed
 from reports.findings import SHOWN, findings, of_scene
-from reports.results import PartTime, Point
+from reports.results import PartTime
 from reports.scenes import Scene, scenes
 
 
@@ -327,42 +327,3 @@ def test_names_in_a_row() -> None:
     assert listed(["a"]) == "a"
     assert listed(["a", "b", "c"]) == "a, b and c"
     assert listed(["a", "b", "c", "d"], most=2) == "a, b and 2 more"
-
-
-def early(accuracy: float, control: float, *, seed: int = 0, sparsity: float | None = 0.9) -> Point:
-    """A point of early pruning beside one control; without a sparsity whole channels went."""
-    return made.point(
-        id=f"epsd-{seed}",
-        method="epsd",
-        budget="90%" if sparsity else "0.7x",
-        seed=seed,
-        accuracy=made.estimate(accuracy, 0.005),
-        removed=(),
-        widths={} if sparsity else {"stem": 8},
-        sparsity=sparsity,
-        met=None if sparsity else True,
-        budget_s=None if sparsity else 5.67e-3,
-        controls={"same mask shuffled": made.estimate(control, 0.005)},
-    )
-
-
-@pytest.mark.parametrize("sparsity", [0.9, None])
-@pytest.mark.parametrize(
-    ("lead", "words", "level"),
-    [
-        (0.05, "is above all its controls beyond the interval (3 seeds)", Level.RESULT),
-        (0.0, "is not surely above 1 of its 1 controls (3 seeds)", Level.HAZARD),
-        (-0.05, "is below 1 of its 1 controls beyond the interval (3 seeds)", Level.HAZARD),
-    ],
-)
-def test_early_pruning_is_held_against_its_controls_in_words(
-    sparsity: float | None, lead: float, words: str, level: Level
-) -> None:
-    noise = (0.001, -0.001, 0.0005)
-    points = [early(0.8 + lead + d, 0.8, seed=k, sparsity=sparsity) for k, d in enumerate(noise)]
-    (scene,) = scenes([(made.run(), points)])
-    told = [one for one in of_scene(scene) if one.kind is Kind.CONTROL]
-    assert len(told) == 1
-    assert words in told[0].hazard
-    assert "same mask shuffled" in told[0].hazard
-    assert told[0].level is level

@@ -1,0 +1,116 @@
+"""Findings about methods that prune before training: how each stands to the controls that it really has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from reports.finding import Finding, Kind, Level, counted, listed
+from reports.rivals import Lead, doubt, leads_over_controls
+from reports.scenes import Placed, Scene
+
+#: What a control holds constant, by the beginning of its name: where it does as well, this alone may be the reason.
+_HELD = {
+    "same mask shuffled": "how many weights each layer keeps",
+    "random mask of the same density": "how many weights each layer keeps",
+    "random mask by the smart density profile": "a density profile that looks at no weight",
+    "same widths, channels drawn": "how many channels each group keeps",
+    "channels at random": "chance",
+    "same mask, first weights": "what was chosen, whichever first weights it has",
+    "same channels, first weights": "what was chosen, whichever first weights it has",
+    "simple combination": "a choice by plain cross entropy",
+    "same widths, trained without": "the widths without a teacher",
+}
+
+
+def from_scratch(scene: Scene) -> Iterator[Finding]:
+    """How each method that prunes before training stands to its controls, budget by budget."""
+    groups: dict[tuple[str, str], list[Placed]] = {}
+    for placed in scene.done:
+        point = placed.point
+        if (point.sparsity is not None or point.widths) and (point.controls or point.uncontrolled):
+            groups.setdefault((placed.series, point.budget), []).append(placed)
+    for (series, budget), points in groups.items():
+        leads = leads_over_controls(points)
+        missing = _missing(points)
+        if leads:
+            yield _compared(f"{series} at {budget}", leads, missing)
+        elif missing:
+            yield _alone(f"{series} at {budget}", missing)
+
+
+def _compared(what: str, leads: Sequence[Lead], missing: Sequence[str]) -> Finding:
+    behind = [lead for lead in leads if not lead.surely_above]
+    below = [lead for lead in leads if lead.surely_below]
+    # With one seed there is no interval over seeds; what is sure is so by the images alone.
+    sure = "beyond the interval" if all(lead.seeds > 1 for lead in leads) else "as far as the images tell"
+    if below:
+        said = f"is below {_share(below, leads)} {sure}"
+    elif behind:
+        said = f"is not surely above {_share(behind, leads)}"
+    else:
+        said = f"is above {_all(leads)}{' that could be made' if missing else ''} {sure}"
+    first, *others = leads
+    text = f"{first.text('the strongest' if others else 'it')}, “{first.rival}”"
+    meaning = (
+        f"What may explain the result as well: {_held(behind, 'or')}."
+        if behind
+        else f"The result is not explained by {_held(leads, 'nor by')}."
+    )
+    if others:
+        meaning = "The others: " + "; ".join(f"{o.text('it')}: “{o.rival}”" for o in others) + f". {meaning}"
+    if missing:
+        meaning += f" Nothing is known of {_named(missing)}, which could not be made with every seed."
+    remedy = (
+        "Take the simplest of the networks that are level, or add seeds until the interval is clear of zero."
+        if behind
+        else "Look at its files and its command."
+    )
+    if missing:
+        remedy += " The point says why a control is missing."
+    return Finding(
+        Kind.CONTROL,
+        Level.HAZARD if behind else Level.RESULT,
+        f"{what} {said} ({doubt(leads)}): {text}.",
+        meaning,
+        remedy,
+        "points",
+        84 if behind else 70,
+    )
+
+
+def _alone(what: str, missing: Sequence[str]) -> Finding:
+    return Finding(
+        Kind.CONTROL,
+        Level.HAZARD,
+        f"{what} stands beside no control: {counted(len(missing), 'control')} could not be made.",
+        f"Nothing is known of {_named(missing)}, so nothing says what explains the result.",
+        "The point says why each control is missing; mend that, and make the point again by its command.",
+        "points",
+        84,
+    )
+
+
+def _missing(points: Iterable[Placed]) -> list[str]:
+    """Controls that some seed lacks."""
+    return list(dict.fromkeys(name for placed in points for name in placed.point.uncontrolled))
+
+
+def _share(some: Sequence[Lead], leads: Sequence[Lead]) -> str:
+    return "its control" if len(leads) == 1 else f"{len(some)} of its {len(leads)} controls"
+
+
+def _all(leads: Sequence[Lead]) -> str:
+    return "its control" if len(leads) == 1 else f"all its {len(leads)} controls"
+
+
+def _held(leads: Sequence[Lead], joint: str) -> str:
+    """What controls hold constant, each once; one that nobody knows stands there by its name."""
+    held = (
+        next((words for start, words in _HELD.items() if lead.rival.startswith(start)), f"“{lead.rival}”")
+        for lead in leads
+    )
+    return f" {joint} ".join(dict.fromkeys(held))
+
+
+def _named(names: Sequence[str]) -> str:
+    return listed([f"“{name}”" for name in names])
