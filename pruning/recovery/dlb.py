@@ -16,7 +16,9 @@ class LastBatch:
 
     Each step sees the current batch and the one before once more, augmented anew. L = CE over both + weight * T^2 *
     KL(softmax_T z_p || softmax_T f(x_p)), z_p what was said of the earlier batch a step ago. The first step has no
-    earlier one and is plain. The authors' code leaves T and weight open; 3 and 1 are our reading of a run's name.
+    earlier one and is plain. The authors' code has no default for T and weight; what the paper says is not known to
+    us. A default run name of that code contains "TP3_0.5", which hints at T = 3 and leaves open what 0.5 means. We
+    take T = 3 from that hint; weight = 1 is our own choice, not tried against 0.5.
 
     Args:
         temperature: T.
