@@ -25,7 +25,7 @@ from pruning.width_search import WidthSelection, choose_uniform, choose_widths
 
 OTHER_CHANNELS = "same widths, channels drawn at random, trained the same way"
 WEIGHTS_ANEW = "same channels, first weights drawn anew, trained the same way"
-PLAIN = "prospr-structured"
+PLAIN, RANDOM = "prospr-structured", "random-weights-structured"
 PLAIN_SCORES = "simple combination: channels by plain cross entropy (prospr), trained the same way"
 BY_CHANCE = "channels at random, no slower as predicted, trained the same way"
 UNTAUGHT = "same widths, trained without a teacher"
@@ -86,9 +86,10 @@ class ChannelMaker:
             makers = {
                 OTHER_CHANNELS: lambda: trained(self._redrawn(chosen), OTHER_CHANNELS),
                 WEIGHTS_ANEW: lambda: trained(chosen.channels, WEIGHTS_ANEW, luck=1),
-                BY_CHANCE: lambda: trained(chosen_by("random-weights-structured"), BY_CHANCE),
             }
-            if self._method.name != PLAIN:
+            if self._method.name != RANDOM:
+                makers[BY_CHANCE] = lambda: trained(chosen_by(RANDOM), BY_CHANCE)
+            if not self._method.ranks_plainly(self._school.training.self_distillation):
                 makers[PLAIN_SCORES] = lambda: trained(chosen_by(PLAIN), PLAIN_SCORES)
         return judged(self._shop, makers, progress)
 
@@ -104,7 +105,7 @@ class ChannelMaker:
     ) -> dict[str, NDArray[np.float64]]:
         """What each channel of each group that may change is worth."""
         free = [group for group in self._groups if group.frozen is None]
-        if method.name == "random-weights-structured":
+        if method.name == RANDOM:
             # One number a channel: sums over weights would only tell how many there are.
             draw = np.random.default_rng(mixed_seed(self._school.training.seed, 2))
             return {group.name: draw.random(group.channels) for group in free}

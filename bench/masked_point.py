@@ -115,7 +115,7 @@ class _Masked:
             BY_CHANCE: trained(BY_CHANCE, lambda: random_like(masks, drawn[1])),
             SMART: trained(SMART, lambda: smart_ratio(self._school.untrained(), density, drawn[2])),
         }
-        if self._method.name != "prospr":
+        if not self._method.ranks_plainly(self._school.training.self_distillation):
             makers[PLAIN_SCORES] = trained(PLAIN_SCORES, lambda: self._masks(SCRATCH_METHODS["prospr"]))
         return judged(self._shop, makers, progress)
 

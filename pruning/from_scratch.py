@@ -94,6 +94,11 @@ class ScratchMethod:
             return training.objective()
         return Taught(self.name, training.teacher, StoredLogits(TEMPERATURE), TAUGHT)
 
+    def ranks_plainly(self, self_distillation: str) -> bool:
+        """Whether it ranks weights as ProsPr does, so that the simple combination is the method itself."""
+        word = self.name.removesuffix("-structured")
+        return word == "prospr" or (word == "epsd" and self_distillation == "none")
+
 
 _CRITERIA: dict[str, Callable[[Training], EarlyCriterion]] = {
     "epsd": lambda training: Epsd(training.objective),

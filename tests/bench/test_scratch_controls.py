@@ -49,23 +49,23 @@ class Spy(School):
 lessons: list[SimpleNamespace] = []
 
 
-def spy() -> Spy:
+def spy(self_distillation: str = "cs-kd") -> Spy:
     lessons.clear()
     pixels = np.random.default_rng(0).integers(0, 256, (30, 6, 6, 3), dtype=np.uint8)
     images = AugmentedImages(Images(pixels, np.arange(30) % CLASSES, "made up"), PREPROCESS, "none")
-    training = Training("cs-kd", 30, CLASSES, Residual(), 0)
+    training = Training(self_distillation, 30, CLASSES, Residual(), 0)
     return Spy(NETWORK, images, Regime(epochs=1), training, cast(Any, None))
 
 
 class FakeShop:
     """Judges every network the same."""
 
-    def __init__(self) -> None:
+    def __init__(self, self_distillation: str = "cs-kd") -> None:
         model = NETWORK.untrained(0)
         skeleton = SimpleNamespace(groups=find_groups(model, torch.zeros(1, 3, 6, 6)))
         self.subject = SimpleNamespace(wide=SimpleNamespace(skeleton=skeleton))
         self.images = SimpleNamespace(report=SimpleNamespace(labels=np.zeros(1)))
-        self.school = spy()
+        self.school = spy(self_distillation)
 
     def teaching(self, _: str) -> Spy:
         return self.school
@@ -174,6 +174,43 @@ def test_masks_beside_their_controls() -> None:
         assert not anew or not same(lesson.model, whole)
     others = [lesson.model for name, lesson in told.items() if name != masked_point.WEIGHTS_ANEW]
     assert all(same(model, others[0]) for model in others)
+
+
+@pytest.mark.parametrize(
+    ("method", "self_distillation", "missing"),
+    [
+        ("epsd-structured", "cs-kd", set()),
+        ("epsd-structured", "none", {channel_maker.PLAIN_SCORES}),
+        ("prospr-structured", "cs-kd", {channel_maker.PLAIN_SCORES}),
+        ("random-weights-structured", "cs-kd", {channel_maker.BY_CHANCE}),
+    ],
+)
+def test_no_control_makes_the_same_channels_once_more(
+    method: str, self_distillation: str, missing: set[str]
+) -> None:
+    shop, fit = FakeShop(self_distillation), cast(Any, PerChannel())
+    maker = ChannelMaker(cast(Shop, shop), shop.school, SCRATCH_METHODS[method])
+    chosen = maker.choose(fit, 20.0, quiet)
+    found = set(maker.controls(chosen, fit, quiet).accuracies)
+    every = {
+        channel_maker.OTHER_CHANNELS,
+        channel_maker.WEIGHTS_ANEW,
+        channel_maker.BY_CHANCE,
+        channel_maker.PLAIN_SCORES,
+    }
+    assert found == every - missing
+
+
+@pytest.mark.parametrize(
+    ("method", "self_distillation", "plain"),
+    [("epsd", "cs-kd", True), ("epsd", "none", False), ("prospr", "cs-kd", False), ("snip", "none", True)],
+)
+def test_no_control_makes_the_same_mask_once_more(method: str, self_distillation: str, plain: bool) -> None:
+    shop = cast(Shop, FakeShop(self_distillation))
+    recipe = cast(Any, SimpleNamespace(id="a"))
+    point = _Masked(shop, recipe, SCRATCH_METHODS[method], Sparsity("60%", 0.6), Stages())
+    found = point._controls(point._masks(SCRATCH_METHODS[method]), quiet)
+    assert (masked_point.PLAIN_SCORES in found.accuracies) is plain
 
 
 @pytest.mark.parametrize(
