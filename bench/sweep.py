@@ -124,9 +124,9 @@ def run_sweep(
             if again or recipe.id not in present or present[recipe.id].status == "failed"
         ]
         if asked:
-            first = len({recipe.seed for recipe in asked}) if config.trains_unpruned else 0
-            expected = expectation.words(asked, expectation.workload(subject, gallery, config), first)
-            terminal.say(f"{expected}, beside what the table still lacks")
+            untrained = {seed for seed in config.seeds if not trained_file(folder, seed).exists()}
+            first = len({recipe.seed for recipe in asked} & untrained) if config.trains_unpruned else 0
+            terminal.say(expectation.words(asked, expectation.workload(subject, gallery, config), first))
 
         def record() -> Run:
             skeleton = (subject.wide if config.narrows else subject.outline).skeleton

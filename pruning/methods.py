@@ -19,6 +19,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from enum import Enum
 
 import torch
 from torch import Tensor, nn
@@ -41,6 +42,14 @@ losses lay between or level."""
 _CriterionFactory = Callable[[Workpiece], Criterion]
 
 
+class Scored(Enum):
+    """What a method scores with images, which is most of the time that its choice takes."""
+
+    NOTHING = "nothing"
+    BLOCKS = "blocks"  #: each block once
+    SETS = "sets"  #: after each removal whatever may go next
+
+
 @dataclass(frozen=True, slots=True)
 class Method:
     """A way to choose the blocks that go.
@@ -49,13 +58,17 @@ class Method:
         name: the word for it in commands and records.
         criterion: makes the criterion for a network and its scoring images.
         per_saving: whether hurt is weighed by the latency it saves; without, latency only says when to stop.
+        scored: what it scores with images.
         needs_controls: whether its points stand beside controls of their own, which cost as much again.
+        block_steps: steps of training that the score of a block takes; 0: passes over the scoring images.
     """
 
     name: str
     criterion: _CriterionFactory
     per_saving: bool
+    scored: Scored
     needs_controls: bool = False
+    block_steps: int = 0
 
     def scorer(self, piece: Workpiece) -> Remembering:
         """Prepares the scoring of candidates; to be kept for every search on the same network and images."""
@@ -127,7 +140,13 @@ def practise(name: str, iterations: int) -> Method:
         name: the word for it in commands and records.
         iterations: steps of training of each block's adaptors, at least 1.
     """
-    return Method(name, lambda piece: piece.practise(iterations), per_saving=True)
+    return Method(
+        name,
+        lambda piece: piece.practise(iterations),
+        per_saving=True,
+        scored=Scored.BLOCKS,
+        block_steps=iterations,
+    )
 
 
 JOINT = VARIABLES["calibrated-kl*unexplained*capacity"]
@@ -145,20 +164,21 @@ METHODS = {
     method.name: method
     for method in (
         # Our reconstruction of TT-MPD: least damage per second saved, scored anew after each removal.
-        Method("ttmpd", JOINT.make, per_saving=True, needs_controls=True),
+        Method("ttmpd", JOINT.make, per_saving=True, scored=Scored.SETS, needs_controls=True),
         # The same by the scores of single blocks, added up: a fifth of the scoring on 25 blocks.
         Method(
             "ttmpd-once",
             lambda piece: Additive(Remembering(JOINT.make(piece))),
             per_saving=True,
+            scored=Scored.BLOCKS,
             needs_controls=True,
         ),
         # The same choice without its latency term: least damage, until the budget is met.
-        Method("ttmpd-no-latency", JOINT.make, per_saving=False),
+        Method("ttmpd-no-latency", JOINT.make, per_saving=False, scored=Scored.SETS),
         practise("practise", 1000),
         # Controls.
-        Method("random", VARIABLES["random"].make, per_saving=False),
-        Method("last", VARIABLES["last"].make, per_saving=False),
+        Method("random", VARIABLES["random"].make, per_saving=False, scored=Scored.NOTHING),
+        Method("last", VARIABLES["last"].make, per_saving=False, scored=Scored.NOTHING),
     )
 }
 """Every method by its name; `get_method` knows ``practise-N`` besides."""
