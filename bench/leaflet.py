@@ -57,7 +57,10 @@ def leaflet(point: Point, config: SweepConfig, setting: Setting) -> str:
 def _onnx_file(setting: Setting) -> str:
     if setting.precision == "fp32":
         return "the network for other runtimes; ONNX Runtime, where it is, gave what PyTorch gives"
-    timed = "the file that was timed" if get_runtime(setting.runtime).loads_file else "the network in fp32"
+    timed = "the network in fp32"
+    if get_runtime(setting.runtime).loads_file:
+        timed = "the file that was timed"
+        timed += "" if setting.runtime == "onnxruntime" else ", not run in ONNX Runtime"
     return f"{timed}; latency and accuracy above are those of {setting.runtime} in {setting.precision}"
 
 
