@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from bench.choices import Choices
 from bench.judging import Judged, judged
 from bench.school import School
 from bench.shop import Shop
@@ -38,6 +39,9 @@ class ChannelMaker:
         shop: the unpruned network and the report images.
         school: how networks are trained.
         method: a structured one.
+
+    Raises:
+        UserError: what a run that was stopped had chosen cannot be read.
     """
 
     stage = "train"
@@ -48,6 +52,9 @@ class ChannelMaker:
         self._groups = self.outline.skeleton.groups
         self._untrained = school.untrained()
         self._known: dict[str, dict[str, NDArray[np.float64]]] = {}
+        self._choices = Choices(school.folder / "choices.json", self.outline.skeleton.digest)
+        # Of a run that was stopped; once, since it counts no more where it is timed again and misses the budget.
+        self._before = self._choices.point
 
     @property
     def outline(self) -> Outline:
@@ -57,10 +64,12 @@ class ChannelMaker:
     def choose(self, fit: Coefficients, budget_s: float, progress: Progress) -> WidthSelection:
         """See `bench.maker.Maker`."""
         progress(0, 1, "choosing channels")
-        return self._choose(self._method, fit, budget_s)
+        before, self._before = self._before, None
+        return before or self._choose(self._method, fit, budget_s)
 
     def make(self, chosen: WidthSelection, progress: Progress) -> nn.Module:
         """See `bench.maker.Maker`."""
+        self._choices.keep_point(chosen)
         return self._trained(chosen.channels, self._objective(), "the point", progress)
 
     def channels(self, chosen: WidthSelection) -> Mapping[str, tuple[int, ...]]:
@@ -75,9 +84,10 @@ class ChannelMaker:
         def trained(channels: Mapping[str, tuple[int, ...]], name: str, luck: int = 0) -> nn.Module:
             return self._trained(channels, self._objective(), name, progress, luck)
 
-        def chosen_by(method: str) -> Mapping[str, tuple[int, ...]]:
+        def chosen_by(method: str, name: str) -> nn.Module:
             limit_s = fit.latency_s((), dict(chosen.cut.widths))
-            return self._choose(SCRATCH_METHODS[method], fit, limit_s).channels
+            others = self._choices.control(name, lambda: self._choose(SCRATCH_METHODS[method], fit, limit_s))
+            return trained(others.channels, name)
 
         makers: dict[str, Callable[[], nn.Module]]
         if self._method.taught:
@@ -88,9 +98,9 @@ class ChannelMaker:
                 WEIGHTS_ANEW: lambda: trained(chosen.channels, WEIGHTS_ANEW, luck=1),
             }
             if self._method.name != RANDOM:
-                makers[BY_CHANCE] = lambda: trained(chosen_by(RANDOM), BY_CHANCE)
+                makers[BY_CHANCE] = lambda: chosen_by(RANDOM, BY_CHANCE)
             if not self._method.ranks_plainly(self._school.training.self_distillation):
-                makers[PLAIN_SCORES] = lambda: trained(chosen_by(PLAIN), PLAIN_SCORES)
+                makers[PLAIN_SCORES] = lambda: chosen_by(PLAIN, PLAIN_SCORES)
         return judged(self._shop, makers, progress)
 
     def _choose(self, method: ScratchMethod, fit: Coefficients, budget_s: float) -> WidthSelection:

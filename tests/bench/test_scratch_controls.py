@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 from bench import channel_maker, masked_point
 from bench.budget import Sparsity
 from bench.channel_maker import ChannelMaker
+from bench.choices import Choices
 from bench.judging import judged
 from bench.masked_point import _Masked
 from bench.school import School, UntrainedError, trained_first
@@ -31,6 +31,7 @@ from latency_tables.estimate import Estimate
 from pruning.channels import find_groups
 from pruning.from_scratch import SCRATCH_METHODS, Training
 from pruning.recovery.training import Regime
+from pruning.width_search import WidthSelection
 
 PREPROCESS = Preprocess((0.5,) * 3, (0.5,) * 3, 255.0)
 NETWORK = Network("small", Residual, (3, 6, 6), PREPROCESS)
@@ -49,23 +50,24 @@ class Spy(School):
 lessons: list[SimpleNamespace] = []
 
 
-def spy(self_distillation: str = "cs-kd") -> Spy:
+def spy(folder: Path, self_distillation: str = "cs-kd") -> Spy:
     lessons.clear()
     pixels = np.random.default_rng(0).integers(0, 256, (30, 6, 6, 3), dtype=np.uint8)
     images = AugmentedImages(Images(pixels, np.arange(30) % CLASSES, "made up"), PREPROCESS, "none")
     training = Training(self_distillation, 30, CLASSES, Residual(), 0)
-    return Spy(NETWORK, images, Regime(epochs=1), training, cast(Any, None))
+    return Spy(NETWORK, images, Regime(epochs=1), training, folder)
 
 
 class FakeShop:
     """Judges every network the same."""
 
-    def __init__(self, self_distillation: str = "cs-kd") -> None:
+    def __init__(self, folder: Path, self_distillation: str = "cs-kd") -> None:
         model = NETWORK.untrained(0)
-        skeleton = SimpleNamespace(groups=find_groups(model, torch.zeros(1, 3, 6, 6)))
+        groups = find_groups(model, torch.zeros(1, 3, 6, 6))
+        skeleton = SimpleNamespace(groups=groups, digest="d")
         self.subject = SimpleNamespace(wide=SimpleNamespace(skeleton=skeleton))
         self.images = SimpleNamespace(report=SimpleNamespace(labels=np.zeros(1)))
-        self.school = spy(self_distillation)
+        self.school = spy(folder, self_distillation)
 
     def teaching(self, _: str) -> Spy:
         return self.school
@@ -117,8 +119,8 @@ def by_name() -> dict[str, SimpleNamespace]:
     return {name: lesson for lesson in lessons for name in names if lesson.what.startswith(name)}
 
 
-def test_channels_beside_their_controls() -> None:
-    shop = FakeShop()
+def test_channels_beside_their_controls(tmp_path: Path) -> None:
+    shop = FakeShop(tmp_path)
     maker = ChannelMaker(cast(Shop, shop), shop.school, SCRATCH_METHODS["epsd-structured"])
     fit = cast(Any, PerChannel())
     chosen = maker.choose(fit, 20.0, quiet)
@@ -138,8 +140,8 @@ def test_channels_beside_their_controls() -> None:
         assert size < sum(w.shape[0] for w in first_weights(NETWORK.untrained(0)) if w.ndim == 4)
 
 
-def test_what_is_taught_stands_beside_the_same_widths_without_a_teacher() -> None:
-    shop = FakeShop()
+def test_what_is_taught_stands_beside_the_same_widths_without_a_teacher(tmp_path: Path) -> None:
+    shop = FakeShop(tmp_path)
     maker = ChannelMaker(cast(Shop, shop), shop.school, SCRATCH_METHODS["kd"])
     chosen = maker.choose(cast(Any, PerChannel()), 20.0, quiet)
     maker.make(chosen, quiet)
@@ -149,8 +151,8 @@ def test_what_is_taught_stands_beside_the_same_widths_without_a_teacher() -> Non
     assert same(told["the point"].model, told[channel_maker.UNTAUGHT].model)
 
 
-def test_masks_beside_their_controls() -> None:
-    shop = FakeShop()
+def test_masks_beside_their_controls(tmp_path: Path) -> None:
+    shop = FakeShop(tmp_path)
     point = _Masked(
         cast(Shop, shop),
         cast(Any, SimpleNamespace(id="a")),
@@ -176,6 +178,53 @@ def test_masks_beside_their_controls() -> None:
     assert all(same(model, others[0]) for model in others)
 
 
+class Refitted(PerChannel):
+    """The same network, found to be slower meanwhile."""
+
+    def latencies_s(self, removed: list[Any], widths: NDArray[np.int64]) -> NDArray[np.float64]:
+        return 1.3 * super().latencies_s(removed, widths)
+
+
+def test_a_restart_goes_on_with_the_channels_that_were_in_training(tmp_path: Path) -> None:
+    def begun() -> ChannelMaker:
+        shop = FakeShop(tmp_path)
+        return ChannelMaker(cast(Shop, shop), shop.school, SCRATCH_METHODS["epsd-structured"])
+
+    first, refitted = cast(Any, PerChannel()), cast(Any, Refitted())
+    maker = begun()
+    chosen = maker.choose(first, 20.0, quiet)
+    assert not list(tmp_path.iterdir())  # nothing is in training yet
+    maker.make(chosen, quiet)
+    maker.controls(chosen, first, quiet)
+    before = {lesson.what for lesson in lessons}
+
+    maker = begun()
+    again = maker.choose(refitted, 20.0, quiet)
+    assert again == chosen
+    maker.make(again, quiet)
+    maker.controls(again, refitted, quiet)
+    assert {lesson.what for lesson in lessons} == before  # the words name the checkpoints
+
+    # Where it is timed again and misses, the search goes on, and the controls follow.
+    maker = begun()
+    maker.choose(refitted, 20.0, quiet)
+    other = maker.choose(refitted, 20.0, quiet)
+    assert other.channels != chosen.channels
+    maker.make(other, quiet)
+    maker = begun()
+    assert maker.choose(first, 20.0, quiet) == other
+
+
+def test_channels_of_another_network_do_not_count_and_a_damaged_file_says_so(tmp_path: Path) -> None:
+    file = tmp_path / "choices.json"
+    Choices(file, "d").keep_point(WidthSelection({"stem": (0, 1)}, 1.0, 0.1))
+    assert Choices(file, "d").point == WidthSelection({"stem": (0, 1)}, 1.0, 0.1)
+    assert Choices(file, "other").point is None
+    file.write_text('{"skeleton": "d"}')
+    with pytest.raises(UserError, match=r"choices\.json .*Remove the file to choose anew"):
+        Choices(file, "d")
+
+
 @pytest.mark.parametrize(
     ("method", "self_distillation", "missing"),
     [
@@ -186,9 +235,9 @@ def test_masks_beside_their_controls() -> None:
     ],
 )
 def test_no_control_makes_the_same_channels_once_more(
-    method: str, self_distillation: str, missing: set[str]
+    method: str, self_distillation: str, missing: set[str], tmp_path: Path
 ) -> None:
-    shop, fit = FakeShop(self_distillation), cast(Any, PerChannel())
+    shop, fit = FakeShop(tmp_path, self_distillation), cast(Any, PerChannel())
     maker = ChannelMaker(cast(Shop, shop), shop.school, SCRATCH_METHODS[method])
     chosen = maker.choose(fit, 20.0, quiet)
     found = set(maker.controls(chosen, fit, quiet).accuracies)
@@ -205,8 +254,10 @@ def test_no_control_makes_the_same_channels_once_more(
     ("method", "self_distillation", "plain"),
     [("epsd", "cs-kd", True), ("epsd", "none", False), ("prospr", "cs-kd", False), ("snip", "none", True)],
 )
-def test_no_control_makes_the_same_mask_once_more(method: str, self_distillation: str, plain: bool) -> None:
-    shop = cast(Shop, FakeShop(self_distillation))
+def test_no_control_makes_the_same_mask_once_more(
+    method: str, self_distillation: str, plain: bool, tmp_path: Path
+) -> None:
+    shop = cast(Shop, FakeShop(tmp_path, self_distillation))
     recipe = cast(Any, SimpleNamespace(id="a"))
     point = _Masked(shop, recipe, SCRATCH_METHODS[method], Sparsity("60%", 0.6), Stages())
     found = point._controls(point._masks(SCRATCH_METHODS[method]), quiet)
@@ -234,7 +285,7 @@ def test_a_network_that_cannot_be_trained_first_says_so(
     monkeypatch.setattr(Spy, "teach", fail)
     file = tmp_path / "unpruned-s0.safetensors"
     with pytest.raises(raised, match=said):
-        trained_first(replace(spy(), folder=tmp_path), file, quiet)
+        trained_first(spy(tmp_path), file, quiet)
     assert not file.exists()
 
 
@@ -250,11 +301,11 @@ def test_a_network_that_cannot_be_trained_first_says_so(
         (OSError("no such disk"), r"OSError in test_scratch_controls\.py, line \d+: no such disk"),
     ],
 )
-def test_a_control_that_fails_costs_itself_alone(error: Exception, said: str) -> None:
+def test_a_control_that_fails_costs_itself_alone(error: Exception, said: str, tmp_path: Path) -> None:
     def fail() -> nn.Module:
         raise error
 
-    shop = cast(Shop, FakeShop())
+    shop = cast(Shop, FakeShop(tmp_path))
     found = judged(shop, {"a": Residual, "b": fail, "c": Residual}, quiet)
     assert list(found.accuracies) == ["a", "c"]
     assert list(found.failed) == ["b"] and re.fullmatch(said, found.failed["b"])
