@@ -69,12 +69,19 @@ def narrow(model: nn.Module, example: Tensor, keep: Keep) -> nn.Module:
         keep: for some groups, by name, the channels that stay.
 
     Raises:
-        LatheError: there is no such group, or nothing would be left of one.
+        LatheError: there is no such group, it lacks a channel that should stay, nothing would be left of it, or it
+            may not get narrower.
     """
     smaller = copy.deepcopy(model)
-    network = _Network(smaller, example)
-    for name, gone in _gone(model, keep).items():
-        network.group(name, gone).prune()
+    network, gone = _Network(smaller, example), _gone(model, keep)
+    for name in gone:
+        if reason := network.frozen(name):
+            raise LatheError(
+                f"the channels of group {name!r} in {type(model).__name__} must all stay, since {reason}. Leave "
+                "the group out; a plan fits only the network that it was made for."
+            )
+    for name, channels in gone.items():
+        network.group(name, channels).prune()
     return smaller.train(model.training)
 
 
@@ -190,15 +197,20 @@ class _Network:
             if any(_channels(maker) < channels for maker in makers):
                 continue  # its channels are those of several others, side by side, which are groups of their own
             covered |= {maker for maker in makers if _channels(maker) == channels}
-            frozen = None
-            if not any(_reads(one) for one, _ in group):
-                frozen = "no convolution and no linear layer inside the network reads these channels"
-            elif channels < LEAST:
-                frozen = f"it has fewer than {LEAST} channels"
-            elif any(isinstance(one.target.module, _MIXES) for one, _ in group):
-                frozen = "a norm over channels mixes them"
-            found.append(ChannelGroup(name, channels, frozen))
+            found.append(ChannelGroup(name, channels, self.frozen(name)))
         return found
+
+    def frozen(self, name: str) -> str | None:
+        """Why a group must stay as it is, as far as that can be seen at once."""
+        channels = _channels(self._model.get_submodule(name))
+        members = [one for one, _ in self.group(name, range(channels))]
+        if not any(_reads(one) for one in members):
+            return "no convolution and no linear layer inside the network reads these channels"
+        if channels < LEAST:
+            return f"it has fewer than {LEAST} channels"
+        if any(isinstance(one.target.module, _MIXES) for one in members):
+            return "a norm over channels mixes them"
+        return None
 
 
 def _channels(module: nn.Module) -> int:
@@ -212,7 +224,13 @@ def _gone(model: nn.Module, keep: Keep) -> dict[str, list[int]]:
     for name, kept in keep.items():
         if not isinstance(modules.get(name), _MAKERS):
             raise LatheError(f"there is no channel group {name!r} in {type(model).__name__}")
-        lost = sorted(set(range(_channels(modules[name]))) - set(kept))
+        channels = _channels(modules[name])
+        if strange := sorted(set(kept) - set(range(channels))):
+            raise LatheError(
+                f"channel group {name!r} of {type(model).__name__} has channels 0 to {channels - 1}, and "
+                f"{strange[0]} should stay; a plan fits only the network that it was made for"
+            )
+        lost = sorted(set(range(channels)) - set(kept))
         if lost and not set(kept) - set(lost):
             raise LatheError(f"nothing would be left of channel group {name!r}; keep at least one channel")
         if lost:

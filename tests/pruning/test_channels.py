@@ -226,6 +226,17 @@ def test_groups_that_are_not_there_and_nothing_left() -> None:
         narrow(model, example, {"nowhere": [0]})
     with pytest.raises(LatheError, match="nothing would be left of channel group 'squeeze'"):
         narrow(model, example, {"squeeze": []})
+    with pytest.raises(LatheError, match=r"channel group 'squeeze' .* and 99 should stay"):
+        narrow(model, example, {"squeeze": [0, 99]})
+
+
+def test_a_classifier_keeps_its_classes() -> None:
+    model, example = trained(Dense()), torch.randn(1, 3, 8, 8)
+    classifier = next(name for name, one in model.named_modules() if isinstance(one, nn.Linear))
+    with pytest.raises(
+        LatheError, match=rf"group '{classifier}' in Dense must all stay, since no convolution"
+    ):
+        narrow(model, example, {classifier: [0, 1]})
 
 
 def test_masks_are_taken_off_after_an_error() -> None:
