@@ -30,6 +30,7 @@ from latency_tables.errors import LatheError, UserError
 from latency_tables.estimate import Estimate
 from pruning.channels import find_groups
 from pruning.from_scratch import SCRATCH_METHODS, Training
+from pruning.recovery.objective import CrossEntropy
 from pruning.recovery.training import Regime
 from pruning.width_search import WidthSelection
 
@@ -176,6 +177,19 @@ def test_masks_beside_their_controls(tmp_path: Path) -> None:
         assert not anew or not same(lesson.model, whole)
     others = [lesson.model for name, lesson in told.items() if name != masked_point.WEIGHTS_ANEW]
     assert all(same(model, others[0]) for model in others)
+
+
+def test_each_training_has_a_file_of_its_own_to_go_on_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files: list[Path] = []
+    monkeypatch.setattr("bench.school.train", lambda *_, checkpoint, **__: files.append(checkpoint))
+    given = spy(tmp_path)
+    school = School(given.network, given.images, given.regime, given.training, given.folder)
+    for what in ("the point", "a control", "the point"):
+        school.teach(Residual(), CrossEntropy(), what, quiet)
+    assert files[0] == files[2] != files[1]
+    assert {file.parent for file in files} == {tmp_path}
 
 
 class Refitted(PerChannel):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -18,6 +20,7 @@ from bench.sweep_config import make_config
 from bench.workloads import resolve
 from latency_tables.errors import UserError
 from pruning.early.criterion import prunable
+from pruning.recovery.training import Trained, train
 from reports.results import Point, read_run
 
 
@@ -39,11 +42,22 @@ epochs = 1
 augmentation = "none"
 """
     )
-    ran = CliRunner().invoke(app, ["sweep", str(config), "--out", str(folder)])
+    checkpoints: list[tuple[Path, bool]] = []
+
+    def remember(*given: Any, checkpoint: Path, **named: Any) -> Trained:
+        done = train(*given, checkpoint=checkpoint, **named)
+        checkpoints.append((checkpoint, checkpoint.exists()))
+        return done
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("bench.school.train", remember)
+        ran = CliRunner().invoke(app, ["sweep", str(config), "--out", str(folder)])
     assert ran.exit_code == 0, ran.output
     _, points = read_run(folder / "runs" / "small")
     found = {point.method: point for point in points}
-    return SimpleNamespace(folder=folder / "runs" / "small", points=found, words=words)
+    return SimpleNamespace(
+        folder=folder / "runs" / "small", points=found, words=words, checkpoints=checkpoints
+    )
 
 
 def network_of(swept: SimpleNamespace, point: Point) -> torch.nn.Module:
@@ -134,6 +148,13 @@ def test_a_readme_says_how_each_was_made(swept: SimpleNamespace) -> None:
 
 
 def test_nothing_of_the_trainings_stays_behind(swept: SimpleNamespace) -> None:
+    # Each training had a file to go on from, in its point's folder. A delivery that misses by a hair adds some.
+    assert len({file for file, _ in swept.checkpoints}) >= 13
+    assert all(written for _, written in swept.checkpoints)
+    trained = [point for point in swept.points.values() if point.method != "unpruned"]
+    assert {file.parent for file, _ in swept.checkpoints} == {
+        swept.folder / ".training" / point.id for point in trained
+    }
     assert not list((swept.folder / ".training").glob("*"))
 
 

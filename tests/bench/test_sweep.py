@@ -19,6 +19,7 @@ from bench.points import Recipe
 from bench.school import UntrainedError
 from bench.sweep_config import SweepConfig
 from latency_tables.errors import LatheError, UserError
+from latency_tables.widths import ChannelGroup
 from reports.results import Point, read_run, write_point, write_run
 
 
@@ -154,6 +155,26 @@ def test_a_seed_that_cannot_be_trained_leaves_the_other_seeds_alone(
     assert {p.id for p in read_run(job.folder)[1]} == {job.old.id, "a-s0", "a-s1"}
     with pytest.raises(UntrainedError):
         two.run({}, 0.0, keep_failures=False)
+
+
+@pytest.mark.parametrize(
+    ("groups", "message"),
+    [
+        (
+            (),
+            r"no channels of small can be taken out \(it has no channel groups\)\. Choose a method that takes",
+        ),
+        (
+            tuple(ChannelGroup(f"conv{k}", 8, "a norm over channels mixes them") for k in range(4)),
+            r"\(conv0: a norm over channels mixes them; conv1: .*; conv2: [^;]*; \.\.\.\)",
+        ),
+    ],
+)
+def test_a_network_whose_channels_must_all_stay(groups: tuple[ChannelGroup, ...], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        sweep.require_free_groups(cast(Any, SimpleNamespace(name="small", groups=groups)))
+    free = (*groups, ChannelGroup("free", 8, None))
+    sweep.require_free_groups(cast(Any, SimpleNamespace(name="small", groups=free)))
 
 
 def test_points_without_their_run_are_not_made_anew(tmp_path: Path) -> None:
