@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from bench.budget import Sparsity
 from bench.points import Recipe
+from bench.school import computes_in_bf16
 from bench.sweep_config import SweepConfig
 from bench.workbench import Gallery, Subject
 from pruning.adaptation import batch_norms
@@ -32,13 +33,15 @@ class Workload:
     """What decides how long a point takes.
 
     Attributes:
-        step_s: seconds of a training step with `_BATCH` images.
+        step_s: seconds of a step of finetuning with `_BATCH` images.
+        training_step_s: the same of training from scratch, which computes in bfloat16 where the processor does.
         blocks: that may go.
         epochs: of training from scratch.
         training_images: to train from scratch on.
     """
 
     step_s: float
+    training_step_s: float
     blocks: int
     epochs: int
     training_images: int
@@ -46,7 +49,7 @@ class Workload:
     @property
     def training_s(self) -> float:
         """Seconds of one training from scratch."""
-        return self.epochs * self.training_images / _BATCH * self.step_s * _TWICE
+        return self.epochs * self.training_images / _BATCH * self.training_step_s * _TWICE
 
     def seconds(self, recipe: Recipe) -> float:
         """What a point will take, within a factor of two or so."""
@@ -76,7 +79,7 @@ def _ratio(recipe: Recipe) -> float | None:
 
 
 def workload(subject: Subject, gallery: Gallery, config: SweepConfig) -> Workload:
-    """What decides how long the points of a sweep take; two steps of training are timed for it.
+    """What decides how long the points of a sweep take; a few steps of training are timed for it.
 
     Args:
         subject: the network.
@@ -88,21 +91,31 @@ def workload(subject: Subject, gallery: Gallery, config: SweepConfig) -> Workloa
     training = config.calibration
     if config.train is not None and config.scratch_methods:
         training = len(gallery.training())
+    step_s = step_seconds(subject.model, example)
+    quicker = bool(config.scratch_methods) and computes_in_bf16()
     return Workload(
-        step_s=step_seconds(subject.model, example),
+        step_s=step_s,
+        training_step_s=step_seconds(subject.model, example, bf16=True) if quicker else step_s,
         blocks=len(subject.outline.skeleton.removable),
         epochs=config.epochs,
         training_images=training,
     )
 
 
-def step_seconds(model: nn.Module, images: Tensor, now_s: Callable[[], float] = time.perf_counter) -> float:
+def step_seconds(
+    model: nn.Module,
+    images: Tensor,
+    now_s: Callable[[], float] = time.perf_counter,
+    *,
+    bf16: bool = False,
+) -> float:
     """Seconds of a training step, the quicker of two after one that warms up.
 
     Args:
         model: left as it is.
         images: preprocessed, shape (n, channels, height, width), n at least 2.
         now_s: a monotonic clock.
+        bf16: whether to compute in bfloat16, as `pruning.recovery.training.Regime` says it.
     """
     trained = copy.deepcopy(model).requires_grad_(True)
     for norm in batch_norms(trained):
@@ -111,7 +124,9 @@ def step_seconds(model: nn.Module, images: Tensor, now_s: Callable[[], float] = 
     spent = []
     for _ in range(3):
         started_s = now_s()
-        trained(batch).square().mean().backward()
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            loss = trained(batch).square().mean()
+        loss.backward()
         trained.zero_grad()
         spent.append(now_s() - started_s)
     return min(spent[1:])

@@ -170,6 +170,11 @@ def trained_first(school: School, file: Path, progress: Progress) -> School:
     return replace(school, training=replace(school.training, teacher=model))
 
 
+def computes_in_bf16() -> bool:
+    """Whether the processor does, so that training in bfloat16 is quicker than in float32."""
+    return "avx512_bf16" in cpu_device().features
+
+
 def open_school(
     subject: Subject, images: AugmentedImages, training: Training, schedule: Schooling, folder: Path
 ) -> School:
@@ -198,7 +203,7 @@ def open_school(
         learning_rate=schedule.learning_rate,
         schedule=schedule.schedule,
         average=schedule.average,
-        bf16="avx512_bf16" in cpu_device().features,
+        bf16=computes_in_bf16(),
         channels_last=laid_out,
     )
     school = School(subject.network, images, regime, training, folder)

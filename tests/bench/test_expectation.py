@@ -13,7 +13,7 @@ from bench.budget import parse_budget, parse_sparsity
 from bench.expectation import Workload, step_seconds, words
 from bench.points import Recipe
 
-WORK = Workload(step_s=0.1, blocks=10, epochs=5, training_images=6400)
+WORK = Workload(step_s=0.1, training_step_s=0.2, blocks=10, epochs=5, training_images=6400)
 
 
 def recipe(method: str, budget: str, *, controls: bool = False) -> Recipe:
@@ -36,7 +36,7 @@ def test_finetuning_scoring_and_controls_count() -> None:
 
 
 def test_training_from_scratch_counts_by_images_and_epochs() -> None:
-    training = 5 * 100 * 0.1 * 4 / 3
+    training = 5 * 100 * 0.2 * 4 / 3
     assert WORK.seconds(recipe("epsd", "90%")) == pytest.approx(10 + training)
     assert WORK.seconds(recipe("epsd", "90%", controls=True)) == pytest.approx(10 + 6 * training)
     assert WORK.seconds(recipe("epsd-structured", "0.5x", controls=True)) == pytest.approx(10 + 5 * training)
@@ -57,9 +57,19 @@ def test_words(step_s: float, count: int, expected: str) -> None:
 
 
 def test_an_unpruned_network_that_is_trained_first_counts() -> None:
-    work = replace(WORK, step_s=1.0, epochs=3, training_images=6400)
+    work = replace(WORK, training_step_s=1.0, epochs=3, training_images=6400)
     # 3 epochs of 100 steps, each a third dearer for its second view of the images
     assert words([], work, trained_first=2).startswith("0 points, about 13 minutes;")
+
+
+def test_a_step_in_bfloat16_computes_in_it() -> None:
+    seen: list[torch.dtype] = []
+    model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Flatten(), nn.Linear(64, 2)).eval()
+    copied = model.register_forward_hook(lambda _, __, output: seen.append(output.dtype))
+    step_seconds(model, torch.randn(5, 3, 4, 4), bf16=True)
+    step_seconds(model, torch.randn(5, 3, 4, 4))
+    copied.remove()
+    assert seen == [torch.bfloat16] * 3 + [torch.float32] * 3
 
 
 def test_a_step_is_timed_warm_and_leaves_the_network_alone() -> None:
