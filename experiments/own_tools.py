@@ -41,6 +41,9 @@ SECONDS = 5
 """For which each process samples."""
 WANTED = 0.02
 READING = """
+Reading. Five of six ratios are within 2 % or have an interval that holds 1; MobileNetV2 in eager PyTorch is not among them: 4.3 % slower by lathe (0.3 to 8.3). Why is not known yet. The machine was
+restless: what one tool tells of one network differs from process to process by 2 to 26 % (the middle half), which is more than the tools differ from each other, so the intervals are 6 to 22 % wide
+and no smaller difference than that is excluded. More pairs (`--pairs`) on a quieter machine would tell.
 """
 """What the run said, in plain words; goes to the top of the page."""
 
