@@ -28,7 +28,7 @@ from reports.results import Point, read_run
 def swept(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     """One sweep with two ways to be structured and one to be not, and their controls."""
     folder = tmp_path_factory.mktemp("scratch")
-    words = write_job(folder)
+    words = write_job(folder, width=32, blocks=2)
     config = folder / "small.toml"
     config.write_text(
         f"""
