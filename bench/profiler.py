@@ -126,18 +126,12 @@ def profile(
         measured += isinstance(anchor.take(part), Measurement)
         done += 1
     anchor.settle(deadline_s)
-    timed_here: set[Cut] = set()
     while networks and now_s() < deadline_s:
         for cut, role in networks:
             if now_s() >= deadline_s:
                 break
             if progress is not None:
                 progress(done, total, f"timing the network {cut.words}")
-            if cut in timed_here:
-                # The next pass is another process: they differ among each other by more than samples within one.
-                session.close()
-                timed_here.clear()
-            timed_here.add(cut)
             network = time_network(outline, session, cut, role)
             store.put_network(session.setting, skeleton.name, network)
             anchor.look()

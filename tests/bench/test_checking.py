@@ -51,9 +51,6 @@ class ChangingSession:
         self.measured: list[str] = []
         self.loaded: dict[int, Graph] = {}
 
-    def close(self) -> None:
-        pass
-
     def __enter__(self) -> Self:
         ChangingSession.opened += 1
         return self

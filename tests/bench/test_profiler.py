@@ -49,11 +49,6 @@ class KnowingSession:
         self.measured: list[str] = []
         self.loaded: dict[int, Graph] = {}
         self.comparisons = 0
-        self.closed: list[int] = []
-
-    def close(self) -> None:
-        """Ends the process; how many networks had been timed by then is kept."""
-        self.closed.append(self.comparisons)
 
     def measure(self, graph: Graph, weights: Any = None, rule: Rule | None = None) -> Measurement:
         if self.stop_after is not None and len(self.measured) == self.stop_after:
@@ -206,13 +201,6 @@ def test_a_single_timing_of_a_slow_minute_is_made_again(monkeypatch: pytest.Monk
     slow = time_network(outline, session, cut, "fit", quick.unpruned_s.value)  # type: ignore[arg-type]
     assert slow.ratio.value < quick.ratio.value
     assert (len(rests), session.comparisons) == (3, 3)
-
-
-def test_passes_over_the_same_networks_are_made_in_processes_of_their_own(tmp_path: Path) -> None:
-    session = KnowingSession()
-    run(session, Store(tmp_path / "lathe.db"), outline_of(8), roles=("fit",))
-    # The unpruned network and four others, then these four again for each further pass.
-    assert session.closed == [1 + 4 * turn for turn in range(1, PASSES)]
 
 
 def test_what_makes_a_networks_interval_doubtful_is_kept_with_it() -> None:
