@@ -315,7 +315,7 @@ READING = """
 Reading. Three seeds of five so far, and none of the other forms of EPSD (`--variants`), so intervals are wide. EPSD is not seen to keep better weights than its own mask shuffled within each
 layer: with CS-KD -0.7 points at 90 % and +0.6 at 98 %, with DLB -2.7, all with intervals that hold 0, and with PS-KD the shuffled mask is better by 2.9 points (0.5 to 5.4). What its score is worth here is
 how many weights each layer keeps: masks drawn at random, with the same share in every layer, are 2.8 points worse at 90 % (the interval holds 0) and 11.5 at 98 % (5.5 to 17.5). Scoring by
-the self-distillation's loss instead of plain cross entropy (the simple combination) gains 0.4 to 2.6 points, never beyond the interval, and SNIP and SynFlow, which look once, are level with it.
+the self-distillation's loss instead of plain cross entropy (the simple combination) gains 0.4 to 2.6 points, never beyond the interval, and SNIP (one look at one batch) and SynFlow (no images at all) are level with it.
 The paper claims that EPSD wins, most of all at high sparsity; on a ResNet-8 trained for six epochs that is not seen.
 """
 """What the run said, in plain words; goes to the top of the page."""

@@ -287,7 +287,7 @@ class Runtime(ABC):
 
     def _node_profile(self, graph: Graph, weights: Sequence[Array] | None) -> NodeProfile:
         """`node_profile`, weights checked; asked on the devices in `tells_nodes_on`."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{self.name} names devices in tells_nodes_on, and has no answer for them")
 
     def _prepare(self) -> None:  # noqa: B027 - most have nothing to prepare
         """Sets what is global in the process: threads, pools."""
