@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from bench.ours import require_own_packages
+from bench.plan_cli import plan
 from bench.prune_cli import prune, sweep
 from bench.table_cli import table_app
 from bench.terminal import Terminal
@@ -248,6 +249,7 @@ def predict(
             show_nodes(terminal, skeleton, cut.removed, own_account)
 
 
+app.command()(plan)
 app.command()(prune)
 app.command()(sweep)
 

@@ -81,20 +81,8 @@ def deliver(
         MeasurementFailed: the runtime failed.
     """
     skeleton, cut = unpruned.skeleton, Cut.of(plan.removed, plan.widths)
-    small = outline(plan.network, pruned, network.input_shape, session.setting.batch)
-    if small.skeleton.graph != skeleton.narrowed(plan.widths).without(plan.removed)[0]:
-        raise LatheError(
-            f"{plan.network} {cut.words} computes something else as a module than as a graph; its "
-            "blocks share state that lathe does not see. Please report the network."
-        )
-    files = {
-        "weights": folder / "weights.safetensors",
-        "onnx": folder / "network.onnx",
-        "plan": folder / "plan.json",
-    }
-    state = {name: tensor.contiguous() for name, tensor in pruned.state_dict().items()}
-    write_atomically(files["weights"], safetensors.torch.save(state))
-    write_json(files["plan"], plan.to_json())
+    small, files = lay_down(network, unpruned, pruned, plan, session.setting.batch, folder)
+    files["onnx"] = folder / "network.onnx"
     loads_file = get_runtime(session.setting.runtime).loads_file
     artefact = files["onnx"] if loads_file else None
     calibration = calibration_for(session.setting, images)
@@ -116,10 +104,67 @@ def deliver(
         exported = None  # the file is made for that precision there, and ONNX Runtime has other kernels
     else:
         # Of a runtime that loads a file it is the same once more: one exporter writes both.
-        exported = _write_onnx(pruned, small, images, files["onnx"])
-        if exported is not None:
-            _require_equal(exported, folder, "fp32")
+        exported = write_onnx(pruned, small, images, files["onnx"])
     return Delivered(files, measured, max(difference, exported or 0.0), exported is not None)
+
+
+def lay_down(
+    network: Network, unpruned: Outline, pruned: nn.Module, plan: Plan, batch: int, folder: Path
+) -> tuple[Outline, dict[str, Path]]:
+    """Writes a pruned network's weights and plan, once these are seen to belong together.
+
+    Args:
+        network: which.
+        unpruned: its outline; with channel groups where the plan takes channels.
+        pruned: the smaller network, in evaluation mode.
+        plan: what was taken out.
+        batch: images in one forward pass.
+        folder: where the files go.
+
+    Returns:
+        The smaller network's outline, and the files as "weights" and "plan".
+
+    Raises:
+        LatheError: surgery on the module and on the graph disagree.
+    """
+    cut = Cut.of(plan.removed, plan.widths)
+    small = outline(plan.network, pruned, network.input_shape, batch)
+    if small.skeleton.graph != unpruned.skeleton.narrowed(plan.widths).without(plan.removed)[0]:
+        raise LatheError(
+            f"{plan.network} {cut.words} computes something else as a module than as a graph; its "
+            "blocks share state that lathe does not see. Please report the network."
+        )
+    files = {"weights": folder / "weights.safetensors", "plan": folder / "plan.json"}
+    state = {name: tensor.contiguous() for name, tensor in pruned.state_dict().items()}
+    write_atomically(files["weights"], safetensors.torch.save(state))
+    write_json(files["plan"], plan.to_json())
+    return small, files
+
+
+def write_onnx(pruned: nn.Module, small: Outline, images: torch.Tensor, path: Path) -> float | None:
+    """Exports a network in fp32, and runs the file in ONNX Runtime where that is usable.
+
+    Args:
+        pruned: the network.
+        small: its outline.
+        images: preprocessed, at least one batch of them.
+        path: of the ONNX file.
+
+    Returns:
+        The largest difference of outputs, as `Delivered` has it; None where ONNX Runtime is not there to tell.
+
+    Raises:
+        LatheError: its outputs differ from PyTorch's.
+    """
+    if not get_runtime("onnxruntime").availability("cpu").usable:
+        export_graph(small.skeleton.graph, small.weights, path)
+        return None
+    setting = make_setting("onnxruntime", batch=small.skeleton.graph.inputs[0].shape[0])
+    with Session(setting) as session:
+        handle = session.load(small.skeleton.graph, small.weights, artefact=path)
+        difference = _difference(pruned, small, session, handle, images)
+    _require_equal(difference, path.parent, "fp32")
+    return difference
 
 
 def _require_equal(difference: float, folder: Path, precision: str) -> None:
@@ -129,21 +174,6 @@ def _require_equal(difference: float, folder: Path, precision: str) -> None:
             f"the delivered network's outputs differ from PyTorch's by {difference:.1e} of the largest one, more "
             f"than {allowed:.0e}; {folder} is not to be used. Please report the network."
         )
-
-
-def _write_onnx(pruned: nn.Module, small: Outline, images: torch.Tensor, path: Path) -> float | None:
-    """Exports the file in fp32, and runs it in ONNX Runtime where that is usable.
-
-    Returns:
-        The largest difference of outputs, None where ONNX Runtime is not there to tell.
-    """
-    if not get_runtime("onnxruntime").availability("cpu").usable:
-        export_graph(small.skeleton.graph, small.weights, path)
-        return None
-    setting = make_setting("onnxruntime", batch=small.skeleton.graph.inputs[0].shape[0])
-    with Session(setting) as session:
-        handle = session.load(small.skeleton.graph, small.weights, artefact=path)
-        return _difference(pruned, small, session, handle, images)
 
 
 def _difference(

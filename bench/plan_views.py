@@ -1,0 +1,69 @@
+"""A plan for a machine that is not at hand → what the command prints and what lies beside its files."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bench.planning import Planned
+from bench.terminal import Terminal, percent_text, time_text
+from latency_tables.estimate import Estimate
+
+
+def planned_json(planned: Planned) -> dict[str, Any]:
+    """What ``lathe plan --json`` prints: one number and its interval for each quantity."""
+    result: dict[str, Any] = {
+        "removed": list(planned.plan.removed),
+        "hurt": planned.plan.hurt,
+        "budget_s": planned.budget_s,
+        "setting": planned.setting.to_json(),
+        "files": {what: path.name for what, path in planned.files.items()},
+    }
+    quantities: dict[str, Estimate | None] = {
+        "unpruned_s": planned.unpruned_s,
+        "predicted_s": planned.plan.predicted_s,
+        "accuracy_before": planned.accuracy_before,
+        "accuracy_after": planned.accuracy,
+    }
+    for name, estimate in quantities.items():
+        result[name] = None if estimate is None else estimate.value
+        result[f"{name}_interval"] = None if estimate is None else estimate.to_json()[1:]
+    return result
+
+
+def show_planned(terminal: Terminal, planned: Planned) -> None:
+    """The plan in a few lines."""
+    for line in _lines(planned):
+        terminal.results.print(line, markup=False)
+
+
+def planned_leaflet(planned: Planned, command: str) -> str:
+    """The text of the README beside a plan's files, Markdown."""
+    return "\n".join(
+        [
+            f"# {planned.plan.network}, smaller",
+            "",
+            f"Made by `{command}`.",
+            "The latency is predicted from a table and was timed nowhere; on the machine itself `lathe prune`",
+            "times and corrects it.",
+            "",
+            *(f"- {' '.join(line.split())}" for line in _lines(planned)),
+            "",
+            "`weights.safetensors` and `plan.json` go together: `pruning.load(factory, plan, weights)` builds the",
+            "network from a factory of the unpruned one. `network.onnx` is the same for other runtimes.",
+            "",
+        ]
+    )
+
+
+def _lines(planned: Planned) -> list[str]:
+    removed = planned.plan.removed
+    predicted = planned.plan.predicted_s
+    assert predicted is not None  # noqa: S101  every plan of this kind was predicted
+    share = predicted.value / planned.unpruned_s.value
+    whole, budget = time_text(planned.unpruned_s), time_text(planned.budget_s)
+    return [
+        f"removed {len(removed)} blocks: {', '.join(removed) or 'none'}",
+        f"predicted {time_text(predicted)} in {planned.setting.label}",
+        f"          {share:.3f} of the unpruned network's {whole}; the budget is {budget}",
+        f"accuracy  {percent_text(planned.accuracy_before)} before, {percent_text(planned.accuracy)} after",
+    ]

@@ -1,0 +1,197 @@
+"""Planning for a machine that is not at hand, by a made-up table of one."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import made_up
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from small_job import write_job
+
+from bench import cli
+from bench.workbench import NetworkChoice, Subject
+from latency_tables.context import coefficients
+from latency_tables.part import Grain
+from latency_tables.skeleton import Skeleton
+from latency_tables.store import Store
+from pruning import load
+
+UNPRUNED_S = 1e-3
+#: By how many blocks are out; off a straight line by a few percent, so that intervals have a width.
+RATIOS = {1: 0.85, 2: 0.66, 3: 0.52, 4: 0.33}
+
+Plan = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(scope="module")
+def job(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    return write_job(tmp_path_factory.mktemp("job"))
+
+
+@pytest.fixture(scope="module")
+def skeleton(job: dict[str, str]) -> Skeleton:
+    return Subject(NetworkChoice(job["network"]), 1).outline.skeleton
+
+
+def write_table(folder: Path, skeleton: Skeleton, counts: Sequence[int] = tuple(RATIOS)) -> None:
+    """A store with every part and the network less so many blocks, for each of the counts."""
+    store, there = Store(folder / "lathe.db"), made_up.setting()
+    for part in skeleton.parts:
+        store.put(there, part, made_up.cell(1.6e-4 if part.grain is Grain.BLOCK else 4e-5))
+    for count in (0, *counts):
+        seconds = UNPRUNED_S * (RATIOS[count] if count else 1.0)
+        less = made_up.network(skeleton, skeleton.removable[:count], seconds, UNPRUNED_S)
+        store.put_network(there, skeleton.name, less)
+    store.close()
+
+
+@pytest.fixture
+def plan(
+    job: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Plan:
+    def run(*flags: str, **changes: object) -> tuple[int, str, str]:
+        words = {
+            "weights": job["weights"],
+            "images": job["images"],
+            "calibration": 40,
+            "iterations": 4,
+            "budget": "0.6x",
+            "table": "eager",
+            "out": tmp_path,
+        } | changes
+        said = [str(word) for name, value in words.items() for word in (f"--{name}", value)]
+        monkeypatch.setattr(sys, "argv", ["lathe", "plan", job["network"], *said, *flags])
+        monkeypatch.setenv("COLUMNS", "400")
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        captured = capsys.readouterr()
+        assert "Traceback" not in captured.err
+        return int(end.value.code or 0), captured.out, captured.err
+
+    return run
+
+
+def folders(out: Path) -> list[Path]:
+    return sorted(path for path in (out / "plans").iterdir() if path.is_dir())
+
+
+def test_the_upper_end_of_the_prediction_lies_within_the_budget(
+    plan: Plan, skeleton: Skeleton, tmp_path: Path
+) -> None:
+    write_table(tmp_path, skeleton)
+    store = Store(tmp_path / "lathe.db")
+    fit = coefficients(skeleton, store.table(made_up.setting()))
+    # Two blocks are enough by the predicted value alone, and not by the end of its interval.
+    two = fit.interval(skeleton.removable[:2])
+    budget = (two.value + two.high) / 2 / UNPRUNED_S
+    assert two.value < budget * UNPRUNED_S < two.high
+    status, _, _ = plan(budget=f"{budget:.4f}x")
+    (folder,) = folders(tmp_path)
+    made = json.loads((folder / "plan.json").read_text())
+    assert status == 0
+    assert len(made["removed"]) == 3
+    value, _, high = made["predicted_s"]
+    assert value < high <= budget * UNPRUNED_S
+
+
+def test_what_is_written_is_the_healed_network(
+    plan: Plan, job: dict[str, str], skeleton: Skeleton, tmp_path: Path
+) -> None:
+    write_table(tmp_path, skeleton)
+    status, out, _ = plan()
+    (folder,) = folders(tmp_path)
+    assert status == 0
+    assert "predicted" in out
+    assert str(folder) in out
+    scope: dict[str, object] = {}
+    exec(Path(job["network"].partition(":")[0]).read_text(), scope)  # noqa: S102  our own text
+    network = load(scope["make"], folder / "plan.json", folder / "weights.safetensors")  # type: ignore[arg-type]
+    images = torch.rand(1, 3, 24, 24)
+    session = onnxruntime.InferenceSession(folder / "network.onnx")
+    (got,) = session.run(None, {session.get_inputs()[0].name: images.numpy()})
+    with torch.inference_mode():
+        np.testing.assert_allclose(got, network(images).numpy(), atol=1e-4)
+    leaflet = (folder / "README.md").read_text()
+    assert "timed nowhere" in leaflet
+    assert "lathe plan" in leaflet
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "README.md",
+        "network.onnx",
+        "plan.json",
+        "weights.safetensors",
+    ]
+
+
+def test_scripts_get_numbers_with_their_intervals(plan: Plan, skeleton: Skeleton, tmp_path: Path) -> None:
+    write_table(tmp_path, skeleton)
+    status, out, err = plan("--json")
+    told = json.loads(out)
+    assert (status, err) == (0, "")
+    assert len(told["removed"]) == 3
+    assert told["budget_s"] == pytest.approx(0.6 * UNPRUNED_S)
+    low, high = told["predicted_s_interval"]
+    assert low < told["predicted_s"] < high < told["budget_s"]
+    assert told["setting"]["device"]["name"] == "Testing CPU"
+    assert 0 <= told["accuracy_after_interval"][0] <= told["accuracy_after"] <= 1
+    assert {(Path(told["folder"]) / file).exists() for file in told["files"].values()} == {True}
+
+
+def test_other_words_get_another_folder_and_the_same_the_same(
+    plan: Plan, skeleton: Skeleton, tmp_path: Path
+) -> None:
+    write_table(tmp_path, skeleton)
+    for seed in (0, 1, 1):
+        assert plan(seed=seed)[0] == 0
+    assert len(folders(tmp_path)) == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"method": "kd"}, "trains from scratch"),
+        ({"method": "tmpd"}, "Did you mean 'ttmpd'"),
+        ({"budget": "90%"}, "0.7x"),
+        ({"name": ".."}, "plain name"),
+        ({"name": "../../mine"}, "plain name"),
+        ({"budget": "0.01x"}, "lowest"),
+        ({"table": "onnx"}, "table"),
+        ({"images": "npz:/nowhere.npz"}, "/nowhere.npz"),
+    ],
+)
+def test_a_mistake_gets_a_sentence_and_leaves_nothing(
+    plan: Plan, skeleton: Skeleton, tmp_path: Path, changes: dict[str, object], message: str
+) -> None:
+    write_table(tmp_path, skeleton)
+    status, _, err = plan(**changes)
+    assert status == 2
+    assert message in err
+    assert not list((tmp_path / "plans").glob("*/*"))
+
+
+def test_a_table_that_knows_too_little_is_refused(plan: Plan, skeleton: Skeleton, tmp_path: Path) -> None:
+    write_table(tmp_path, skeleton, counts=(2,))
+    status, _, err = plan()
+    assert status == 2
+    assert "how far off" in err
+
+
+def test_how_fast_the_machine_was_matters_to_a_time_and_not_to_a_share(
+    plan: Plan, skeleton: Skeleton, tmp_path: Path
+) -> None:
+    write_table(tmp_path, skeleton)
+    slow_s = 1.2 * UNPRUNED_S
+    store = Store(tmp_path / "lathe.db")
+    slow = made_up.network(skeleton, skeleton.removable[:1], RATIOS[1] * slow_s, slow_s)
+    store.put_network(made_up.setting(), skeleton.name, slow)
+    store.close()
+    share = json.loads(plan("--json", budget="0.6x")[1])
+    time = json.loads(plan("--json", budget="600us")[1])
+    assert share["budget_s"] == pytest.approx(time["budget_s"])
+    assert len(share["removed"]) == 3
+    assert len(time["removed"]) == 4
