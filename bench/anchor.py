@@ -3,20 +3,22 @@
 A machine may be slower for minutes, by a clock, by a neighbour or by where its cores were put, and everything timed
 then looks consistent in itself. Where the anchor has surely moved, the parts timed since it was last seen where it
 should be are timed again, and the anchor once more: only parts between two readings that agree are left alone.
+A profile that extends a table goes on with a part of it as its anchor, so that all cells of a network tell where
+the machine was by one measure.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from typing import Any, TypeAlias
 
 from latency_tables.estimate import Estimate
 from latency_tables.measurement import Measurement
 from latency_tables.part import Part
-from latency_tables.table import Failure
+from latency_tables.table import Failure, LatencyTable
 from latency_tables.verdict import Verdict
 from latency_tables.verdict import ratio as ratio_of
 
@@ -45,7 +47,7 @@ class Move:
     Attributes:
         created: when it was noticed, ISO 8601 with zone.
         ratio: the anchor's latency over what it was before.
-        again: parts that were timed again because of it.
+        again: parts that were timed again because of it; 0 where it moved between two profiles.
         settled: whether the anchor surely stayed where it was while these were timed.
     """
 
@@ -61,10 +63,10 @@ class Move:
 
 @dataclass(slots=True)
 class _Fixed:
-    """The part that is timed again and again, its first reading and the one that later ones are held against."""
+    """The part that is timed again and again, its first latency, and the reading to hold later ones against."""
 
     part: Part
-    first: Measurement
+    first_s: float
     reference: Measurement
 
 
@@ -76,6 +78,7 @@ class Anchor:
         put: stores its cell, in place of an earlier one.
         now_s: a monotonic clock.
         every_s: seconds from one reading to the next.
+        earlier: the part and the cell by which to go on from an earlier profile, see `earlier_reading`.
     """
 
     def __init__(
@@ -84,11 +87,13 @@ class Anchor:
         put: Callable[[Part, Cell], None],
         now_s: Callable[[], float] = time.monotonic,
         every_s: float = EVERY_S,
+        earlier: tuple[Part, Measurement] | None = None,
     ) -> None:
         self._measure = measure
         self._put = put
         self._now_s = now_s
         self._every_s = every_s
+        self._earlier = earlier
         self._fixed: _Fixed | None = None
         self._read_s = 0.0
         self._span: list[tuple[Part, Measurement]] = []
@@ -106,12 +111,15 @@ class Anchor:
         Returns:
             The cell as it was stored first; it may have been timed again since.
         """
+        if self._earlier is not None:
+            self._go_on(*self._earlier)
+            self._earlier = None
         cell = self._measure(part)
         if isinstance(cell, Failure):
             self._put(part, cell)
         else:
             if self._fixed is None:
-                self._fixed = _Fixed(part, cell, cell)
+                self._fixed = _Fixed(part, cell.latency_s.value, cell)
                 self._read_s = self._now_s()
             self._keep(self._fixed, part, cell)
         self.look()
@@ -178,6 +186,18 @@ class Anchor:
             self.look(at_once=True)
         return again
 
+    def _go_on(self, part: Part, before: Measurement) -> None:
+        """Holds the machine against what it was in an earlier profile; nothing of that one is timed again."""
+        fixed = _Fixed(part, before.latency_s.value / before.host["anchor"]["level"], before)
+        verdict, ratio = self._read(fixed)
+        if verdict is Verdict.CANNOT_TELL:
+            verdict, ratio = self._read(fixed)
+        if math.isinf(ratio.high):
+            return  # it can no longer be timed: another part becomes the anchor
+        self._fixed = fixed
+        if verdict in _MOVED:
+            self._moves.append(Move(fixed.reference.created, ratio, 0, settled=True))
+
     def _read(self, fixed: _Fixed) -> tuple[Verdict, Estimate]:
         """Times the anchor; how it compares with the reference, which it becomes itself if it has moved."""
         reading = self._measure(fixed.part)
@@ -207,9 +227,20 @@ class Anchor:
         self._span.append((part, marked))
 
 
+def earlier_reading(parts: Iterable[Part], table: LatencyTable) -> tuple[Part, Measurement] | None:
+    """The first part whose cell tells where the anchor was, and was timed while that lay still, with the cell."""
+    for part in parts:
+        cell = table.cells.get(part.key)
+        if not isinstance(cell, Measurement) or cell.findings:
+            continue
+        if cell.host.get("anchor", {}).get("settled"):
+            return part, cell
+    return None
+
+
 def _level(fixed: _Fixed) -> float:
     """Where the anchor is, over where it was first."""
-    return fixed.reference.latency_s.value / fixed.first.latency_s.value
+    return fixed.reference.latency_s.value / fixed.first_s
 
 
 def _marked(cell: Measurement, level: float, *, settled: bool) -> Measurement:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 
-from bench.anchor import Anchor, Cell, Move
+from bench.anchor import Anchor, Cell, Move, earlier_reading
 from bench.near_cores import taken_far
 from bench.session import Handle, MeasurementFailed, Session
 from bench.timing import Rule
@@ -116,7 +116,7 @@ def profile(
     networks = pending()
     total = len(skeleton.parts) + sum(role in roles for _, role in _wanted(skeleton, passes))
     done = total - len(todo) - len(networks)
-    anchor = Anchor(partial(time_part, session), partial(store.put, session.setting), now_s)
+    anchor = open_anchor(skeleton, session, store, now_s)
     measured = timed = 0
     for part in todo:
         if now_s() >= deadline_s:
@@ -149,6 +149,18 @@ def profile(
         networks=timed,
         complete=done == total,
         moves=anchor.moves,
+    )
+
+
+def open_anchor(skeleton: Skeleton, session: Session, store: Store, now_s: Callable[[], float]) -> Anchor:
+    """What times a network's parts and watches the machine, by the measure of earlier profiles of that network."""
+    table = store.table(session.setting)
+    far = set(taken_far(skeleton.parts, table))
+    return Anchor(
+        partial(time_part, session),
+        partial(store.put, session.setting),
+        now_s,
+        earlier=earlier_reading([part for part in skeleton.parts if part not in far], table),
     )
 
 

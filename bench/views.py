@@ -112,6 +112,13 @@ def show_profile(
             "time was over before everything was timed; the same command goes on from there"
         )
     for move in (*profiled.moves, *(over_widths.moves if over_widths is not None else ())):
+        if not move.again:
+            terminal.results.print(
+                f"  since an earlier profile the anchor moved to {move.ratio.value:.2f} times its latency "
+                f"({move.created}), so what was timed then and now does not belong together; `lathe table check` "
+                "tells how far the table is off"
+            )
+            continue
         terminal.results.print(
             f"  the anchor moved to {move.ratio.value:.2f} times its latency ({move.created}); {move.again} parts "
             f"were timed again, {'and it stayed there' if move.settled else 'and it is not sure that it stayed'}"

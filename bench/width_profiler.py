@@ -6,11 +6,10 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
-from bench.anchor import Anchor, Move
+from bench.anchor import Move
 from bench.near_cores import taken_far
-from bench.profiler import Profiled, profile, time_part
+from bench.profiler import Profiled, open_anchor, profile, time_part
 from bench.session import Session
 from bench.width_plan import Kin, Point, Wanted, WidthPlan
 from latency_tables.costs import Costs, Origin, known_points
@@ -136,7 +135,7 @@ def profile_widths(
     table = store.table(session.setting)
     kin = find_kin(skeleton, table)
     known = known_points([one.family for one in kin], table)
-    anchor = Anchor(partial(time_part, session), partial(store.put, session.setting), now_s)
+    anchor = open_anchor(skeleton, session, store, now_s)
     measured: dict[str, int] = {}
     failed = 0
     far = taken_far([one.family.at(values) for one in kin for values in known[one.family.pattern]], table)

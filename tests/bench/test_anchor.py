@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import made_up
 import pytest
 
-from bench.anchor import ANCHOR_MOVED, MOST_ROUNDS, MOVED_BY, Anchor, Cell, moved
+from bench.anchor import ANCHOR_MOVED, MOST_ROUNDS, MOVED_BY, Anchor, Cell, earlier_reading, moved
 from bench.verdict import Verdict
 from latency_tables.estimate import Estimate
 from latency_tables.measurement import Measurement, Stop
 from latency_tables.part import Part
-from latency_tables.table import Failure
+from latency_tables.table import Failure, LatencyTable
 
 PARTS = made_up.chain([4] * 3).parts
 
@@ -22,13 +23,21 @@ PARTS = made_up.chain([4] * 3).parts
 class Machine:
     """Every part takes ten seconds to time; ``slower`` says by what factor it is slower at a moment."""
 
-    def __init__(self, slower: Callable[[float], float] = lambda now: 1.0, spread: float = 0.0) -> None:
+    def __init__(
+        self,
+        slower: Callable[[float], float] = lambda now: 1.0,
+        spread: float = 0.0,
+        before: Machine | None = None,
+    ) -> None:
         self.slower, self.spread = slower, spread
         self.now = 0.0
         self.timed: list[Part] = []
         self.broken: set[str] = set()
         self.cells: dict[str, Cell] = {}
-        self.anchor = Anchor(self.measure, self.put, lambda: self.now)
+        known = None
+        if before is not None:
+            known = earlier_reading(PARTS, LatencyTable(made_up.setting(), before.cells))
+        self.anchor = Anchor(self.measure, self.put, lambda: self.now, earlier=known)
 
     def measure(self, part: Part) -> Cell:
         self.timed.append(part)
@@ -244,3 +253,58 @@ def test_a_machine_to_which_nothing_happens_is_left_alone() -> None:
     machine.take(0, 1, 2)
     assert machine.anchor.settle() == 0
     assert set(machine.order()[3:]) <= {0}
+
+
+def test_a_later_profile_goes_on_by_the_measure_of_the_first() -> None:
+    first = Machine(lambda now: 1.0 if now < 15 else 1.2)
+    first.take(0, 1)
+    first.anchor.settle()
+    first.take(2)
+    second = Machine(lambda now: 1.5, before=first)
+    second.take(3)
+    assert second.order() == [0, 3], "the anchor is read before anything is timed"
+    [move] = second.anchor.moves
+    assert (move.ratio.value, move.again) == (pytest.approx(1.25), 0)
+    assert second.cell(3).host["anchor"] == {"level": pytest.approx(1.5), "settled": True}
+    third = Machine(lambda now: 1.5, before=second)
+    third.take(4)
+    assert third.anchor.moves == ()
+    assert third.cell(4).host["anchor"]["level"] == pytest.approx(1.5)
+
+
+def test_where_nothing_is_left_to_time_nothing_is_read() -> None:
+    first = Machine()
+    first.take(0, 1)
+    second = Machine(before=first)
+    second.anchor.look()
+    assert second.anchor.settle() == 0
+    assert second.timed == []
+
+
+def test_an_anchor_of_old_that_no_longer_runs_is_replaced() -> None:
+    first = Machine()
+    first.take(0)
+    second = Machine(lambda now: 1.3, before=first)
+    second.broken = {PARTS[0].key}
+    second.take(1, 2, 3, 4)
+    assert second.anchor.moves == ()
+    assert second.order() == [0, 0, 1, 2, 3, 4, 1]
+    assert second.cell(1).host["anchor"]["level"] == 1.0
+
+
+def test_cells_that_moved_or_tell_nothing_are_no_measure() -> None:
+    plain = made_up.cell(1e-3)
+    unsettled = replace(plain, host={"anchor": {"level": 1.2, "settled": False}})
+    drifting = replace(
+        unsettled,
+        samples_s=tuple(1e-3 * (1 + 0.01 * i) for i in range(30)),
+        host={"anchor": {"level": 1.0, "settled": True}},
+    )
+    assert drifting.findings
+    sound = replace(plain, host={"anchor": {"level": 1.1, "settled": True}})
+    cells: list[Cell] = [plain, unsettled, drifting, Failure("crash", "then"), sound]
+    table = LatencyTable(
+        made_up.setting(), {part.key: cell for part, cell in zip(PARTS, cells, strict=False)}
+    )
+    assert earlier_reading(PARTS[:4], table) is None
+    assert earlier_reading(PARTS, table) == (PARTS[4], sound)

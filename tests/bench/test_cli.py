@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import interrupts
@@ -17,78 +14,15 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
-from small_job import write_job
+from cli_driver import Lathe, prune_words
 
-from bench import cli, controls
+from bench import controls
 from bench.lock import locked
 from bench.runtimes import make_setting
 from latency_tables.shipped import shipped_tables
 from latency_tables.store import Store
 from pruning import load
 from reports import read_run
-
-
-@dataclass(frozen=True)
-class Answer:
-    status: int
-    out: str
-    err: str
-
-
-Lathe = Callable[..., Answer]
-
-
-@pytest.fixture
-def lathe(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Lathe:
-    def run(*words: object) -> Answer:
-        monkeypatch.setattr(sys, "argv", ["lathe", *map(str, words)])
-        monkeypatch.setenv("COLUMNS", "400")
-        status = 0
-        try:
-            cli.main()
-        except SystemExit as end:
-            status = int(end.code or 0)
-        captured = capsys.readouterr()
-        assert "Traceback" not in captured.err
-        return Answer(status, captured.out, captured.err)
-
-    return run
-
-
-@pytest.fixture(scope="module")
-def job(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    return write_job(tmp_path_factory.mktemp("job"))
-
-
-@pytest.fixture(scope="module")
-def profiled(job: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A workspace in which the small network is profiled in ONNX Runtime."""
-    out = tmp_path_factory.mktemp("workspace")
-    with pytest.MonkeyPatch.context() as patch:
-        words = ["lathe", "profile", job["network"], "--out", str(out), "--json"]
-        patch.setattr(sys, "argv", words)
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        assert not end.value.code
-    return out
-
-
-@pytest.fixture
-def workspace(profiled: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(profiled, tmp_path / "workspace"))
-
-
-def prune_words(job: dict[str, str], out: Path, **changes: object) -> list[object]:
-    words: dict[str, object] = {
-        "--weights": job["weights"],
-        "--images": job["images"],
-        "--calibration": 40,
-        "--iterations": 4,
-        "--budget": "0.6x",
-        "--out": out,
-    }
-    words |= {f"--{name}": value for name, value in changes.items()}
-    return ["prune", job["network"], *(word for pair in words.items() for word in pair)]
 
 
 def test_devices_lists_every_runtime_usable_or_not(lathe: Lathe) -> None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import made_up
@@ -12,9 +11,8 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
-from small_job import write_job
+from cli_driver import Answer, Lathe
 
-from bench import cli
 from bench.workbench import NetworkChoice, Subject
 from latency_tables.context import coefficients
 from latency_tables.part import Grain
@@ -26,15 +24,8 @@ UNPRUNED_S = 1e-3
 #: By how many blocks are out; off a straight line by a few percent, so that intervals have a width.
 RATIOS = {1: 0.85, 2: 0.66, 3: 0.52, 4: 0.33}
 
-Plan = Callable[..., tuple[int, str, str]]
 
-
-@pytest.fixture(scope="module")
-def job(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    return write_job(tmp_path_factory.mktemp("job"))
-
-
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def skeleton(job: dict[str, str]) -> Skeleton:
     return Subject(NetworkChoice(job["network"]), 1).outline.skeleton
 
@@ -52,10 +43,8 @@ def write_table(folder: Path, skeleton: Skeleton, counts: Sequence[int] = tuple(
 
 
 @pytest.fixture
-def plan(
-    job: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Plan:
-    def run(*flags: str, **changes: object) -> tuple[int, str, str]:
+def plan(lathe: Lathe, job: dict[str, str], tmp_path: Path) -> Lathe:
+    def run(*flags: str, **changes: object) -> Answer:
         words = {
             "weights": job["weights"],
             "images": job["images"],
@@ -65,14 +54,8 @@ def plan(
             "table": "eager",
             "out": tmp_path,
         } | changes
-        said = [str(word) for name, value in words.items() for word in (f"--{name}", value)]
-        monkeypatch.setattr(sys, "argv", ["lathe", "plan", job["network"], *said, *flags])
-        monkeypatch.setenv("COLUMNS", "400")
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        captured = capsys.readouterr()
-        assert "Traceback" not in captured.err
-        return int(end.value.code or 0), captured.out, captured.err
+        said = [word for name, value in words.items() for word in (f"--{name}", value)]
+        return lathe("plan", job["network"], *said, *flags)
 
     return run
 
@@ -82,7 +65,7 @@ def folders(out: Path) -> list[Path]:
 
 
 def test_the_upper_end_of_the_prediction_lies_within_the_budget(
-    plan: Plan, skeleton: Skeleton, tmp_path: Path
+    plan: Lathe, skeleton: Skeleton, tmp_path: Path
 ) -> None:
     write_table(tmp_path, skeleton)
     store = Store(tmp_path / "lathe.db")
@@ -91,7 +74,7 @@ def test_the_upper_end_of_the_prediction_lies_within_the_budget(
     two = fit.interval(skeleton.removable[:2])
     budget = (two.value + two.high) / 2 / UNPRUNED_S
     assert two.value < budget * UNPRUNED_S < two.high
-    status, _, _ = plan(budget=f"{budget:.4f}x")
+    status = plan(budget=f"{budget:.4f}x").status
     (folder,) = folders(tmp_path)
     made = json.loads((folder / "plan.json").read_text())
     assert status == 0
@@ -101,14 +84,14 @@ def test_the_upper_end_of_the_prediction_lies_within_the_budget(
 
 
 def test_what_is_written_is_the_healed_network(
-    plan: Plan, job: dict[str, str], skeleton: Skeleton, tmp_path: Path
+    plan: Lathe, job: dict[str, str], skeleton: Skeleton, tmp_path: Path
 ) -> None:
     write_table(tmp_path, skeleton)
-    status, out, _ = plan()
+    answer = plan()
     (folder,) = folders(tmp_path)
-    assert status == 0
-    assert "predicted" in out
-    assert str(folder) in out
+    assert answer.status == 0
+    assert "predicted" in answer.out
+    assert str(folder) in answer.out
     scope: dict[str, object] = {}
     exec(Path(job["network"].partition(":")[0]).read_text(), scope)  # noqa: S102  our own text
     network = load(scope["make"], folder / "plan.json", folder / "weights.safetensors")  # type: ignore[arg-type]
@@ -128,11 +111,11 @@ def test_what_is_written_is_the_healed_network(
     ]
 
 
-def test_scripts_get_numbers_with_their_intervals(plan: Plan, skeleton: Skeleton, tmp_path: Path) -> None:
+def test_scripts_get_numbers_with_their_intervals(plan: Lathe, skeleton: Skeleton, tmp_path: Path) -> None:
     write_table(tmp_path, skeleton)
-    status, out, err = plan("--json")
-    told = json.loads(out)
-    assert (status, err) == (0, "")
+    answer = plan("--json")
+    told = json.loads(answer.out)
+    assert (answer.status, answer.err) == (0, "")
     assert len(told["removed"]) == 3
     assert told["budget_s"] == pytest.approx(0.6 * UNPRUNED_S)
     low, high = told["predicted_s_interval"]
@@ -143,11 +126,11 @@ def test_scripts_get_numbers_with_their_intervals(plan: Plan, skeleton: Skeleton
 
 
 def test_other_words_get_another_folder_and_the_same_the_same(
-    plan: Plan, skeleton: Skeleton, tmp_path: Path
+    plan: Lathe, skeleton: Skeleton, tmp_path: Path
 ) -> None:
     write_table(tmp_path, skeleton)
     for seed in (0, 1, 1):
-        assert plan(seed=seed)[0] == 0
+        assert plan(seed=seed).status == 0
     assert len(folders(tmp_path)) == 2
 
 
@@ -165,24 +148,24 @@ def test_other_words_get_another_folder_and_the_same_the_same(
     ],
 )
 def test_a_mistake_gets_a_sentence_and_leaves_nothing(
-    plan: Plan, skeleton: Skeleton, tmp_path: Path, changes: dict[str, object], message: str
+    plan: Lathe, skeleton: Skeleton, tmp_path: Path, changes: dict[str, object], message: str
 ) -> None:
     write_table(tmp_path, skeleton)
-    status, _, err = plan(**changes)
-    assert status == 2
-    assert message in err
+    answer = plan(**changes)
+    assert answer.status == 2
+    assert message in answer.err
     assert not list((tmp_path / "plans").glob("*/*"))
 
 
-def test_a_table_that_knows_too_little_is_refused(plan: Plan, skeleton: Skeleton, tmp_path: Path) -> None:
+def test_a_table_that_knows_too_little_is_refused(plan: Lathe, skeleton: Skeleton, tmp_path: Path) -> None:
     write_table(tmp_path, skeleton, counts=(2,))
-    status, _, err = plan()
-    assert status == 2
-    assert "how far off" in err
+    answer = plan()
+    assert answer.status == 2
+    assert "how far off" in answer.err
 
 
 def test_how_fast_the_machine_was_matters_to_a_time_and_not_to_a_share(
-    plan: Plan, skeleton: Skeleton, tmp_path: Path
+    plan: Lathe, skeleton: Skeleton, tmp_path: Path
 ) -> None:
     write_table(tmp_path, skeleton)
     slow_s = 1.2 * UNPRUNED_S
@@ -190,8 +173,8 @@ def test_how_fast_the_machine_was_matters_to_a_time_and_not_to_a_share(
     slow = made_up.network(skeleton, skeleton.removable[:1], RATIOS[1] * slow_s, slow_s)
     store.put_network(made_up.setting(), skeleton.name, slow)
     store.close()
-    share = json.loads(plan("--json", budget="0.6x")[1])
-    time = json.loads(plan("--json", budget="600us")[1])
+    share = json.loads(plan("--json", budget="0.6x").out)
+    time = json.loads(plan("--json", budget="600us").out)
     assert share["budget_s"] == pytest.approx(time["budget_s"])
     assert len(share["removed"]) == 3
     assert len(time["removed"]) == 4

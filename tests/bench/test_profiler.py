@@ -108,7 +108,10 @@ def test_a_stopped_profile_goes_on_and_measures_nothing_twice(tmp_path: Path) ->
         run(first, store, outline)
     second = KnowingSession()
     assert run(second, store, outline).measured == 2
-    assert not set(first.measured) & set(second.measured)
+    anchor = first.measured[0]
+    assert second.measured[0] == anchor, "it tells whether the machine is still what it was"
+    assert set(first.measured) & set(second.measured) == {anchor}
+    assert len(store.history(second.setting, outline.skeleton.parts[0])) == 1, "a reading is no new cell"
     third = KnowingSession()
     done = run(third, store, outline)
     assert (done.measured, done.networks, third.measured, third.comparisons) == (0, 0, [], 0)

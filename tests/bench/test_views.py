@@ -34,11 +34,30 @@ def test_a_person_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     moves = (
         Move("2026-01-01T00:00:00+00:00", made_up.exact(1.25), 7, True),
         Move("2026-01-01T00:01:00+00:00", made_up.exact(0.8), 3, False),
+        Move("2026-01-02T00:00:00+00:00", made_up.exact(1.5), 0, True),
     )
     done = Profiled(parts=5, measured=4, failed=(), networks=0, complete=True, moves=moves)
     show_profile(Terminal(), SKELETON, done, None, table_with_doubts())
     said = capsys.readouterr().out
     assert "the anchor moved to 1.25 times its latency (2026-01-01T00:00:00+00:00); 7 parts" in said
     assert "it stayed there" in said
+    assert "since an earlier profile the anchor moved to 1.50 times its latency (2026-01-02" in said
     assert "not sure that it stayed" in said
     assert "drift: in the samples of 1 of 5 parts" in said
+
+
+def test_a_person_is_told_of_doubtful_networks_and_of_parts_timed_far_apart(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    first, *others = SKELETON.parts
+    cells: dict[str, Measurement | Failure] = {
+        part.key: replace(made_up.cell(1.0), host={"cores": {"mode": "near"}}) for part in others
+    }
+    cells[first.key] = replace(made_up.cell(1.0), host={"cores": {"mode": "far"}})
+    whole = made_up.network(SKELETON, (), 1.0, 1.0)
+    table = LatencyTable(made_up.setting(), cells, (replace(whole, doubts=("drift",)), whole))
+    done = Profiled(parts=5, measured=5, failed=(), networks=2, complete=True)
+    show_profile(Terminal(), SKELETON, done, None, table)
+    said = capsys.readouterr().out
+    assert "drift: in the ratios of 1 timings of whole networks" in said
+    assert f"1 of {len(SKELETON.parts)} parts were timed while the cores lay far apart" in said

@@ -24,6 +24,8 @@ def test_the_numbers_of_a_closure() -> None:
     )
     assert closure.mean_abs_error == pytest.approx((0.04 + 0.08 + 0.2) / 3)
     assert closure.noise_floor == pytest.approx(0.01)
+    assert closure.rms_error == pytest.approx(math.sqrt((0.04**2 + 0.08**2 + 0.2**2) / 3))
+    assert closure.rms_noise == pytest.approx(math.sqrt(0.03**2 / 3))
     assert closure.excess_error == pytest.approx(math.sqrt((0.04**2 - 0.03**2 + 0.08**2 + 0.2**2) / 3))
     assert [closure.within(share) for share in (0.03, 0.05, 0.1, 0.3)] == pytest.approx([0, 1 / 3, 2 / 3, 1])
     assert closure.interval_coverage == 0.5  # the first is outside, the third is bounded by nothing

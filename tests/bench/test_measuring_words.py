@@ -1,0 +1,88 @@
+"""Words of `lathe profile` and `lathe predict` that decide whether, what and how long is measured."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from cli_driver import Lathe
+
+from bench import host
+from bench.lock import locked
+from bench.runtimes import make_setting
+from latency_tables.store import Store
+
+
+def test_strict_measures_nothing_on_a_restless_host(
+    lathe: Lathe, job: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    busy = host.Finding("foreign load", "1.7 cores", "0.1 cores", host.Severity.WARNING, "Stop the others.")
+    state = replace(host.look(window_s=0.0), findings=(busy,))
+    monkeypatch.setattr("bench.host.look", lambda: state)
+    answer = lathe("profile", job["network"], "--strict", "--out", tmp_path / "out")
+    assert answer.status == 2
+    assert "1.7 cores" in answer.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_time_budget_ends_a_profile_which_goes_on(
+    lathe: Lathe, job: dict[str, str], tmp_path: Path
+) -> None:
+    words = ("profile", job["network"], "--runtime", "eager", "--out", tmp_path, "--json")
+    short = json.loads(lathe(*words, "--time-budget", "0.001s").out)
+    assert not short["complete"]
+    assert short["measured"] < short["parts"]
+    told = lathe(*words[:-1], "--time-budget", "0.001s").out
+    assert "time was over" in told
+    known = len(Store(tmp_path / "lathe.db").table(make_setting("eager")).cells)
+    on = json.loads(lathe(*words).out)
+    assert on["complete"]
+    assert on["measured"] == on["parts"] - known
+    assert lathe(*words, "--time-budget", "5").status == 2
+
+
+def test_what_predict_measures_is_kept_for_the_fit(
+    lathe: Lathe, job: dict[str, str], workspace: Path
+) -> None:
+    setting = make_setting("onnxruntime")
+    before = Store(workspace / "lathe.db").table(setting).networks
+    words = ("predict", job["network"], "--without", "blocks.0,blocks.2,blocks.4", "--out", workspace)
+    told = json.loads(lathe(*words, "--measure", "--json").out)
+    *earlier, newest = Store(workspace / "lathe.db").table(setting).networks
+    assert tuple(earlier) == before
+    assert newest.role == "fit"
+    assert newest.removed == ("blocks.0", "blocks.2", "blocks.4")
+    assert newest.latency_s.value == told["measured_s"]
+    # What was measured is now known: the prediction moves towards it.
+    again = json.loads(lathe(*words, "--json").out)
+    assert again["predicted_s"] != told["predicted_s"]
+
+
+def test_fill_measures_the_widths_that_are_missing(
+    lathe: Lathe, job: dict[str, str], workspace: Path
+) -> None:
+    words = ("predict", job["network"], "--widths", "0.5", "--out", workspace)
+    lacking = lathe(*words)
+    assert lacking.status == 2
+    assert "--fill" in lacking.err
+    setting = make_setting("onnxruntime")
+    before = Store(workspace / "lathe.db").table(setting).cells
+    filled = json.loads(lathe(*words, "--fill", "--json").out)
+    after = Store(workspace / "lathe.db").table(setting).cells
+    assert filled["predicted_s"] > 0
+    assert set(before) < set(after)
+    # Nothing is left to measure, and the answer is the same without.
+    assert json.loads(lathe(*words, "--json").out)["predicted_s"] == filled["predicted_s"]
+
+
+@pytest.mark.parametrize("word", ["--measure", "--fill"])
+def test_a_workspace_in_use_is_not_measured_into(
+    lathe: Lathe, job: dict[str, str], workspace: Path, word: str
+) -> None:
+    widths = ("--widths", "0.5") if word == "--fill" else ()
+    with locked(workspace):
+        answer = lathe("predict", job["network"], *widths, word, "--out", workspace)
+    assert answer.status == 2
+    assert "in use by another process" in answer.err
