@@ -33,7 +33,7 @@ SCALES = {"short": (5, 1), "full": (100, 3)}
 """Epochs and seeds."""
 
 
-def section(scene: Scene) -> list[str]:
+def section(scene: Scene, every: list[Scene]) -> list[str]:
     """One runtime's points, hypervolumes, and what becomes of them in the other."""
     whole = unpruned(scene)
     lines = [
@@ -55,13 +55,25 @@ def section(scene: Scene) -> list[str]:
         )
     lines += ["", "| method | share of the area dominated | seeds |", "| --- | --- | --- |"]
     lines += [f"| {v.method} | {percent(v.share)} | {v.seeds} |" for v in volumes(scene)]
-    for other in elsewhere(scene):
+    for other in elsewhere(scene, every):
         turned = "; ".join(f"{flip.first.title} before {flip.second.title}" for flip in other.flips)
         lines += [
             "",
             f"Of {other.pairs} pairs that are surely ordered here, {len(other.flips)} turn round in {other.label}"
             f"{': ' + turned if turned else ''}.",
         ]
+        if other.fallen:
+            lines += [
+                "",
+                f"On the front here and behind it there: {', '.join(p.title for p in other.fallen)}.",
+            ]
+        if other.fronts is not None:
+            lines += [
+                "",
+                f"Share of the area that the front of all methods dominates, over {other.fronts.points} networks: "
+                f"{percent(other.fronts.here)} here; the same networks in {other.label} {percent(other.fronts.there)}, "
+                f"those chosen for it {percent(other.fronts.native)}.",
+            ]
     return [*lines, ""]
 
 
@@ -97,8 +109,9 @@ def main() -> None:
     run_sweep(config, folder, workspace, Terminal(), command="python experiments/kd_pareto.py")
     run, points = read_run(folder)
     lines = ["# EPSD, distillation and TT-MPD", "", origin("kd_pareto", words.scale), "", READING.strip(), ""]
-    for scene in scenes([(run, points)]):
-        lines += section(scene)
+    found = scenes([(run, points)])
+    for scene in found:
+        lines += section(scene, found)
     write_atomically(RESULTS / "kd_pareto.md", ("\n".join(lines).rstrip() + "\n").encode())
     files = write_report([folder], folder / "report")
     picture = next(image for image in files.images if image.suffix == ".png" and "pareto" in image.name)

@@ -1,13 +1,16 @@
-"""The networks of one setting in another one: who is faster there, and where does the order turn round?"""
+"""The networks of one setting in another: who is faster there, where does the order turn round, what is lost?"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
 from latency_tables.estimate import Estimate
+from reports.pareto import Spot, Standing, front, hypervolume
 from reports.results import UNPRUNED
 from reports.scenes import Placed, Scene
+from reports.summary import bounded, pooled
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,25 @@ class Flip:
 
 
 @dataclass(frozen=True, slots=True)
+class Fronts:
+    """Shares of the area below full quality and left of the unpruned latency that fronts dominate, in ratios.
+
+    All over the same methods, budgets and seeds; the mean over seeds, as in `reports.summary.Volume`.
+
+    Attributes:
+        points: how many each front is over.
+        here: the networks chosen for this setting, in it.
+        there: the same networks in the other setting.
+        native: the networks chosen for the other setting, in it.
+    """
+
+    points: int
+    here: Estimate
+    there: Estimate
+    native: Estimate
+
+
+@dataclass(frozen=True, slots=True)
 class Elsewhere:
     """A scene's points in another setting.
 
@@ -44,16 +66,25 @@ class Elsewhere:
         rows: those timed in both, the fastest here first.
         flips: pairs whose order surely turns round.
         pairs: how many pairs are surely ordered here.
+        fallen: points that are surely on the front of these here, and surely dominated by others of them there.
+        fronts: what choosing by the wrong setting costs; None where no point was made for the other one too.
     """
 
     label: str
     rows: tuple[Abroad, ...]
     flips: tuple[Flip, ...]
     pairs: int
+    fallen: tuple[Placed, ...]
+    fronts: Fronts | None
 
 
-def elsewhere(scene: Scene) -> list[Elsewhere]:
-    """Every other setting in which points of the scene were timed."""
+def elsewhere(scene: Scene, others: Sequence[Scene] = ()) -> list[Elsewhere]:
+    """Every other setting in which points of the scene were timed.
+
+    Args:
+        scene: whose networks.
+        others: scenes among which those of the other settings may be, to hold their own networks against these.
+    """
     found: dict[str, list[Abroad]] = {}
     labels: dict[str, str] = {}
     for placed in scene.done:
@@ -65,15 +96,67 @@ def elsewhere(scene: Scene) -> list[Elsewhere]:
             found.setdefault(setting, []).append(
                 Abroad(placed, point.ratio, there, _met(point.budget, there))
             )
-    return [_of(labels[setting], rows) for setting, rows in found.items()]
+    return [
+        _of(scene, labels[setting], rows, next((o for o in others if _same_but(scene, o, setting)), None))
+        for setting, rows in found.items()
+    ]
+
+
+def _same_but(scene: Scene, other: Scene, setting: str) -> bool:
+    return other.setting == setting and other.workload == scene.workload
 
 
 def _met(budget: str, there: Estimate) -> bool | None:
     return there.high <= float(budget[:-1]) if budget.endswith("x") else None
 
 
-def _of(label: str, rows: list[Abroad]) -> Elsewhere:
+def _of(scene: Scene, label: str, rows: list[Abroad], native: Scene | None) -> Elsewhere:
     rows = sorted(rows, key=lambda row: row.here.value)
     ordered = [pair for pair in combinations(rows, 2) if pair[0].here.high < pair[1].here.low]
     flips = [Flip(one.placed, two.placed) for one, two in ordered if one.there.low > two.there.high]
-    return Elsewhere(label, tuple(rows), tuple(flips), len(ordered))
+    judged = [(row, quality) for row in rows if (quality := scene.quality_of(row.placed)) is not None]
+    here = front([Spot(quality, row.here) for row, quality in judged])
+    there = front([Spot(quality, row.there) for row, quality in judged])
+    fallen = [
+        row.placed
+        for (row, _), before, after in zip(judged, here, there, strict=True)
+        if before is Standing.FRONT and after is Standing.DOMINATED
+    ]
+    fronts = None if native is None else _fronts(scene, rows, native)
+    return Elsewhere(label, tuple(rows), tuple(flips), len(ordered), tuple(fallen), fronts)
+
+
+def _fronts(scene: Scene, rows: Sequence[Abroad], native: Scene) -> Fronts | None:
+    ours = {_recipe(row.placed): row for row in rows if scene.quality_of(row.placed) is not None}
+    theirs = {
+        _recipe(placed): placed
+        for placed in native.done
+        if placed.point.ratio is not None and native.quality_of(placed) is not None
+    }
+    both = [recipe for recipe in ours if recipe in theirs]
+    if not both or scene.quality != native.quality:
+        return None
+    by_seed: dict[int, list[tuple[Spot, Spot, Spot]]] = {}
+    for recipe in both:
+        row, placed = ours[recipe], theirs[recipe]
+        quality, other = scene.quality_of(row.placed), native.quality_of(placed)
+        ratio = placed.point.ratio
+        assert quality is not None and other is not None and ratio is not None  # noqa: S101  both were asked above
+        trio = bounded(quality, row.here), bounded(quality, row.there), bounded(other, ratio)
+        by_seed.setdefault(row.placed.point.seed, []).append(trio)
+    shares = [
+        pooled(
+            [area for trios in by_seed.values() if (area := _area([trio[i] for trio in trios])) is not None]
+        )
+        for i in range(3)
+    ]
+    return Fronts(len(both), *shares)
+
+
+def _recipe(placed: Placed) -> tuple[str, str, str, int]:
+    point = placed.point
+    return placed.run.name, point.method, point.budget, point.seed
+
+
+def _area(spots: list[Spot]) -> Estimate | None:
+    return hypervolume(spots, quality=0.0, latency_s=1.0)

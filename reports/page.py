@@ -148,7 +148,7 @@ def render_page(
     groups = scenes(runs)
     lost = damaged or [()] * len(runs)
     table = _looks(groups)
-    views = [_view(scene, table) for scene in groups]
+    views = [_view(scene, groups, table) for scene in groups]
     shown: Details = details(groups, frozenset[int]().union(*(view.keys for view in views)))
     environment = make_environment()
     environment.filters["points"] = _points
@@ -184,7 +184,7 @@ def _anchor(found: Located, views: Sequence[_View]) -> str:
     return found.anchor
 
 
-def _view(scene: Scene, table: Mapping[str, Look]) -> _View:
+def _view(scene: Scene, every: Sequence[Scene], table: Mapping[str, Look]) -> _View:
     from reports import plots
 
     found = planes(scene)
@@ -216,7 +216,7 @@ def _view(scene: Scene, table: Mapping[str, Look]) -> _View:
         controls=summary.controls(scene),
         marks={mark.placed.key: mark for mark in pareto.marks},
         comparisons=comparisons(scene),
-        elsewhere=elsewhere(scene),
+        elsewhere=elsewhere(scene, every),
         predictions=predictions,
         stages=stages,
         bars=charts.part_bars(scene),

@@ -145,7 +145,7 @@ def volumes(scene: Scene) -> list[Volume]:
     for placed, quality, seconds in scene.charted:
         if placed.point.method != UNPRUNED:
             seeds = fronts.setdefault(placed.series, {})
-            seeds.setdefault(placed.point.seed, []).append(_inside(quality, seconds))
+            seeds.setdefault(placed.point.seed, []).append(bounded(quality, seconds))
     table = []
     for method, seeds in fronts.items():
         areas = [hypervolume(spots, quality=0.0, latency_s=reference) for spots in seeds.values()]
@@ -154,8 +154,8 @@ def volumes(scene: Scene) -> list[Volume]:
     return sorted(table, key=lambda volume: -volume.share.value)
 
 
-def _inside(quality: Estimate, seconds: Estimate) -> Spot:
-    # Unbounded intervals end where the quantity itself ends.
+def bounded(quality: Estimate, seconds: Estimate) -> Spot:
+    """A place in the plane; unbounded intervals end where the quantity itself ends."""
     return Spot(
         Estimate(quality.value, max(quality.low, 0.0), min(quality.high, 1.0)),
         Estimate(seconds.value, max(seconds.low, 0.0), seconds.high),

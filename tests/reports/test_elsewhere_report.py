@@ -61,6 +61,55 @@ def test_what_does_not_hold_elsewhere_is_a_finding_and_stands_on_the_page() -> N
     assert not [one for one in of_scene(calm) if one.kind is Kind.ELSEWHERE]
 
 
+def test_a_point_falls_off_the_front_only_where_both_are_sure() -> None:
+    sharp = Estimate(0.9, 0.9, 0.9)
+    better, worse = Estimate(0.95, 0.95, 0.95), Estimate(0.8, 0.8, 0.8)
+    (other,) = elsewhere(
+        scene(
+            at("a", 0.50, 0.70, accuracy=sharp),  # fastest here; slower and less accurate than b there
+            at("b", 0.60, 0.60, accuracy=better),
+            at("c", 0.40, 0.595, accuracy=worse),  # perhaps faster than b there
+            at("d", 0.70, 0.65, accuracy=worse),  # behind b here already
+        )
+    )
+    assert [placed.point.id for placed in other.fallen] == ["a"]
+
+
+def test_fronts_are_compared_over_the_same_recipes() -> None:
+    def point(name: str, ratio: float, setting: str, there: dict[str, float], accuracy: float) -> Point:
+        sure = Estimate(accuracy, accuracy, accuracy)
+        return made.point(
+            id=f"{setting}-{name}",
+            method=name,
+            setting=setting,
+            ratio=Estimate(ratio, ratio, ratio),
+            elsewhere={key: Estimate(value, value, value) for key, value in there.items()},
+            accuracy=sure,
+        )
+
+    run = made.run()
+    (here,) = list(run.settings)[:1]
+    settings = {here: run.settings[here], OTHER: {**run.settings[here], "label": "another runtime"}}
+    points = [
+        point("a", 0.5, here, {OTHER: 0.8}, 0.9),
+        point("b", 0.4, here, {OTHER: 0.7}, 0.5),
+        point("alone", 0.1, here, {OTHER: 0.1}, 1.0),
+        point("a", 0.6, OTHER, {here: 0.6}, 0.8),
+        point("b", 0.5, OTHER, {here: 0.9}, 0.6),
+    ]
+    found = scenes([(replace(run, settings=settings), points)])
+    assert [one.setting for one in found] == [here, OTHER]
+    (abroad,) = elsewhere(found[0], found)
+    assert abroad.fronts is not None
+    assert abroad.fronts.points == 2
+    assert abroad.fronts.here.value == pytest.approx(0.5 * 0.9 + 0.1 * 0.5)
+    assert abroad.fronts.there.value == pytest.approx(0.2 * 0.9 + 0.1 * 0.5)
+    assert abroad.fronts.native.value == pytest.approx(0.4 * 0.8 + 0.1 * 0.6)
+    assert elsewhere(found[0])[0].fronts is None
+    page = render_page([(found[0].done[0].run, points)])
+    assert "that of the networks chosen for" in page
+
+
 def test_a_ratio_elsewhere_is_above_0() -> None:
     with pytest.raises(ValueError, match=r"elsewhere\.s2 must be above 0"):
         made.point(elsewhere={OTHER: Estimate(0.0, 0.0, 0.1)})
