@@ -28,6 +28,7 @@ class BlockMaker:
     """
 
     stage = "finetune"
+    costly = False
 
     def __init__(self, shop: Shop, method: str, seed: int, iterations: int) -> None:
         self._shop, self._method = shop, get_method(method)

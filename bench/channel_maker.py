@@ -46,6 +46,7 @@ class ChannelMaker:
 
     stage = "train"
     needs_controls = True
+    costly = True
 
     def __init__(self, shop: Shop, school: School, method: ScratchMethod) -> None:
         self._shop, self._school, self._method = shop, school, method

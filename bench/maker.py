@@ -22,6 +22,7 @@ class Maker(Protocol[T]):
         outline: of the unpruned network, with channel groups where these are chosen from.
         stage: the word for making the network good.
         needs_controls: whether controls are made for each point, which takes time.
+        costly: whether making the network takes minutes, so that what is chosen is timed twice before.
     """
 
     @property
@@ -37,6 +38,11 @@ class Maker(Protocol[T]):
     @property
     def needs_controls(self) -> bool:
         """Whether controls are made for each point, which takes time."""
+        ...
+
+    @property
+    def costly(self) -> bool:
+        """Whether making the network takes minutes, so that what is chosen is timed twice before."""
         ...
 
     def choose(self, fit: Coefficients, budget_s: float, progress: Progress) -> T:

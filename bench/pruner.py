@@ -85,6 +85,7 @@ class _Pruning(Generic[T]):
             measure=self._measure,
             rounds=recipe.rounds,
             say=lambda text: shop.terminal.say(f"  {text}"),
+            confirm=maker.costly,
         )
         # What the loop times has the shape of the delivered network, so making it good waits until it fits. Where
         # the delivered file then misses by a hair, the loop goes on with what was seen.
