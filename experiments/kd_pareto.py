@@ -114,8 +114,8 @@ def main() -> None:
         lines += section(scene, found)
     write_atomically(RESULTS / "kd_pareto.md", ("\n".join(lines).rstrip() + "\n").encode())
     files = write_report([folder], folder / "report")
-    for number, scene in enumerate(found, start=1):
-        picture = next(image for image in files.images if image.name == f"pareto-{number}-column.png")
+    for place, scene in enumerate(found, start=1):
+        picture = next(image for image in files.images if image.name == f"pareto-{place}-column.png")
         runtime = scene.description["runtime"]
         write_atomically(RESULTS.parent / "images" / f"kd-pareto-{runtime}.png", picture.read_bytes())
     print(f"wrote {RESULTS / 'kd_pareto.md'}; the report: {files.html}")
