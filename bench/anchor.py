@@ -167,7 +167,7 @@ class Anchor:
             How many parts were timed again because they were slow.
         """
         fixed = self._fixed
-        if fixed is None or self._now_s() >= deadline_s:
+        if fixed is None or not self._latest or self._now_s() >= deadline_s:
             return 0
         self.look(at_once=True)
         levels = {part: cell.host["anchor"]["level"] for part, cell in self._latest.items()}

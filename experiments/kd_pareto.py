@@ -28,7 +28,7 @@ from reports.summary import unpruned, volumes
 from reports.units import number, percent
 
 METHODS = ("ttmpd", "epsd-structured", "kd")
-BUDGETS = ("0.85x", "0.7x", "0.55x")
+BUDGETS = ("0.85x", "0.7x", "0.6x")
 SCALES = {"short": (5, 1), "full": (100, 3)}
 """Epochs and seeds."""
 
