@@ -118,10 +118,13 @@ class Anchor:
         if isinstance(cell, Failure):
             self._put(part, cell)
         else:
-            if self._fixed is None:
+            if self._fixed is None and math.isfinite(cell.latency_s.high):
                 self._fixed = _Fixed(part, cell.latency_s.value, cell)
                 self._read_s = self._now_s()
-            self._keep(self._fixed, part, cell)
+            if self._fixed is None:
+                self._put(part, cell)  # timed too few times to be an anchor, and there is none yet
+            else:
+                self._keep(self._fixed, part, cell)
         self.look()
         return cell
 
@@ -193,7 +196,7 @@ class Anchor:
         if verdict is Verdict.CANNOT_TELL:
             verdict, ratio = self._read(fixed)
         if math.isinf(ratio.high):
-            return  # it can no longer be timed: another part becomes the anchor
+            return  # it can no longer be timed, or too few times to tell: another part becomes the anchor
         self._fixed = fixed
         if verdict in _MOVED:
             self._moves.append(Move(fixed.reference.created, ratio, 0, settled=True))
@@ -228,10 +231,10 @@ class Anchor:
 
 
 def earlier_reading(parts: Iterable[Part], table: LatencyTable) -> tuple[Part, Measurement] | None:
-    """The first part whose cell tells where the anchor was, and was timed while that lay still, with the cell."""
+    """The first part whose cell tells where the anchor was, and that it may have stayed there, with the cell."""
     for part in parts:
         cell = table.cells.get(part.key)
-        if not isinstance(cell, Measurement) or cell.findings:
+        if not isinstance(cell, Measurement) or cell.findings or math.isinf(cell.latency_s.high):
             continue
         if cell.host.get("anchor", {}).get("settled"):
             return part, cell
@@ -244,7 +247,11 @@ def _level(fixed: _Fixed) -> float:
 
 
 def _marked(cell: Measurement, level: float, *, settled: bool) -> Measurement:
-    """A cell whose ``host`` tells the anchor's latency over its first one, and whether it stayed there."""
+    """A cell whose ``host`` tells the anchor's latency over its first one, and whether it may have stayed there.
+
+    False where a reading afterwards told otherwise; the last cells of a profile that was killed had no reading
+    afterwards.
+    """
     return replace(cell, host={**cell.host, "anchor": {"level": level, "settled": settled}})
 
 

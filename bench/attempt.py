@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -41,9 +42,10 @@ class _Attempt:
 
     @property
     def badness(self) -> tuple[bool, bool, float]:
-        """Samples of two modes are worse than any load."""
+        """Samples of two modes are worse than any load, and a load that is unknown worse than a known one."""
         moved = self.cores is not None and self.cores.moved
-        return self.disturbance is not None, moved, self.load.foreign_cores or 0.0
+        known = [c for c in (self.load.foreign_cores, self.load.steal_cores) if c is not None]
+        return self.disturbance is not None, moved, max(known, default=math.inf)
 
     @property
     def throttled(self) -> str | None:

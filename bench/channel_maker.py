@@ -118,7 +118,7 @@ class ChannelMaker:
         free = [group for group in self._groups if group.frozen is None]
         if method.name == RANDOM:
             # One number a channel: sums over weights would only tell how many there are.
-            draw = np.random.default_rng(mixed_seed(self._school.training.seed, 2))
+            draw = np.random.default_rng(mixed_seed("random channels", self._school.training.seed))
             return {group.name: draw.random(group.channels) for group in free}
         # SynFlow goes in rounds down to a density; what a latency budget leaves is not known yet.
         scores = self._school.scores(method, self._untrained, 1.0)

@@ -75,7 +75,7 @@ def _guarded() -> Iterator[None]:
 
 
 def _complain(error: Exception) -> None:
-    Terminal().console.print(f"lathe: {error}", style="bold red", markup=False)
+    Terminal().console.print(f"lathe: {error}", style="bold red")
 
 
 @app.command()
@@ -229,7 +229,11 @@ def predict(
     if measure or nodes:
         subject = Subject(choice, batch)
         outline = subject.wide if widths else subject.outline
-        with _stoppable("Nothing was stored."), locked(out), Session(setting) as session:
+        with (
+            _stoppable("A measurement that was finished is stored."),
+            locked(out),
+            Session(setting) as session,
+        ):
             if measure:
                 seen = time_network(outline, session, cut, "fit", quick_latency_s(skeleton, known))
                 store.put_network(setting, skeleton.name, seen)
@@ -275,12 +279,12 @@ def report(
         images = [str(image) for image in files.images]
         _print_json({"html": str(files.html), "images": images, "damaged": damaged})
     else:
-        terminal.results.print(str(files.html), markup=False)
+        terminal.results.print(str(files.html))
         if files.images:
             pictures = f"{len(files.images)} pictures (PNG and SVG) in {files.images[0].parent}"
-            terminal.results.print(pictures, markup=False)
+            terminal.results.print(pictures)
     for file in files.damaged:
-        terminal.console.print(f"not in the report: {file.reason}", style="bold red", markup=False)
+        terminal.console.print(f"not in the report: {file.reason}", style="bold red")
     if files.damaged:
         raise typer.Exit(1)
 

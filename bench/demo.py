@@ -86,7 +86,7 @@ def run_demo(workspace: Path, terminal: Terminal) -> Path:
         points += run_sweep(config, runs[-1], workspace, terminal, command="lathe demo")
     report = write_report(runs, folder / "report")
     _summarise(points, terminal, time.perf_counter() - started)
-    terminal.results.print(f"The report: {report.html}", markup=False)
+    terminal.results.print(f"The report: {report.html}")
     return report.html
 
 

@@ -54,7 +54,7 @@ def show_facts(terminal: Terminal, skeleton: Skeleton, table: LatencyTable) -> N
     for provider, names in unpruned.get("ran_elsewhere", {}).items():
         said.append(f"  left to {provider}: {len(names)} nodes of the unpruned network: {', '.join(names)}")
     for line in said:
-        terminal.results.print(line, markup=False)
+        terminal.results.print(line)
 
 
 def _compile_s(skeleton: Skeleton, table: LatencyTable) -> list[float]:

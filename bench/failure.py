@@ -7,7 +7,7 @@ from pathlib import Path
 
 from latency_tables.errors import LatheError
 
-#: What costs one point and not the sweep. Whatever ends the process is not among it, nor is a broken disk.
+#: What costs one point and not the sweep, a `StorageError` excepted. Whatever ends the process is not among it.
 FAILURES: tuple[type[Exception], ...] = (
     LatheError,
     RuntimeError,

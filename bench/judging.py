@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 from bench.failure import reason
+from latency_tables.errors import StorageError
 from latency_tables.estimate import Estimate
 from pruning.search import Progress
 
@@ -43,6 +44,9 @@ def judged(shop: Shop, makers: Mapping[str, Callable[[], nn.Module]], progress: 
 
     Returns:
         Accuracies and reasons; nothing of either where the report images have no labels.
+
+    Raises:
+        StorageError: nothing can be written any more.
     """
     found = Judged()
     if shop.images.report.labels is None:
@@ -50,6 +54,8 @@ def judged(shop: Shop, makers: Mapping[str, Callable[[], nn.Module]], progress: 
     for name, make in makers.items():
         try:
             found.accuracies.update(shop.judge({name: make()}, progress))
+        except StorageError:
+            raise
         except Exception as error:  # noqa: BLE001  the result itself is whole, whatever became of its control
             found.failed[name] = reason(error)
     return found

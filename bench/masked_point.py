@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-import torch
 from torch import nn
 
 from bench.budget import Sparsity
@@ -20,7 +19,7 @@ from latency_tables.skeleton import Plan
 from pruning.early.masks import Masks, keep_best, random_like, shuffled, smart_ratio
 from pruning.early.masks import sparsity as sparsity_of
 from pruning.from_scratch import SCRATCH_METHODS, ScratchMethod
-from pruning.recovery.batches import mixed_seed
+from pruning.recovery.batches import drawn_by
 from pruning.search import Progress
 from reports.results import Point
 
@@ -104,7 +103,7 @@ class _Masked:
 
     def _controls(self, masks: Masks, progress: Progress) -> Judged:
         seed, density = self._school.training.seed, 1.0 - self._sparsity.share
-        drawn = [torch.Generator().manual_seed(mixed_seed(seed, 3, place)) for place in range(3)]
+        drawn = [drawn_by("control masks", seed, place) for place in range(3)]
 
         def trained(name: str, mask: Callable[[], Masks], luck: int = 0) -> Callable[[], nn.Module]:
             return lambda: self._trained(mask(), name, progress, luck)
@@ -113,7 +112,7 @@ class _Masked:
             SHUFFLED: trained(SHUFFLED, lambda: shuffled(masks, drawn[0])),
             WEIGHTS_ANEW: trained(WEIGHTS_ANEW, lambda: masks, luck=1),
             BY_CHANCE: trained(BY_CHANCE, lambda: random_like(masks, drawn[1])),
-            SMART: trained(SMART, lambda: smart_ratio(self._school.untrained(), density, drawn[2])),
+            SMART: trained(SMART, lambda: smart_ratio(self._school.untrained(), density, drawn[2], masks)),
         }
         if not self._method.ranks_plainly(self._school.training.self_distillation):
             makers[PLAIN_SCORES] = trained(PLAIN_SCORES, lambda: self._masks(SCRATCH_METHODS["prospr"]))

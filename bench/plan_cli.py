@@ -7,6 +7,8 @@ import re
 import shlex
 import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,7 +27,7 @@ from bench.words import (
     print_json,
     stoppable,
 )
-from latency_tables.errors import UserError
+from latency_tables.errors import LatheError, UserError
 
 
 def plan(
@@ -39,14 +41,15 @@ def plan(
     shift: ShiftName = None,
     calibration: Calibration = 500,
     method: Annotated[str, typer.Option(help="One that takes blocks out, see `lathe prune`.")] = "ttmpd",
-    iterations: Annotated[int, typer.Option(help="Steps of finetuning.")] = 200,
-    seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
+    iterations: Annotated[int, typer.Option(min=1, help="Steps of finetuning.")] = 200,
+    seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0,
     name: Annotated[str | None, typer.Option(help="Name of the plan's folder.")] = None,
     out: Workspace = DEFAULT_OUT,
     as_json: AsJson = False,
 ) -> None:
     """Prune by the table of a machine that is not at hand: predicted there, healed and judged here."""
     from bench.budget import parse_budget
+    from bench.failure import FAILURES, reason
     from bench.lock import locked
     from bench.plan_views import planned_json, planned_leaflet, show_planned
     from bench.planning import plan_for
@@ -57,7 +60,7 @@ def plan(
 
     terminal = Terminal(quiet=as_json)
     allowed = parse_budget(budget)
-    with stoppable("Nothing was written; the same command begins anew."):
+    with stoppable("What was there before is as it was; the same command begins anew."):
         known, _ = named_table(table, out)
         shape = None if input_shape is None else parse_input_shape(input_shape)
         subject = Subject(NetworkChoice(network, weights, shape), known.setting.batch)
@@ -69,31 +72,60 @@ def plan(
         folder = (
             out / "plans" / (_plain(name) or _default_name(network, known.setting.digest, context.params))
         )
-        making = folder.with_name(f".{folder.name}")
-        with locked(folder.parent):
-            shutil.rmtree(making, ignore_errors=True)  # what a process that was killed left
-            planned = plan_for(
-                subject, gallery, known, method, allowed, making, terminal, seed=seed, iterations=iterations
-            )
+        if folder.exists() and not folder.is_dir():
+            raise UserError(f"{folder} is no folder; name another one with --name")
+        with locked(folder.parent), _made_in(folder.parent / ".making") as making:
+            try:
+                planned = plan_for(
+                    subject,
+                    gallery,
+                    known,
+                    method,
+                    allowed,
+                    making,
+                    terminal,
+                    seed=seed,
+                    iterations=iterations,
+                )
+            except FAILURES as error:
+                if isinstance(error, LatheError):
+                    raise
+                raise LatheError(f"the plan failed: {reason(error)}") from error
             command = shlex.join(["lathe", *sys.argv[1:]])
             write_atomically(making / "README.md", planned_leaflet(planned, command).encode())
-            shutil.rmtree(folder, ignore_errors=True)
-            making.rename(folder)
+            _replace(folder, making)
     if as_json:
         print_json(planned_json(planned) | {"folder": str(folder)})
     else:
         show_planned(terminal, planned)
-        terminal.results.print(f"results   {folder}", markup=False)
+        terminal.results.print(f"results   {folder}")
+
+
+@contextmanager
+def _made_in(folder: Path) -> Iterator[Path]:
+    """An empty folder to make something in, which is gone afterwards, as is what a killed process left in it."""
+    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        yield folder / "new"
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _replace(folder: Path, new: Path) -> None:
+    """Puts a finished folder in the place of an old one, which is there until the new one is."""
+    if folder.exists():
+        folder.rename(new.with_name("old"))
+    new.rename(folder)
 
 
 def _plain(name: str | None) -> str | None:
     """A name for a folder that will be replaced.
 
     Raises:
-        UserError: it leads out of the folder of plans.
+        UserError: it leads out of the folder of plans, or is hidden.
     """
-    if name is not None and (Path(name).name != name or name == ".."):
-        raise UserError(f"--name takes the plain name of a folder, got {name!r}")
+    if name is not None and (Path(name).name != name or name.startswith(".")):
+        raise UserError(f"--name takes the plain name of a folder, without a dot in front, got {name!r}")
     return name
 
 

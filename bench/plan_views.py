@@ -16,13 +16,16 @@ def planned_json(planned: Planned) -> dict[str, Any]:
         "hurt": planned.plan.hurt,
         "budget_s": planned.budget_s,
         "setting": planned.setting.to_json(),
+        "judged_in": "fp32",
         "files": {what: path.name for what, path in planned.files.items()},
     }
     quantities: dict[str, Estimate | None] = {
         "unpruned_s": planned.unpruned_s,
         "predicted_s": planned.plan.predicted_s,
+        "ratio": planned.ratio,
         "accuracy_before": planned.accuracy_before,
         "accuracy_after": planned.accuracy,
+        "agreement": planned.agreement,
     }
     for name, estimate in quantities.items():
         result[name] = None if estimate is None else estimate.value
@@ -33,7 +36,7 @@ def planned_json(planned: Planned) -> dict[str, Any]:
 def show_planned(terminal: Terminal, planned: Planned) -> None:
     """The plan in a few lines."""
     for line in _lines(planned):
-        terminal.results.print(line, markup=False)
+        terminal.results.print(line)
 
 
 def planned_leaflet(planned: Planned, command: str) -> str:
@@ -56,14 +59,20 @@ def planned_leaflet(planned: Planned, command: str) -> str:
 
 
 def _lines(planned: Planned) -> list[str]:
-    removed = planned.plan.removed
+    removed, ratio = planned.plan.removed, planned.ratio
     predicted = planned.plan.predicted_s
     assert predicted is not None  # noqa: S101  every plan of this kind was predicted
-    share = predicted.value / planned.unpruned_s.value
     whole, budget = time_text(planned.unpruned_s), time_text(planned.budget_s)
-    return [
+    lines = [
         f"removed {len(removed)} blocks: {', '.join(removed) or 'none'}",
         f"predicted {time_text(predicted)} in {planned.setting.label}",
-        f"          {share:.3f} of the unpruned network's {whole}; the budget is {budget}",
+        f"          {ratio.value:.3f} ({ratio.low:.3f} to {ratio.high:.3f}) of the unpruned network's {whole}; "
+        f"the budget is {budget}",
         f"accuracy  {percent_text(planned.accuracy_before)} before, {percent_text(planned.accuracy)} after",
+        f"agreement {percent_text(planned.agreement)} with the unpruned network",
     ]
+    if planned.setting.precision != "fp32":
+        lines.append(
+            f"          both in fp32, as is network.onnx; what {planned.setting.precision} costs is not known here"
+        )
+    return lines

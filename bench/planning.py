@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from pruning.criteria.variables import Workpiece
 from pruning.from_scratch import SCRATCH_METHODS
 from pruning.methods import HEALING_LOSS, Method, get_method, heal
 from pruning.recovery.finetune import Schedule
+from pruning.search import Progress, Selection
 from pruning.surgery import remove_blocks
 from pruning.targets import pseudo_labels
 
@@ -34,30 +34,24 @@ class Planned:
         plan: what goes; its latency is that of the table's machine.
         setting: of the table.
         unpruned_s: the unpruned network there.
+        ratio: predicted latency over the unpruned one's, without what is uncertain of the latter.
         budget_s: most that was allowed.
-        accuracy_before: of the unpruned network on the report images, in fp32; None where these have no labels.
+        accuracy_before: of the unpruned network on the report images, computed by PyTorch in fp32 whatever the
+            table's precision; None where these have no labels.
         accuracy: of the healed network, the same way.
+        agreement: share of the report images given the unpruned network's class.
         files: by what they are: "weights", "plan", "onnx"; all in one folder.
     """
 
     plan: Plan
     setting: Setting
     unpruned_s: Estimate
+    ratio: Estimate
     budget_s: float
     accuracy_before: Estimate | None
     accuracy: Estimate | None
+    agreement: Estimate
     files: dict[str, Path]
-
-
-class _AtWorst:
-    """A latency model that gives the upper end of what is predicted: nobody is there to time a near miss."""
-
-    def __init__(self, fit: Coefficients) -> None:
-        self._fit = fit
-
-    def latency_s(self, removed: Collection[str]) -> float:
-        """See `pruning.search.LatencyModel`."""
-        return self._fit.interval(removed).high
 
 
 def plan_for(
@@ -97,19 +91,15 @@ def plan_for(
     skeleton, images = subject.outline.skeleton, gallery.part(seed)
     fit = _sound(coefficients(skeleton, table), table)
     whole = fit.unpruned_s
-    if budget.ratio is not None:
-        # A share is held against the unpruned network of the same minute; how fast that was is no matter then.
-        fit = replace(fit, unpruned_s=Estimate(whole.value, whole.value, whole.value))
-    budget_s = budget.seconds(whole.value)
+    # A share is held against the unpruned network of the same minute; how fast that was is no matter then.
+    steady = replace(fit, unpruned_s=Estimate(whole.value, whole.value, whole.value))
     with terminal.progress("prepare") as progress:
         outputs = images.outputs(subject.model, "the unpruned network", progress)
         teacher = adapt_statistics(subject.model, images.calibration).model
         labels = pseudo_labels(teacher, images.calibration, keep_features=HEALING_LOSS.needs_features)
     piece = Workpiece(teacher, images.calibration, labels, skeleton, seed)
     with terminal.progress("score") as progress:
-        selection = chooses.select(
-            chooses.scorer(piece), piece.candidates, _AtWorst(fit), budget_s, progress=progress
-        )
+        selection = _chosen(chooses, piece, fit if budget.ratio is None else steady, budget, progress)
     student = remove_blocks(teacher, selection.removed)
     with terminal.progress("finetune") as progress:
         schedule = Schedule(iterations=iterations)
@@ -131,11 +121,34 @@ def plan_for(
         plan,
         table.setting,
         whole,
-        budget_s,
+        steady.interval(selection.removed).scaled(1.0 / whole.value),
+        budget.seconds(whole.value),
         evaluation.accuracy(outputs, known),
         evaluation.accuracy(after, known),
+        evaluation.agreement(after, outputs),
         files,
     )
+
+
+def _chosen(
+    method: Method, piece: Workpiece, fit: Coefficients, budget: Budget, progress: Progress
+) -> Selection:
+    """The blocks that go: weighed by what they save as predicted, as many as the upper end of that asks for.
+
+    Raises:
+        UserError: the budget is out of reach.
+    """
+    budget_s = budget.seconds(fit.unpruned_s.value)
+    scorer, limit_s = method.scorer(piece), budget_s
+    while True:
+        try:
+            selection = method.select(scorer, piece.candidates, fit, limit_s, progress=progress)
+        except UserError as error:
+            raise UserError(f"{budget.text} is not to be had for certain. {error}") from error
+        over_s = fit.interval(selection.removed).high - budget_s
+        if over_s <= 0:
+            return selection
+        limit_s = selection.predicted_s - over_s
 
 
 def _takes_blocks(name: str) -> Method:

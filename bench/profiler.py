@@ -153,7 +153,7 @@ def profile(
 
 
 def open_anchor(skeleton: Skeleton, session: Session, store: Store, now_s: Callable[[], float]) -> Anchor:
-    """What times a network's parts and watches the machine, by the measure of earlier profiles of that network."""
+    """What times a network's parts and watches the machine, by the measure of earlier profiles of these parts."""
     table = store.table(session.setting)
     far = set(taken_far(skeleton.parts, table))
     return Anchor(

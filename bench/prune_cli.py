@@ -134,7 +134,7 @@ def prune(
         print_json(views.point_json(point) | {"folder": str(folder)})
     else:
         views.show_point(terminal, point)
-        terminal.results.print(f"results   {folder}", markup=False)
+        terminal.results.print(f"results   {folder}")
     if point.status == "failed" or point.met is False:
         raise typer.Exit(1)
 
@@ -203,7 +203,7 @@ def sweep(
         print_json({"folder": str(folder), "points": [views.point_json(point) for point in points]})
     else:
         views.show_points(terminal, points)
-        terminal.results.print(f"results in {folder}; draw them with: lathe report {folder}", markup=False)
+        terminal.results.print(f"results in {folder}; draw them with: lathe report {folder}")
     if failed:
         raise typer.Exit(1)
 

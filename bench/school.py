@@ -70,7 +70,7 @@ class School:
         Args:
             luck: other numbers draw other weights.
         """
-        model = self.network.untrained(mixed_seed(self.training.seed, luck))
+        model = self.network.untrained(mixed_seed("first weights", self.training.seed, luck))
         return channels_last(model, self.network.input_shape)
 
     def scores(self, method: ScratchMethod, model: nn.Module, density: float) -> Scores:

@@ -35,7 +35,7 @@ from bench.width_profiler import profile_depth, profile_with_widths
 from bench.workbench import Gallery, GalleryPart, SettingChoice, Subject
 from bench.workloads.training_images import AugmentedImages
 from latency_tables.context import coefficients
-from latency_tables.errors import LatheError, UserError
+from latency_tables.errors import LatheError, StorageError, UserError
 from latency_tables.files import write_atomically
 from latency_tables.setting import Setting
 from latency_tables.skeleton import Skeleton
@@ -313,6 +313,8 @@ class _Job:
         shutil.rmtree(made, ignore_errors=True)  # what a process that was killed left
         try:
             point = self._with_leaflet(make_point(shop, recipe), made)
+        except StorageError:
+            raise  # the other points would be lost as well
         except FAILURES as error:
             shutil.rmtree(made, ignore_errors=True)
             if not keep_failures:

@@ -107,7 +107,6 @@ def table_export(
         Terminal().results.print(
             f"{file}: {len(archive.cells)} measurements of parts and {len(archive.networks)} of whole networks, "
             f"{archive.setting.label}",
-            markup=False,
         )
 
 
@@ -129,7 +128,6 @@ def table_import(
         Terminal().results.print(
             f"{archive.setting.digest}: {added.cells} measurements of parts and {added.networks} of whole networks "
             f"were new, {archive.setting.label}",
-            markup=False,
         )
 
 
@@ -183,9 +181,9 @@ def table_report(
         return
     for note in record.notes:
         terminal.say(note)
-    terminal.results.print(str(files.html), markup=False)
+    terminal.results.print(str(files.html))
     pictures = f"{len(files.images)} pictures (PNG and SVG) in {files.images[0].parent}"
-    terminal.results.print(pictures, markup=False)
+    terminal.results.print(pictures)
 
 
 @table_app.command("check")

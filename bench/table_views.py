@@ -24,9 +24,9 @@ def show_difference(
 ) -> None:
     """Where the settings differ, every part, and the verdicts counted."""
     out = terminal.results
-    out.print(f"A: {before.setting.label}\nB: {after.setting.label}", markup=False)
+    out.print(f"A: {before.setting.label}\nB: {after.setting.label}")
     for field, one, other in difference.fields:
-        out.print(f"   {field}: {one!r} in A, {other!r} in B", markup=False)
+        out.print(f"   {field}: {one!r} in A, {other!r} in B")
     if not difference.fields:
         out.print("   the settings are equal")
     rows = [_difference_line(part, *kinds.get(part.key, _UNKNOWN)) for part in difference.parts]
@@ -91,7 +91,7 @@ def show_check(terminal: Terminal, setting: Setting, checked: Checked, closure: 
     ]
     columns = ["kind", "grain", "in the table", "today", "today / table", "today it is"]
     terminal.show(setting.label, columns, rows)
-    terminal.results.print(sentence(checked), markup=False)
+    terminal.results.print(sentence(checked))
     if closure is None:
         return
     rows = [

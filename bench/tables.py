@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,27 +55,6 @@ def _distance(one: Setting, other: Setting) -> int:
     return sum(mine[field] != theirs[field] for field in mine)
 
 
-def named_setting(store: Store, name: str) -> Setting:
-    """The setting that a user means.
-
-    Args:
-        store: where it was measured.
-        name: its digest, or the beginning of its label.
-
-    Raises:
-        UserError: no setting, or more than one, is called so.
-    """
-    settings = store.settings()
-    exact = [setting for setting in settings if setting.digest == name]
-    found = exact or [setting for setting in settings if name and setting.label.startswith(name)]
-    if not found:
-        raise unknown("table", name, [text for s in settings for text in (s.digest, s.label)])
-    if len(found) > 1:
-        meant = "; ".join(f"{setting.digest} ({setting.label})" for setting in found)
-        raise UserError(f"{name!r} could be any of {len(found)} tables: {meant}. Name one by its id.")
-    return found[0]
-
-
 @dataclass(frozen=True, slots=True)
 class Listed:
     """A table by name.
@@ -123,27 +103,59 @@ def list_tables(workspace: Path) -> list[Listed]:
 
 def named_archive(name: str, workspace: Path) -> Archive:
     """Everything measured in the setting that a user means, as `named_table` finds it."""
-    path = shipped_tables().get(name, Path(name))
-    if path.suffix in (".parquet", ".csv"):
-        return read_archive(path)
-    store = existing_store(workspace)
-    return store.archive(named_setting(store, name))
+    found = _named(name, workspace)
+    return found if isinstance(found, Archive) else found[0].archive(found[1])
 
 
 def named_table(name: str, workspace: Path) -> tuple[LatencyTable, dict[str, tuple[str, str]]]:
     """The table that a user means, with kind and grain of its parts by key.
 
     Args:
-        name: an exported file, a shipped table, or as for `named_setting`.
+        name: an exported file, a shipped table's name, a setting's digest, or the beginning of a setting's label;
+            tables of the workspace are asked before those that came with lathe.
         workspace: where the store is, for names that are no files.
 
     Raises:
-        UserError: there is no such file or table, or the file is no table.
+        UserError: no table, or more than one, is called so, or the file is no table.
     """
+    found = _named(name, workspace)
+    if isinstance(found, Archive):
+        return found.table(), found.kinds()
+    store, setting = found
+    return store.table(setting), store.kinds(setting)
+
+
+def _named(name: str, workspace: Path) -> Archive | tuple[Store, Setting]:
     path = shipped_tables().get(name, Path(name))
     if path.suffix in (".parquet", ".csv"):
-        archive = read_archive(path)
-        return archive.table(), archive.kinds()
-    store = existing_store(workspace)
-    setting = named_setting(store, name)
-    return store.table(setting), store.kinds(setting)
+        return read_archive(path)
+    known: list[str] = []
+    if (workspace / STORE_FILE).exists():
+        store = open_store(workspace)
+        own = {setting.digest: setting for setting in store.settings()}
+        if chosen := _meant(name, own):
+            return store, own[chosen]
+        known += [text for setting in own.values() for text in (setting.digest, setting.label)]
+    shipped = {shipped_name: read_archive(path) for shipped_name, path in shipped_tables().items()}
+    if chosen := _meant(name, {shipped_name: archive.setting for shipped_name, archive in shipped.items()}):
+        return shipped[chosen]
+    known += [text for key, archive in shipped.items() for text in (key, archive.setting.label)]
+    error = unknown("table", name, known)
+    if (workspace / STORE_FILE).exists():
+        raise error
+    raise UserError(f"{error} Besides, {workspace} holds no latency table yet; `lathe profile` makes one.")
+
+
+def _meant(name: str, settings: Mapping[str, Setting]) -> str | None:
+    """The id of the setting whose id, or else the beginning of whose label, a user wrote; None: no such one.
+
+    Raises:
+        UserError: it could be any of several.
+    """
+    if name in settings:
+        return name
+    found = [key for key, setting in settings.items() if name and setting.label.startswith(name)]
+    if len(found) > 1:
+        meant = "; ".join(f"{key} ({settings[key].label})" for key in found)
+        raise UserError(f"{name!r} could be any of {len(found)} tables: {meant}. Name one by its id.")
+    return found[0] if found else None

@@ -44,14 +44,15 @@ class Terminal:
     """
 
     def __init__(self, *, quiet: bool = False) -> None:
+        # Names of networks and files stand in what is printed, and may hold brackets.
         self.quiet = quiet
-        self.console = Console(file=sys.stderr, highlight=False, soft_wrap=True)
-        self.results = Console(file=sys.stdout, highlight=False, soft_wrap=True)
+        self.console = Console(file=sys.stderr, highlight=False, markup=False, soft_wrap=True)
+        self.results = Console(file=sys.stdout, highlight=False, markup=False, soft_wrap=True)
 
     def say(self, text: str) -> None:
         """A remark, on a line of its own."""
         if not self.quiet:
-            self.console.print(text, markup=False)
+            self.console.print(text)
 
     def show(
         self,
@@ -78,7 +79,7 @@ class Terminal:
             overflow: Literal["ellipsis", "fold"] = "ellipsis" if cut else "fold"
             table.add_column(column, justify=justify, overflow=overflow, no_wrap=cut, max_width=width)
         for row in rows:
-            table.add_row(*(cell.replace("[", "\\[") for cell in row))
+            table.add_row(*row)
         self.results.print(table)
 
     @contextmanager

@@ -10,6 +10,7 @@ from bench.devices import RuntimeRecord, Survey
 from bench.fact_views import facts_json, show_facts, whole_networks
 from bench.near_cores import taken_far
 from bench.profiler import Profiled
+from bench.runtimes import RUNTIMES
 from bench.terminal import Terminal, percent_text, time_text
 from bench.width_profiler import WidthsProfiled
 from latency_tables.costs import known_points
@@ -139,7 +140,7 @@ def show_profile(
             "were near, so they do not belong together; the same command times them again"
         )
     for kind, reason in profiled.failed:
-        terminal.results.print(f"  failed: {kind}: {reason}", markup=False)
+        terminal.results.print(f"  failed: {kind}: {reason}")
 
 
 def doubts(skeleton: Skeleton, table: LatencyTable) -> dict[str, int]:
@@ -340,7 +341,7 @@ def show_point(terminal: Terminal, point: Point) -> None:
     """The outcome of one pruning, in a few lines."""
     out = terminal.results
     if point.status == "failed":
-        out.print(f"{point.id} failed: {point.reason}", markup=False)
+        out.print(f"{point.id} failed: {point.reason}")
         return
     assert point.measured_s is not None  # noqa: S101  the record holds it for every point that is done
     if point.sparsity is not None:
@@ -349,9 +350,9 @@ def show_point(terminal: Terminal, point: Point) -> None:
         )
     elif point.widths:
         narrower = ", ".join(f"{name} to {width}" for name, width in point.widths.items())
-        out.print(f"narrower in {len(point.widths)} groups: {narrower}", markup=False)
+        out.print(f"narrower in {len(point.widths)} groups: {narrower}")
     else:
-        out.print(f"removed {len(point.removed)} blocks: {', '.join(point.removed) or 'none'}", markup=False)
+        out.print(f"removed {len(point.removed)} blocks: {', '.join(point.removed) or 'none'}")
     for turn in point.rounds:
         verdict = "met" if turn.met else "missed"
         what = f"narrower in {len(turn.widths)} groups" if turn.widths else f"{len(turn.removed)} blocks out"
@@ -373,18 +374,18 @@ def show_point(terminal: Terminal, point: Point) -> None:
     for name, estimate in point.controls.items():
         out.print(f"          {percent_text(estimate)} {name}")
     for name, reason in point.uncontrolled.items():
-        out.print(f"          not made: {name} ({reason})", markup=False)
+        out.print(f"          not made: {name} ({reason})")
     out.print(f"agreement {percent_text(point.agreement)} with the unpruned network")
     stages = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in point.stages_s.items())
     out.print(f"time      {stages}")
-    out.print(f"again     {point.command}", markup=False)
+    out.print(f"again     {point.command}")
 
 
 def show_points(terminal: Terminal, points: Sequence[Point]) -> None:
     """All points of a sweep, one line each, then why the others failed."""
     rows = []
     for point in points:
-        runtime = point.id.partition("-")[0]
+        runtime = max((name for name in RUNTIMES if point.id.startswith(f"{name}-")), key=len, default="")
         words = [runtime, point.budget, point.method, str(point.seed)]
         if point.measured_s is None or point.ratio is None:
             rows.append([*words, "failed", "", "", ""])
@@ -396,4 +397,4 @@ def show_points(terminal: Terminal, points: Sequence[Point]) -> None:
     terminal.show("", columns, rows)
     for point in points:
         if point.status == "failed":
-            terminal.results.print(f"{point.id} failed: {point.reason}", markup=False)
+            terminal.results.print(f"{point.id} failed: {point.reason}")

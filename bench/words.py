@@ -121,11 +121,13 @@ def parse_widths(text: str, groups: Sequence[ChannelGroup]) -> dict[str, int]:
         if not 0 < share <= 1:
             raise UserError(f"--widths takes a share above 0 up to 1, or NAME=CHANNELS,..., got {text!r}")
         return uniform_widths(groups, share)
-    widths = {}
+    widths: dict[str, int] = {}
     for word in text.split(","):
         name, _, count = word.strip().partition("=")
-        if not count.isdigit():
+        if not count.isdecimal():
             raise UserError(f"--widths takes NAME=CHANNELS separated by commas, got {word.strip()!r}")
+        if name in widths:
+            raise UserError(f"--widths says {name} twice: {widths[name]} and {count}")
         widths[name] = int(count)
     full_widths(groups, widths)
     return widths

@@ -14,7 +14,7 @@ import os
 import platform
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from importlib.metadata import version
@@ -315,8 +315,3 @@ def origin(script: str, scale: str) -> str:
         f"Written by `experiments/{script}.py --scale {scale}` on {datetime.now(UTC).date().isoformat()}, "
         f"{cpu}, {os.cpu_count()} cores, Python {platform.python_version()}, {versions}."
     )
-
-
-def with_report(cell: Cell, report: int) -> Cell:
-    """The same cell judged on another number of images."""
-    return replace(cell, source=replace(cell.source, report=report))

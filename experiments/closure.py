@@ -163,7 +163,7 @@ Reading. Two settings of five so far (ONNX Runtime and eager, one thread, batch 
 
 - Slow minutes were most of the error. For seconds or minutes a neighbour on the same processor slows networks down, unequally: ResNet-56 in ONNX Runtime took 1.26 ms or 1.35 to 1.5, and
   ratios to it were up to 13 % lower in such a stretch. Since the unpruned network beside each timing tells this, and what was timed in such a stretch is timed again, its excess error is
-  0.9 % (3.5 % on earlier draws without that), that of the vision transformer 0 (1.6 %). What stays slow in every attempt is counted in: a third of MobileNetV2's timings.
+  0.7 % (3.5 % on earlier draws without that), that of the vision transformer 0 (1.6 %). What stays slow in every attempt is counted in: a third of MobileNetV2's timings.
 - Where parts stand. MobileNetV2's removable blocks weigh a fifth more in the network than alone, what is outside of them less; with one slope for all widths plans that take
   out both were predicted 5 % too low. A slope for widths inside of removable blocks and one outside, expected such that parts in context add up to the network, took its excess error
   from 4.4 to 2.0 %.

@@ -48,7 +48,7 @@ from pruning.early.prospr import ProsPr
 from pruning.early.random import RandomScores
 from pruning.early.snip import Snip
 from pruning.early.synflow import SynFlow
-from pruning.recovery.batches import balanced_batch, mixed_seed
+from pruning.recovery.batches import balanced_batch, drawn_by
 from pruning.recovery.cs_kd import ClassWise
 from pruning.recovery.dlb import LastBatch
 from pruning.recovery.objective import CrossEntropy, Objective
@@ -229,7 +229,7 @@ def mask_of(task: Task, model: nn.Module, images: AugmentedImages) -> Masks | No
     scores = scored(criteria[arm.removesuffix(SHUFFLE)], model, batch, density, task.seed)
     masks = keep_best(scores, density)
     if mixed:
-        masks = shuffled(masks, torch.Generator().manual_seed(mixed_seed(task.seed, 1)))
+        masks = shuffled(masks, drawn_by("shuffle", task.seed))
     return masks
 
 
@@ -282,19 +282,18 @@ def section(study: Study, tasks: Sequence[Task]) -> list[str]:
         "| --- | --- | --- | --- | --- |",
     ]
     for arm, accuracy in found.items():
-        cost = float(np.mean([r.get("scoring_s", np.nan) for r in records[arm]]))
+        timed = [r["scoring_s"] for r in records[arm] if "scoring_s" in r]  # those of this machine
+        cost = f"{np.mean(timed):.1f}" if timed else ""
         collapsed = int(np.isnan(accuracy).sum())
         if collapsed:
-            lines.append(
-                f"| {arm} | {collapsed} of {study.seeds} collapsed: a layer lost all | | | {cost:.1f} |"
-            )
+            lines.append(f"| {arm} | {collapsed} of {study.seeds} collapsed: a layer lost all | | | {cost} |")
             continue
         difference = ""
         if arm != EPSD:
             value, low, high = paired(found[EPSD], accuracy, study.seeds)
             difference = f"{100 * value:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
         lines.append(
-            f"| {arm} | {accuracy.mean():.1%} | {accuracy.min():.1%} to {accuracy.max():.1%} | {difference} | {cost:.1f} |"
+            f"| {arm} | {accuracy.mean():.1%} | {accuracy.min():.1%} to {accuracy.max():.1%} | {difference} | {cost} |"
         )
     for name in VARIANTS:
         if name in found and f"{name}{SHUFFLE}" in found:

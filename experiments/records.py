@@ -12,10 +12,16 @@ from cells import read
 
 from latency_tables.files import write_atomically, write_json
 
+TIMES = ("seconds", "scoring_s")
+"""What a machine decides, and is not published."""
+
 
 def publish(folder: Path, path: Path) -> None:
-    """Writes all records of a folder into one file of JSON lines, sorted by name."""
-    found = [{"file": record.name, **read(record)} for record in sorted(folder.glob("*.json"))]
+    """Writes all records of a folder, without their times, into one file of JSON lines, sorted by name."""
+    found = [
+        {"file": record.name, **{key: value for key, value in read(record).items() if key not in TIMES}}
+        for record in sorted(folder.glob("*.json"))
+    ]
     write_atomically(path, "".join(json.dumps(record) + "\n" for record in found).encode())
 
 

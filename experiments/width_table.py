@@ -14,25 +14,27 @@ from __future__ import annotations
 import argparse
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from cells import RESULTS, origin
+from cells import RESULTS, origin, read
 from closure import CONDITIONS, PLANS, held_out
 
 from bench.profiler import time_part
 from bench.session import Session
 from bench.tables import open_store
 from bench.terminal import Terminal
-from bench.width_profiler import WidthsProfiled, profile_with_widths
+from bench.width_profiler import profile_with_widths
 from bench.workbench import NetworkChoice, Subject
 from latency_tables.closure import Closure, HeldOut
 from latency_tables.context import coefficients
 from latency_tables.costs import known_points
+from latency_tables.errors import UserError
 from latency_tables.estimate import Estimate
 from latency_tables.family import Family, families
-from latency_tables.files import write_atomically
+from latency_tables.files import write_atomically, write_json
 from latency_tables.part import Part
 from latency_tables.random_plans import NARROWEST
 from latency_tables.skeleton import Cut, Skeleton
@@ -137,35 +139,43 @@ def main() -> None:
     for network in closing.measured_networks(skeleton, "closure"):
         if network.cut in seen:
             seen[network.cut].append(network.ratio)
-    store = open_store(words.out / "experiments" / "width_table-short")
-    terminal = Terminal()
-    start = time.monotonic()
-    with Session(setting) as session, terminal.progress(f"{NETWORK}, profile") as progress:
-        _, over_widths = profile_with_widths(
-            outline, session, store, deadline_s=start + 60 * MINUTES, progress=progress
-        )
-    took_s = time.monotonic() - start
+    folder, terminal = words.out / "experiments" / "width_table-short", Terminal()
+    store, record = open_store(folder), folder / "profile.json"
+    if not record.exists():
+        if store.table(setting).cells:
+            raise UserError(
+                f"{folder} holds a profile that was stopped; remove it: five minutes are five minutes"
+            )
+        start = time.monotonic()
+        with Session(setting) as session, terminal.progress(f"{NETWORK}, profile") as progress:
+            _, over_widths = profile_with_widths(
+                outline, session, store, deadline_s=start + 60 * MINUTES, progress=progress
+            )
+        took = {"seconds": time.monotonic() - start, "measured": over_widths.measured}
+        write_json(record, {**took, "complete": over_widths.complete})
     ours = answered(skeleton, store.table(setting), seen)
-    lacking = [
-        part for part in dict.fromkeys(on_grid(skeleton, plans)) if part.key not in store.table(setting).cells
-    ]
+    # In a store of its own, so that the profile stays what it was.
+    grid = open_store(folder / "grid")
+    if not grid.settings():
+        grid.add(store.archive(setting))
+    store.close()
+    known_cells = grid.table(setting).cells
+    lacking = [part for part in dict.fromkeys(on_grid(skeleton, plans)) if part.key not in known_cells]
     with Session(setting) as session, terminal.progress("grid") as progress:
         for number, part in enumerate(lacking):
             progress(number, len(lacking), f"timing {part.kind}")
-            store.put(setting, part, time_part(session, part))
-    full = answered(skeleton, store.table(setting), seen)
-    store.close()
-    lines = page(ours, full, grid_cells(skeleton), over_widths, took_s)
+            grid.put(setting, part, time_part(session, part))
+    full = answered(skeleton, grid.table(setting), seen)
+    grid.close()
+    lines = page(ours, full, grid_cells(skeleton), read(record))
     write_atomically(RESULTS / "width_table.md", ("\n".join(lines).rstrip() + "\n").encode())
     print(f"wrote {RESULTS / 'width_table.md'}")
 
 
-def page(
-    ours: Answered, full: Answered, exhaustive: int, over_widths: WidthsProfiled, took_s: float
-) -> list[str]:
-    """The whole page."""
-    asked = ", ".join(f"{count} {why}" for why, count in over_widths.measured.items())
-    done = "with nothing left to ask for" if over_widths.complete else "stopped by the clock"
+def page(ours: Answered, full: Answered, exhaustive: int, profile: Mapping[str, Any]) -> list[str]:
+    """The whole page; ``profile`` is what was written down of the five minutes."""
+    asked = ", ".join(f"{count} {why}" for why, count in profile["measured"].items())
+    done = "with nothing left to ask for" if profile["complete"] else "stopped by the clock"
     return [
         "# A table over widths in five minutes",
         "",
@@ -173,7 +183,7 @@ def page(
         "",
         READING.strip(),
         "",
-        f"{NETWORK}, ONNX Runtime, one thread, batch 1: profiled over depth and width in {took_s / 60:.1f} minutes, {done} "
+        f"{NETWORK}, ONNX Runtime, one thread, batch 1: profiled over depth and width in {profile['seconds'] / 60:.1f} minutes, {done} "
         f"(cells: {asked}). An exhaustive grid of step {STEP} over the same widths has {exhaustive} cells; wanted are at most a third of "
         f"them ({exhaustive // 3}).",
         "",

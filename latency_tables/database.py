@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sqlalchemy import create_engine, event, insert, inspect, text
+from sqlalchemy import URL, create_engine, event, insert, inspect, text
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DatabaseError
 
 from latency_tables.cells import edited
-from latency_tables.errors import LatheError, UserError
+from latency_tables.errors import LatheError, StorageError, UserError
 from latency_tables.migrations import STEPS
 from latency_tables.schema import STORE_FORMAT, about, metadata
 
@@ -54,10 +54,12 @@ class Database:
             path.parent.mkdir(parents=True, exist_ok=True)
             new = not path.exists() or path.stat().st_size == 0
         except OSError as error:
-            raise LatheError(
+            raise StorageError(
                 f"cannot make the folder {path.parent} or look into it: {error.strerror}. Name another with --out."
             ) from error
-        self._engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": _PATIENCE_S})
+        self._engine = create_engine(
+            URL.create("sqlite", database=str(path)), connect_args={"timeout": _PATIENCE_S}
+        )
         event.listen(self._engine, "connect", _configure)
         if new:
             # The mode stays with the file, so a file that may be another program's is left as it is.
@@ -76,7 +78,7 @@ class Database:
         """A transaction that nobody else writes in, from its first look on.
 
         Raises:
-            LatheError: the database cannot be used; all that the transaction did is taken back.
+            StorageError: the database cannot be used; all that the transaction did is taken back.
         """
         with self._transaction("BEGIN IMMEDIATE") as connection:
             yield connection
@@ -86,7 +88,7 @@ class Database:
         """A transaction that sees one state of the file, whoever writes meanwhile.
 
         Raises:
-            LatheError: the database cannot be used.
+            StorageError: the database cannot be used.
         """
         with self._transaction("BEGIN") as connection:
             yield connection
@@ -105,7 +107,7 @@ class Database:
             # Text that is no text is met below SQLAlchemy, which lets it through.
             cause = error.orig if isinstance(error, DatabaseError) else error
             code = getattr(cause, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
-            raise LatheError(
+            raise StorageError(
                 f"the store {self.path} cannot be used: {cause}. Nothing in it was changed. "
                 f"{_REMEDIES.get(code, _REMEDY)}"
             ) from error

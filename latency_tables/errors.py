@@ -1,4 +1,4 @@
-"""The two ways in which lathe gives up, and the sentence that names the nearest known words.
+"""The ways in which lathe gives up, and the sentence that names the nearest known words.
 
 Every message says what is wrong, what was expected, what was received and what to do next.
 """
@@ -11,6 +11,10 @@ from collections.abc import Iterable
 
 class LatheError(Exception):
     """Something failed that the user did not get wrong: a runtime broke, a disk is full (exit status 1)."""
+
+
+class StorageError(LatheError):
+    """Nothing can be written down where it belongs, so whatever comes next would be lost as well."""
 
 
 class UserError(LatheError):

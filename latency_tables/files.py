@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from latency_tables.errors import LatheError
+from latency_tables.errors import StorageError
 
 _FREE = "Free some space there, or name another folder with --out, and run the same command again."
 _REMEDIES = {
@@ -35,7 +35,7 @@ def write_atomically(path: Path, content: bytes) -> None:
         content: the whole new content.
 
     Raises:
-        LatheError: the file could not be written (full disk, no permission); the old content is untouched.
+        StorageError: the file could not be written (full disk, no permission); the old content is untouched.
     """
     write_together({path: content})
 
@@ -50,7 +50,7 @@ def write_together(files: Mapping[Path, bytes]) -> None:
         files: the whole new content by file; folders are made when missing.
 
     Raises:
-        LatheError: a file could not be written; the message names it.
+        StorageError: a file could not be written; the message names it.
     """
     waiting = {path: path.with_name(f".{path.name}.{secrets.token_hex(4)}") for path in files}
     path = Path()
@@ -64,7 +64,7 @@ def write_together(files: Mapping[Path, bytes]) -> None:
         for path, temporary in waiting.items():
             temporary.replace(path)
     except OSError as error:
-        raise LatheError(
+        raise StorageError(
             f"cannot write {path}: {error.strerror or error}. What was there before, if anything, is untouched. "
             f"{_REMEDIES.get(error.errno or 0, _REMEDY)}"
         ) from error

@@ -180,7 +180,11 @@ def prediction_chart(scene: Scene) -> PredictionChart:
     predictions = [
         Prediction(placed.title, placed, placed.point.predicted_s, placed.point.measured_s, fitted=False)
         for placed in scene.done
-        if placed.point.predicted_s is not None and placed.point.measured_s is not None
+        # The unpruned network's latency is what predictions start from, so it predicts nothing; nor does that of a
+        # network with single weights out.
+        if (placed.point.removed or placed.point.widths)
+        and placed.point.predicted_s is not None
+        and placed.point.measured_s is not None
     ]
     predictions += [
         Prediction(row.name, None, row.predicted_s, row.measured_s, row.fitted) for row in scene.closure

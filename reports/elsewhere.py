@@ -66,8 +66,10 @@ class Elsewhere:
         rows: those timed in both, the fastest here first.
         flips: pairs whose order surely turns round.
         pairs: how many pairs are surely ordered here.
-        fallen: points that are surely on the front of these here, and surely dominated by others of them there.
-        fronts: what choosing by the wrong setting costs; None where no point was made for the other one too.
+        fallen: points that are surely on the front of these here, and surely dominated by others of them there;
+            none in another precision than fp32, in which each runtime has accuracies of its own.
+        fronts: what choosing by the wrong setting costs; None where no point was made for the other one too, and in
+            another precision than fp32.
     """
 
     label: str
@@ -122,6 +124,9 @@ def _of(scene: Scene, label: str, rows: list[Abroad], native: Scene | None) -> E
         for (row, _), before, after in zip(judged, here, there, strict=True)
         if before is Standing.FRONT and after is Standing.DOMINATED
     ]
+    if scene.description.get("precision") != "fp32":
+        # An accuracy is then the runtime's own, and what the network has there nobody asked.
+        return Elsewhere(label, tuple(rows), tuple(flips), len(ordered), (), None)
     fronts = None if native is None else _fronts(scene, rows, native)
     return Elsewhere(label, tuple(rows), tuple(flips), len(ordered), tuple(fallen), fronts)
 
@@ -136,14 +141,14 @@ def _fronts(scene: Scene, rows: Sequence[Abroad], native: Scene) -> Fronts | Non
     both = [recipe for recipe in ours if recipe in theirs]
     if not both or scene.quality != native.quality:
         return None
-    by_seed: dict[int, list[tuple[Spot, Spot, Spot]]] = {}
+    by_seed: dict[tuple[int, int], list[tuple[Spot, Spot, Spot]]] = {}
     for recipe in both:
         row, placed = ours[recipe], theirs[recipe]
         quality, other = scene.quality_of(row.placed), native.quality_of(placed)
         ratio = placed.point.ratio
         assert quality is not None and other is not None and ratio is not None  # noqa: S101  both were asked above
         trio = bounded(quality, row.here), bounded(quality, row.there), bounded(other, ratio)
-        by_seed.setdefault(row.placed.point.seed, []).append(trio)
+        by_seed.setdefault((id(row.placed.run), row.placed.point.seed), []).append(trio)
     shares = [
         pooled(
             [area for trios in by_seed.values() if (area := _area([trio[i] for trio in trios])) is not None]
@@ -153,9 +158,10 @@ def _fronts(scene: Scene, rows: Sequence[Abroad], native: Scene) -> Fronts | Non
     return Fronts(len(both), *shares)
 
 
-def _recipe(placed: Placed) -> tuple[str, str, str, int]:
+def _recipe(placed: Placed) -> tuple[int, str, str, int]:
     point = placed.point
-    return placed.run.name, point.method, point.budget, point.seed
+    # Two runs may have the same name, and the run of a report is one object.
+    return id(placed.run), point.method, point.budget, point.seed
 
 
 def _area(spots: list[Spot]) -> Estimate | None:

@@ -67,17 +67,19 @@ def _total(segments: Sequence[Segment]) -> float:
 
 
 def _names(bar: Bar, shape: Shape) -> list[str]:
-    """What went, in at most two lines."""
-    gone = [segment.name for segment in bar.segments if not segment.kept]
-    if not gone:
-        return ["nothing removed"]
-    lines = wrapped(f"removed: {', '.join(gone)}", 0.9 * shape.width, shape)
-    if len(lines) <= 2:
-        return lines
+    """What went, in at most two lines for what went as a whole and two for what got narrower."""
+    lines = []
+    for word, gone in (("removed", bar.removed), ("narrower", bar.narrowed)):
+        lines += _listed(word, gone, shape) if gone else []
+    return lines or ["nothing removed"]
+
+
+def _listed(word: str, gone: Sequence[str], shape: Shape) -> list[str]:
+    lines = wrapped(f"{word}: {', '.join(gone)}", 0.9 * shape.width, shape)
     shown = len(gone)
     while shown > 1 and len(lines) > 2:
         shown -= 1
-        text = f"removed: {', '.join(gone[:shown])} and {len(gone) - shown} more"
+        text = f"{word}: {', '.join(gone[:shown])} and {len(gone) - shown} more"
         lines = wrapped(text, 0.9 * shape.width, shape)
     return lines[:2]
 

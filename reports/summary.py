@@ -35,8 +35,8 @@ class Result:
 
     @property
     def typical(self) -> Placed:
-        """The point in the middle when sorted by quality."""
-        return self.points[len(self.points) // 2]
+        """The point in the middle when sorted by quality; of two the worse."""
+        return self.points[(len(self.points) - 1) // 2]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,13 +102,14 @@ def controls(scene: Scene) -> list[tuple[str, Estimate, int]]:
 
     Returns:
         For each control its name, its accuracy `pooled` over the points that report it, and their number. A
-        control that is not the unpruned network is another one under each budget, and says which in its name.
+        control that is not the unpruned network is another one for each method and budget, and says which.
     """
     found: dict[str, list[Estimate]] = {}
     for placed in scene.done:
         for name, accuracy in placed.point.controls.items():
             whole = name.startswith(UNPRUNED)
-            found.setdefault(name if whole else f"{name} ({placed.point.budget})", []).append(accuracy)
+            of_point = f"{name} ({placed.series}, {placed.point.budget})"
+            found.setdefault(name if whole else of_point, []).append(accuracy)
     return [(name, pooled(accuracies), len(accuracies)) for name, accuracies in found.items()]
 
 

@@ -102,7 +102,7 @@ class Streams:
 
     def module(self, run: Run) -> nn.Module:
         """The best map as a module that fits in the place of the blocks."""
-        return _ChannelMapModule(self.best_map(run), _channel_dim(self._modules[run.blocks[0]]))
+        return _ChannelMapModule(self.best_map(run), convolves=_convolves(self._modules[run.blocks[0]]))
 
     def _add(self, batch: Tensor) -> None:
         chains: list[list[Tensor]] = []
@@ -110,27 +110,27 @@ class Streams:
             tuple[Tensor, int]
         ] = []  # what the block before gave, and its version: nobody wrote over it
 
-        def enter(dim: int) -> Any:
+        def enter(convolves: bool) -> Any:
             def hook(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
                 entry = inputs[0]
                 if not (last and last[0][0] is entry and last[0][1] == entry._version):
-                    chains.append([_rows(entry, dim)])
+                    chains.append([_rows(entry, _channel_dim(entry, convolves))])
 
             return hook
 
-        def leave(name: str, dim: int) -> Any:
+        def leave(name: str, convolves: bool) -> Any:
             def hook(_: nn.Module, __: Any, output: Tensor) -> None:
                 self.place[name] = (len(chains) - 1, len(chains[-1]) - 1)
-                chains[-1].append(_rows(output, dim))
+                chains[-1].append(_rows(output, _channel_dim(output, convolves)))
                 last[:] = [(output, output._version)]
 
             return hook
 
         with ExitStack() as hooks:
             for name, module in self._modules.items():
-                dim = _channel_dim(module)
-                hooks.callback(module.register_forward_pre_hook(enter(dim)).remove)
-                hooks.callback(module.register_forward_hook(leave(name, dim)).remove)
+                convolves = _convolves(module)
+                hooks.callback(module.register_forward_pre_hook(enter(convolves)).remove)
+                hooks.callback(module.register_forward_hook(leave(name, convolves)).remove)
             self._model(batch)
         while len(self._moments) < len(chains):
             self._moments.append(_Moments())
@@ -171,19 +171,24 @@ class _Moments:
 
 
 class _ChannelMapModule(nn.Module):
-    def __init__(self, found: ChannelMap, channel_dim: int) -> None:
+    def __init__(self, found: ChannelMap, *, convolves: bool) -> None:
         super().__init__()
         self._weight, self._bias = found.weight, found.bias
-        self._dim = channel_dim
+        self._convolves = convolves
 
     def forward(self, x: Tensor) -> Tensor:
-        mapped = x.movedim(self._dim, -1) @ self._weight.to(x).T + self._bias.to(x)
-        return mapped.movedim(-1, self._dim)
+        dim = _channel_dim(x, self._convolves)
+        mapped = x.movedim(dim, -1) @ self._weight.to(x).T + self._bias.to(x)
+        return mapped.movedim(-1, dim)
 
 
-def _channel_dim(block: nn.Module) -> int:
-    """1 for a block that convolves maps, the last for one that works on tokens."""
-    return 1 if any(isinstance(module, nn.Conv2d) for module in block.modules()) else -1
+def _convolves(block: nn.Module) -> bool:
+    return any(isinstance(module, nn.Conv2d) for module in block.modules())
+
+
+def _channel_dim(stream: Tensor, convolves: bool) -> int:
+    """Where channels are in what goes through a block: last in tokens, and in maps where it convolves nothing."""
+    return 1 if stream.ndim == 4 and convolves else -1
 
 
 def _rows(stream: Tensor, channel_dim: int) -> Tensor:

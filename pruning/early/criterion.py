@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from latency_tables.errors import LatheError
+from pruning.early.functional import Stateless
 from pruning.recovery.objective import Batch
 
 Scores: TypeAlias = Mapping[str, Tensor]
@@ -58,7 +59,7 @@ class EarlyCriterion(Protocol):
 def scored(
     criterion: EarlyCriterion, model: nn.Module, batch: Batch, density: float, seed: int
 ) -> dict[str, Tensor]:
-    """The scores on the CPU; dropout and whatever else draws at random in the network draws by a seed.
+    """The scores on the CPU, of the layers that are run; dropout and whatever else draws at random draws by a seed.
 
     Args:
         criterion: whose scores.
@@ -75,7 +76,18 @@ def scored(
     with torch.random.fork_rng(), sdpa_kernel(SDPBackend.MATH):
         torch.manual_seed(seed)
         found = criterion.scores(model, batch, density)
-    return {name: score.cpu() for name, score in found.items()}
+        running = used(model, batch)
+    return {name: score.cpu() for name, score in found.items() if name in running}
+
+
+def used(model: nn.Module, batch: Batch) -> set[str]:
+    """The weights that the outputs depend on: a layer that is never run has nothing to take out."""
+    weights = {name: p.detach().requires_grad_(True) for name, p in model.named_parameters()}
+    chosen = list(prunable(model))
+    with torch.enable_grad():
+        outputs = Stateless(model, weights, training=False)(batch.images[:1])
+        found = torch.autograd.grad(outputs.sum(), [weights[name] for name in chosen], allow_unused=True)
+    return {name for name, gradient in zip(chosen, found, strict=True) if gradient is not None}
 
 
 def prunable(model: nn.Module) -> dict[str, nn.Parameter]:

@@ -41,14 +41,14 @@ class Grasp:
             first = [torch.zeros_like(leaf) for leaf in leaves]
             for images, half in zip(batch.images.chunk(2), labels.chunk(2), strict=True):
                 value = _loss(model, weights, images, half)
-                parts = torch.autograd.grad(value, leaves)
+                parts = torch.autograd.grad(value, leaves, materialize_grads=True)
                 first = [total + part for total, part in zip(first, parts, strict=True)]
             product = [torch.zeros_like(leaf) for leaf in leaves]
             for images, half in zip(batch.images.chunk(2), labels.chunk(2), strict=True):
                 value = _loss(model, weights, images, half)
-                gradient = torch.autograd.grad(value, leaves, create_graph=True)
+                gradient = torch.autograd.grad(value, leaves, create_graph=True, materialize_grads=True)
                 flow = sum((g * f).sum() for g, f in zip(gradient, first, strict=True))
-                parts = torch.autograd.grad(flow, leaves)  # type: ignore[arg-type]
+                parts = torch.autograd.grad(flow, leaves, materialize_grads=True)  # type: ignore[arg-type]
                 product = [total + part for total, part in zip(product, parts, strict=True)]
         return finite(
             self.name,

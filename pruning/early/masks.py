@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TypeAlias
 
 import torch
@@ -92,22 +92,25 @@ def random_like(masks: Mapping[str, Tensor], generator: torch.Generator) -> Mask
     return drawn
 
 
-def smart_ratio(model: nn.Module, density: float, generator: torch.Generator) -> Masks:
+def smart_ratio(
+    model: nn.Module, density: float, generator: torch.Generator, among: Collection[str] | None = None
+) -> Masks:
     """Random masks whose densities depend on depth alone, falling towards the output.
 
     After Su et al., "Sanity-checking pruning methods" (NeurIPS 2020): layer k counted from the output keeps a share
     in proportion to k^2 + k, the last linear layer 30 %. Where a layer would keep more than all, it keeps all and
-    the others share the rest.
+    the others share the rest; where all of them do, the last linear layer keeps what is left to keep.
 
     Args:
         model: the network.
         density: of all together, above 0 to 1.
         generator: draws the entries.
+        among: names of the weights that count; None: all.
 
     Raises:
         UserError: the linear layers alone keep more than the density allows.
     """
-    weights = prunable(model)
+    weights = {name: w for name, w in prunable(model).items() if among is None or name in among}
     modules = dict(model.named_modules())
     count = {name: weight.numel() for name, weight in weights.items()}
     linear = [name for name in weights if isinstance(modules[name.removesuffix(".weight")], nn.Linear)]
@@ -129,6 +132,8 @@ def smart_ratio(model: nn.Module, density: float, generator: torch.Generator) ->
         if not over:
             break
         full |= over
+    if not rest:
+        share |= {name: share[name] + free / count[name] for name in linear[-1:]}
     share |= dict.fromkeys(full, 1.0)
     share |= {name: (depth[name] ** 2 + depth[name]) * free / whole for name in rest}
     masks = {}

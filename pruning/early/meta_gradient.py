@@ -72,10 +72,16 @@ def meta_gradient(
             weights = _cut(stepped) if inner.first_order else stepped
         value = loss.loss(Stateless(model, weights, training=not inner.adapted), batch, 1.0)
         if inner.first_order:
-            last = torch.autograd.grad(value, [weights[key] for key in chosen])
+            last = torch.autograd.grad(value, [weights[key] for key in chosen], materialize_grads=True)
             found = {key: gradient * first[key] for key, gradient in zip(chosen, last, strict=True)}
         else:
-            found = dict(zip(chosen, torch.autograd.grad(value, list(masks.values())), strict=True))
+            found = dict(
+                zip(
+                    chosen,
+                    torch.autograd.grad(value, list(masks.values()), materialize_grads=True),
+                    strict=True,
+                )
+            )
     return finite(name, {key: score.detach().abs() for key, score in found.items()})
 
 

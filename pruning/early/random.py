@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from pruning.early.criterion import Scores, prunable
-from pruning.recovery.batches import mixed_seed
+from pruning.recovery.batches import drawn_by
 from pruning.recovery.objective import Batch
 
 
@@ -26,6 +26,5 @@ class RandomScores:
 
     def scores(self, model: nn.Module, batch: Batch, density: float) -> Scores:  # noqa: ARG002
         """See `pruning.early.criterion.EarlyCriterion`."""
-        # Another number than the seed, from which the first weights may have been drawn as well.
-        generator = torch.Generator().manual_seed(mixed_seed(self._seed, 1))
+        generator = drawn_by("random scores", self._seed)
         return {name: torch.randn(w.shape, generator=generator) for name, w in prunable(model).items()}

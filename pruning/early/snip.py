@@ -23,7 +23,7 @@ class Snip:
         chosen = prunable(model)
         with torch.enable_grad():
             value = CrossEntropy().loss(Stateless(model, weights), batch, 1.0)
-            gradients = torch.autograd.grad(value, [weights[name] for name in chosen])
+            gradients = torch.autograd.grad(value, [weights[name] for name in chosen], materialize_grads=True)
         return finite(
             self.name,
             {

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from pruning.early.criterion import Scores, finite, prunable
+from pruning.early.criterion import Scores, finite, prunable, used
 from pruning.early.masks import keep_best
 from pruning.recovery.objective import Batch
 
@@ -14,8 +14,8 @@ from pruning.recovery.objective import Batch
 class SynFlow:
     """|w * dR/dw|, R the sum of the outputs for an image of ones, all parameters absolute (Tanaka et al., 2020).
 
-    In rounds: after round k of n the share density^(k/n) is kept, so that no layer is emptied. Computed in double
-    precision, since R grows with the depth beyond what float32 holds.
+    In rounds: after round k of n the share density^(k/n) is kept, so that no layer is emptied; where all is kept,
+    one round says all. Computed in double precision, since R grows with the depth beyond what float32 holds.
 
     Args:
         rounds: n; 100 as in the authors' code.
@@ -30,7 +30,8 @@ class SynFlow:
 
     def scores(self, model: nn.Module, batch: Batch, density: float) -> Scores:
         """See `pruning.early.criterion.EarlyCriterion`; what earlier rounds took out scores 0."""
-        chosen = prunable(model)
+        running = used(model, batch)
+        chosen = [name for name in prunable(model) if name in running]
         parameters = {name: p.detach().double().abs() for name, p in model.named_parameters()}
         buffers = {
             name: b.double() if b.is_floating_point() else b.clone() for name, b in model.named_buffers()
@@ -40,10 +41,11 @@ class SynFlow:
         mode = {module: module.training for module in model.modules()}
         model.eval()
         try:
-            for turn in range(1, self._rounds + 1):
+            rounds = self._rounds if density < 1.0 else 1
+            for turn in range(1, rounds + 1):
                 found = self._round(model, parameters, masks, buffers, ones)
-                if turn < self._rounds:
-                    kept = keep_best(found, density ** (turn / self._rounds))
+                if turn < rounds:
+                    kept = keep_best(found, density ** (turn / rounds))
                     masks = {name: kept[name].to(ones) for name in chosen}
         finally:
             for module, training in mode.items():
@@ -64,7 +66,7 @@ class SynFlow:
             leaves[name] = weights[name] = (parameters[name] * mask).requires_grad_(True)
         with torch.enable_grad():
             flow = functional_call(model, (weights, buffers), (ones,)).sum()
-            gradients = torch.autograd.grad(flow, list(leaves.values()))
+            gradients = torch.autograd.grad(flow, list(leaves.values()), materialize_grads=True)
         return {
             name: (leaf.detach() * gradient).abs()
             for (name, leaf), gradient in zip(leaves.items(), gradients, strict=True)

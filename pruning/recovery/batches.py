@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from typing import Protocol
 
@@ -92,12 +93,12 @@ def batches(
         seed: of the training.
         epoch: counted from 0.
     """
-    order = torch.randperm(len(images), generator=_generator(seed, epoch, 0))
+    order = torch.randperm(len(images), generator=drawn_by("order", seed, epoch))
     size = min(batch_size, len(images))
     partners = Partners(images.labels) if objective.second is Second.PARTNER else None
     for number in range(len(images) // size):
         index = order[number * size : (number + 1) * size]
-        draw = _generator(seed, epoch, 1 + number)
+        draw = drawn_by("augmentation", seed, epoch, number)
         first, second = (int(torch.randint(2**62, (), generator=draw)) for _ in range(2))
         other = None
         if partners is not None:
@@ -117,7 +118,7 @@ def balanced_batch(images: TrainingImages, objective: Objective, size: int, seed
         size: images wanted; all where there are fewer.
         seed: of the draw and of the augmentation.
     """
-    draw = _generator(seed, 0, 0)
+    draw = drawn_by("scoring batch", seed)
     order = torch.randperm(len(images), generator=draw)
     if images.labels is not None:
         # The k-th image of every class goes before the k + 1st of any.
@@ -163,11 +164,19 @@ class Partners:
         return self._by_class[self._start[own] + place.minimum(self._count[own] - 1)]
 
 
-def mixed_seed(*numbers: int) -> int:
-    """A seed that differs wherever any of the numbers does."""
-    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> np.uint64(1))
+def mixed_seed(purpose: str, *numbers: int) -> int:
+    """A seed that differs wherever the purpose or any of the numbers does.
+
+    Args:
+        purpose: what is drawn, so that two draws of one seed have nothing in common.
+        numbers: at least 0 each: the seed of all, and which of several draws it is.
+    """
+    word = int.from_bytes(hashlib.sha256(purpose.encode()).digest()[:8], "big")
+    # The count as well: the sequence takes numbers that are missing for zeros.
+    words = (word, len(numbers), *numbers)
+    return int(np.random.SeedSequence(words).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
-def _generator(*numbers: int) -> torch.Generator:
-    """Independent of those of other numbers, and known without having drawn them."""
-    return torch.Generator().manual_seed(mixed_seed(*numbers))
+def drawn_by(purpose: str, *numbers: int) -> torch.Generator:
+    """A generator of that seed."""
+    return torch.Generator().manual_seed(mixed_seed(purpose, *numbers))

@@ -197,7 +197,7 @@ class _Training:
         right = seen = 0
         drawn = batches(self._images, self._objective, regime.batch_size, self._seed, epoch)
         with torch.random.fork_rng():
-            torch.manual_seed(mixed_seed(self._seed, epoch))  # dropout
+            torch.manual_seed(mixed_seed("dropout", self._seed, epoch))  # dropout
             layout = torch.channels_last if regime.channels_last else torch.contiguous_format
             for step, batch in enumerate(one.to(self._device, layout) for one in drawn):
                 rate = self._optimiser.param_groups[0]["lr"]

@@ -308,3 +308,30 @@ def test_cells_that_moved_or_tell_nothing_are_no_measure() -> None:
     )
     assert earlier_reading(PARTS[:4], table) is None
     assert earlier_reading(PARTS, table) == (PARTS[4], sound)
+
+
+def test_what_was_timed_too_few_times_is_no_anchor() -> None:
+    machine = Machine()
+    few = replace(made_up.cell(1e-3), samples_s=(1e-3,) * 3)
+    assert math.isinf(few.latency_s.high)
+    measure = machine.measure
+    machine.anchor = Anchor(
+        lambda part: few if part is PARTS[0] else measure(part), machine.put, lambda: machine.now
+    )
+    machine.take(0, 1, 2, 3, 4)
+    assert machine.cells[PARTS[0].key] == few
+    assert machine.order() == [1, 2, 3, 4, 1], "the next one is read instead"
+    table = LatencyTable(
+        made_up.setting(), {PARTS[0].key: replace(few, host={"anchor": {"level": 1.0, "settled": True}})}
+    )
+    assert earlier_reading(PARTS, table) is None
+
+
+def test_where_nothing_new_can_be_timed_there_is_nothing_to_settle() -> None:
+    first = Machine()
+    first.take(0, 1)
+    second = Machine(before=first)
+    second.broken = {PARTS[2].key}
+    second.take(2)
+    assert second.anchor.settle() == 0
+    assert second.order() == [0, 2]

@@ -30,9 +30,11 @@ def skeleton(job: dict[str, str]) -> Skeleton:
     return Subject(NetworkChoice(job["network"]), 1).outline.skeleton
 
 
-def write_table(folder: Path, skeleton: Skeleton, counts: Sequence[int] = tuple(RATIOS)) -> None:
+def write_table(
+    folder: Path, skeleton: Skeleton, counts: Sequence[int] = tuple(RATIOS), precision: str = "fp32"
+) -> None:
     """A store with every part and the network less so many blocks, for each of the counts."""
-    store, there = Store(folder / "lathe.db"), made_up.setting()
+    store, there = Store(folder / "lathe.db"), made_up.setting(precision=precision)
     for part in skeleton.parts:
         store.put(there, part, made_up.cell(1.6e-4 if part.grain is Grain.BLOCK else 4e-5))
     for count in (0, *counts):
@@ -120,6 +122,8 @@ def test_scripts_get_numbers_with_their_intervals(plan: Lathe, skeleton: Skeleto
     assert told["budget_s"] == pytest.approx(0.6 * UNPRUNED_S)
     low, high = told["predicted_s_interval"]
     assert low < told["predicted_s"] < high < told["budget_s"]
+    assert told["ratio"] == pytest.approx(told["predicted_s"] / UNPRUNED_S)
+    assert 0 <= told["agreement_interval"][0] <= told["agreement"] <= 1
     assert told["setting"]["device"]["name"] == "Testing CPU"
     assert 0 <= told["accuracy_after_interval"][0] <= told["accuracy_after"] <= 1
     assert {(Path(told["folder"]) / file).exists() for file in told["files"].values()} == {True}
@@ -142,6 +146,10 @@ def test_other_words_get_another_folder_and_the_same_the_same(
         ({"budget": "90%"}, "0.7x"),
         ({"name": ".."}, "plain name"),
         ({"name": "../../mine"}, "plain name"),
+        ({"name": ".making"}, "plain name"),
+        ({"seed": -1}, "--seed"),
+        ({"iterations": 0}, "--iterations"),
+        ({"calibration": 100000}, "100000"),
         ({"budget": "0.01x"}, "lowest"),
         ({"table": "onnx"}, "table"),
         ({"images": "npz:/nowhere.npz"}, "/nowhere.npz"),
@@ -155,6 +163,7 @@ def test_a_mistake_gets_a_sentence_and_leaves_nothing(
     assert answer.status == 2
     assert message in answer.err
     assert not list((tmp_path / "plans").glob("*/*"))
+    assert not list((tmp_path / "plans").glob(".making"))
 
 
 def test_a_table_that_knows_too_little_is_refused(plan: Lathe, skeleton: Skeleton, tmp_path: Path) -> None:
@@ -178,3 +187,33 @@ def test_how_fast_the_machine_was_matters_to_a_time_and_not_to_a_share(
     assert share["budget_s"] == pytest.approx(time["budget_s"])
     assert len(share["removed"]) == 3
     assert len(time["removed"]) == 4
+    # As seconds a prediction is as uncertain as the unpruned network's own latency, whatever the budget was.
+    assert share["predicted_s_interval"][1] > share["budget_s"] > share["ratio_interval"][1] * UNPRUNED_S
+
+
+def test_what_fails_halfway_leaves_the_plan_that_was_there(
+    plan: Lathe, skeleton: Skeleton, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_table(tmp_path, skeleton)
+    assert plan(name="mine").status == 0
+    before = {path.name: path.read_bytes() for path in (tmp_path / "plans" / "mine").iterdir()}
+
+    def out_of_memory(*_: object, **__: object) -> None:
+        raise RuntimeError("can't allocate memory")
+
+    monkeypatch.setattr("bench.planning.write_onnx", out_of_memory)
+    answer = plan(name="mine", seed=1)
+    assert answer.status == 1
+    assert "can't allocate memory" in answer.err
+    assert {path.name: path.read_bytes() for path in (tmp_path / "plans" / "mine").iterdir()} == before
+    assert not (tmp_path / "plans" / ".making").exists()
+
+
+def test_a_table_in_another_precision_says_what_was_judged_in_which(
+    plan: Lathe, skeleton: Skeleton, tmp_path: Path
+) -> None:
+    write_table(tmp_path, skeleton, precision="int8")
+    answer = plan()
+    assert answer.status == 0
+    assert "both in fp32" in answer.out
+    assert "what int8 costs is not known here" in answer.out

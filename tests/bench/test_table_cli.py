@@ -105,6 +105,13 @@ def test_a_shipped_table_is_shown_and_exported_by_the_name_in_the_list(
     assert len(shown["cells"]) == len(SKELETON.parts)
     counts = json.loads(lathe("export", listed["name"], tmp_path / "a.csv", "--json", out=tmp_path / "none"))
     assert counts["cells"] == len(SKELETON.parts) + 1
+    begun = json.loads(lathe("show", OLD.label[:12], "--json", out=tmp_path / "none"))
+    assert begun == shown
+    wrong = lathe("show", "board-eagr", status=2, out=tmp_path / "none")
+    assert "Did you mean 'board-eager'" in wrong
+    assert "holds no latency table yet" in wrong
+    # What was measured here comes before what came with lathe.
+    assert len(json.loads(lathe("show", OLD.label[:12], "--json"))["cells"]) == len(SKELETON.parts)
     assert not (tmp_path / "none").exists()
 
 

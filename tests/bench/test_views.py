@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 import made_up
+import made_up_runs
 import numpy as np
 import pytest
 
 from bench.anchor import Move
 from bench.profiler import Profiled
 from bench.terminal import Terminal
-from bench.views import doubts, show_profile
+from bench.views import doubts, show_points, show_profile
 from latency_tables.measurement import Measurement
 from latency_tables.table import Failure, LatencyTable
 
@@ -61,3 +62,10 @@ def test_a_person_is_told_of_doubtful_networks_and_of_parts_timed_far_apart(
     said = capsys.readouterr().out
     assert "drift: in the ratios of 1 timings of whole networks" in said
     assert f"1 of {len(SKELETON.parts)} parts were timed while the cores lay far apart" in said
+
+
+def test_a_runtime_is_named_as_a_whole(capsys: pytest.CaptureFixture[str]) -> None:
+    point = made_up_runs.point(id="torch-tensorrt-ttmpd-0.7x-s0")
+    show_points(Terminal(), [point, replace(point, id="compile-kd-0.7x-s0")])
+    rows = capsys.readouterr().out.splitlines()
+    assert [row.split()[0] for row in rows if "0.7x" in row] == ["torch-tensorrt", "compile"]

@@ -41,6 +41,8 @@ def test_widths_by_share_and_by_name() -> None:
         ("stem=", "GROUP=CHANNELS|NAME=CHANNELS"),
         ("stem=-1", "NAME=CHANNELS"),
         ("stem=17", "16 channels"),
+        ("stem=4,stem=8", "says stem twice: 4 and 8"),
+        ("stem=²", "NAME=CHANNELS"),
         ("head=5", "no reader"),
         ("nowhere=5", "channel group"),
     ],

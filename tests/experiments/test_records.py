@@ -12,12 +12,12 @@ from latency_tables.files import write_json
 
 def test_published_records_come_back(tmp_path: Path) -> None:
     first, second, page = tmp_path / "first", tmp_path / "second", tmp_path / "all.jsonl"
-    write_json(first / "b.json", {"accuracy": 0.5, "arm": "x, y"})
+    write_json(first / "b.json", {"accuracy": 0.5, "arm": "x, y", "seconds": 3.0, "scoring_s": 1.0})
     write_json(first / "a.json", {"failed": "it's gone"})
     publish(first, page)
     write_json(second / "a.json", {"accuracy": 0.7})
     restore(page, second)
-    assert read(second / "b.json") == {"accuracy": 0.5, "arm": "x, y"}
+    assert read(second / "b.json") == {"accuracy": 0.5, "arm": "x, y"}, "without what the machine decided"
     assert read(second / "a.json") == {"accuracy": 0.7}
     assert len(list(second.iterdir())) == 2
 

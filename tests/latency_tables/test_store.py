@@ -44,6 +44,17 @@ def test_what_goes_in_comes_out(tmp_path: Path) -> None:
     assert store.kinds(setting)[parts[0].key] == ("linear", "layer")
 
 
+@pytest.mark.parametrize("name", ["a?b", "job%2Fx", "two words", "a#b", "a&b=c"])
+def test_a_folder_may_have_any_name(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / name
+    store = Store(folder / "lathe.db")
+    store.put(made_up.setting(), SKELETON.parts[0], made_up.cell(1e-3))
+    store.close()
+    assert (folder / "lathe.db").stat().st_size > 0
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert Store(folder / "lathe.db").settings() == [made_up.setting()]
+
+
 def test_networks_keep_their_trace_and_older_rows_have_none(tmp_path: Path) -> None:
     store, setting = Store(tmp_path / "lathe.db"), made_up.setting()
     plain = made_up.network(SKELETON, ["block1"], 1e-3, 2e-3)

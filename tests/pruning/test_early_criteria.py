@@ -10,7 +10,7 @@ import torch
 from early_networks import CRITERIA, batch, residual
 
 from latency_tables.errors import LatheError, UserError
-from pruning.early.criterion import prunable
+from pruning.early.criterion import prunable, scored
 from pruning.early.masks import keep_best, sparsity
 
 every_criterion = pytest.mark.parametrize("name", CRITERIA)
@@ -77,3 +77,17 @@ def test_a_network_whose_weights_are_not_finite_is_refused(name: str) -> None:
         return
     with pytest.raises(LatheError, match="score that is not finite"):
         CRITERIA[name]().scores(model, batch(), 0.3)
+
+
+@every_criterion
+def test_a_layer_that_is_never_run_is_left_alone(name: str) -> None:
+    class WithSpare(type(residual())):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.spare = torch.nn.Linear(4, 4)
+
+    torch.manual_seed(0)
+    scores = scored(CRITERIA[name](), WithSpare(), batch(), 0.3, 0)
+    assert "spare.weight" not in scores
+    assert "head.weight" in scores
+    assert sparsity(keep_best(scores, 0.3)) == pytest.approx(0.7, abs=0.01)

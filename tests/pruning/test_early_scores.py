@@ -74,6 +74,23 @@ def test_synflow_goes_in_rounds_so_that_no_layer_is_emptied() -> None:
     assert all(left.values())
 
 
+def test_synflow_needs_one_round_where_all_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = nn.Sequential(nn.Linear(5, 4, bias=False), nn.Linear(4, 3, bias=False))
+    image = Batch(torch.zeros(1, 5), torch.tensor([0]), torch.tensor([0]))
+    rounds = []
+    one_round = SynFlow._round
+
+    def counted(*words: object) -> dict[str, Tensor]:
+        rounds.append(words)
+        return one_round(*words)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(SynFlow, "_round", counted)
+    all_kept = SynFlow(100).scores(network, image, 1.0)
+    assert len(rounds) == 1
+    for name, score in SynFlow(1).scores(network, image, 0.5).items():
+        torch.testing.assert_close(all_kept[name], score)
+
+
 def hessian_product(model: nn.Module, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
     """w * (H g) with the Hessian written out."""
     names = [name for name, _ in model.named_parameters()]

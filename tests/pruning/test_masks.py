@@ -90,3 +90,18 @@ def test_a_layer_never_keeps_more_than_all() -> None:
 def test_a_density_below_what_the_head_keeps_is_refused() -> None:
     with pytest.raises(UserError, match="30 % of the last linear layer"):
         smart_ratio(nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 100)), 0.2, drawn())
+
+
+def test_where_all_layers_are_full_the_last_linear_layer_keeps_the_rest() -> None:
+    model = nn.Sequential(nn.Linear(10, 10), nn.Linear(10, 10), nn.Linear(10, 40))
+    masks = smart_ratio(model, 0.8, drawn())
+    assert [float(mask.float().mean()) for mask in masks.values()] == [1.0, 1.0, pytest.approx(0.7)]
+    assert sparsity(masks) == pytest.approx(0.2)
+
+
+def test_the_smart_profile_counts_the_weights_it_is_told_of() -> None:
+    model = residual()
+    names = [name for name in prunable(model) if name != "depthwise.weight"]
+    masks = smart_ratio(model, 0.4, drawn(), names)
+    assert sorted(masks) == sorted(names)
+    assert sparsity(masks) == pytest.approx(0.6, abs=0.01)

@@ -168,6 +168,30 @@ def test_tokens_have_their_channels_last() -> None:
         torch.testing.assert_close(streams.module(run)(x), model.blocks(x), rtol=0.01, atol=0.01)
 
 
+def test_tokens_that_are_convolved_inside_a_block_have_their_channels_last_all_the_same() -> None:
+    class Mixing(nn.Module):
+        """As in pyramid transformers: tokens (n, 36, 3) laid out as a map for a depthwise convolution."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.depthwise = nn.Conv2d(3, 3, 3, padding=1, groups=3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            laid_out = x.movedim(1, 2).unflatten(2, (6, 6))
+            return x + self.depthwise(laid_out).flatten(2).movedim(1, 2)
+
+    model = Tokens()
+    model.blocks = nn.Sequential(Mixing(), Mixing())
+    names = ("blocks.0", "blocks.1")
+    rows = rows_of(model, names, dim=2)
+    streams = Streams(model, IMAGES, names, batch_size=4)
+    (run,) = streams.runs(frozenset(names))
+    weight, _, _ = by_hand(rows["blocks.0"][0], rows["blocks.1"][1])
+    assert streams.best_map(run).weight.shape == (3, 3)
+    np.testing.assert_allclose(streams.best_map(run).weight.numpy(), weight, rtol=1e-3, atol=1e-4)
+    assert streams.module(run)(torch.randn(2, 36, 3)).shape == (2, 36, 3)
+
+
 def test_tokens_that_a_function_writes_over_are_taken_as_the_block_gave_them() -> None:
     class WritesOver(Tokens):
         def forward(self, x: Tensor) -> Tensor:

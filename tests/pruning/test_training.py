@@ -341,5 +341,8 @@ def test_dropout_and_masks_go_on_to_the_bit_too(tmp_path: Path) -> None:
 
 
 def test_seeds_differ_where_any_number_does() -> None:
-    seeds = {mixed_seed(a, b, c) for a in range(5) for b in range(5) for c in range(5)}
+    seeds = {mixed_seed("order", a, b, c) for a in range(5) for b in range(5) for c in range(5)}
     assert len(seeds) == 125
+    # What is missing is no zero, and what is drawn for one purpose has nothing to do with another.
+    assert len({mixed_seed("order", 3), mixed_seed("order", 3, 0), mixed_seed("order", 3, 0, 0)}) == 3
+    assert mixed_seed("order", 3, 0) != mixed_seed("dropout", 3, 0)

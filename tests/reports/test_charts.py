@@ -60,7 +60,16 @@ def test_the_prediction_chart_judges_only_what_was_not_fitted() -> None:
     bad = made.point(id="b", predicted_s=made.estimate(0.92e-3, 1e-5), measured_s=made.estimate(1e-3, 1e-5))
     closure = [Closure("s1", "fitted", made.estimate(3.0, 0.1), made.estimate(1.0, 0.1), fitted=True)]
     chart = prediction_chart(
-        scene(good, bad, made.point(id="c", predicted_s=None), made.failed(), closure=tuple(closure))
+        scene(
+            good,
+            bad,
+            made.point(id="c", predicted_s=None),
+            made.failed(),
+            # The table starts from the unpruned latency, so these say nothing about predictions.
+            made.unpruned(predicted_s=made.estimate(1e-3, 1e-5)),
+            made.point(id="d", removed=(), widths={}, sparsity=0.9, budget="90%"),
+            closure=tuple(closure),
+        )
     )
     assert [(p.name, p.fitted) for p in chart.predictions] == [
         ("ttmpd · 0.7x · seed 0", False),

@@ -26,7 +26,7 @@ def at(name: str, here: float, there: float | None, budget: str = "0.7x", **chan
 
 def scene(*points: Point) -> Scene:
     run = made.run()
-    settings = {**run.settings, OTHER: {"label": "another runtime"}}
+    settings = {**run.settings, OTHER: {**run.settings[OTHER], "label": "another runtime"}}
     return scenes([(replace(run, settings=settings), list(points))])[0]
 
 
@@ -88,7 +88,7 @@ def test_fronts_are_compared_over_the_same_recipes() -> None:
         )
 
     run = made.run()
-    (here,) = list(run.settings)[:1]
+    here = next(iter(run.settings))
     settings = {here: run.settings[here], OTHER: {**run.settings[here], "label": "another runtime"}}
     points = [
         point("a", 0.5, here, {OTHER: 0.8}, 0.9),
@@ -108,6 +108,14 @@ def test_fronts_are_compared_over_the_same_recipes() -> None:
     assert elsewhere(found[0])[0].fronts is None
     page = render_page([(found[0].done[0].run, points)])
     assert "that of the networks chosen for" in page
+
+
+def test_in_other_precisions_accuracies_of_two_runtimes_do_not_meet() -> None:
+    sharp, better = Estimate(0.9, 0.9, 0.9), Estimate(0.95, 0.95, 0.95)
+    found = scene(at("a", 0.50, 0.70, accuracy=sharp), at("b", 0.60, 0.60, accuracy=better))
+    assert elsewhere(found)[0].fallen
+    found.description["precision"] = "fp16"
+    assert not elsewhere(found)[0].fallen
 
 
 def test_a_ratio_elsewhere_is_above_0() -> None:
