@@ -19,7 +19,7 @@ from bench.workbench import Subject, channels_last
 from bench.workloads import Network
 from bench.workloads.training_images import AugmentedImages
 from bench.workloads.weights import load_into, load_state
-from latency_tables.errors import LatheError, UserError
+from latency_tables.errors import LatheError, StorageError, UserError
 from latency_tables.files import write_atomically
 from pruning.early.criterion import Scores, scored
 from pruning.from_scratch import SCORING_BATCH, ScratchMethod, Training
@@ -157,8 +157,8 @@ def trained_first(school: School, file: Path, progress: Progress) -> School:
         alone = replace(school, folder=school.folder / file.stem)
         try:
             alone.teach(model, school.training.objective(), "the unpruned network", progress)
-        except UserError:
-            raise  # what is wrong with the request is so for every seed
+        except (UserError, StorageError):
+            raise  # what is wrong with the request, or the disk, is so for every seed
         except FAILURES as error:
             raise UntrainedError(
                 f"the unpruned network could not be trained with seed {school.training.seed}, so nothing stands to "

@@ -26,7 +26,7 @@ from bench.stages import Stages
 from bench.workloads.images import Images
 from bench.workloads.network import Network, Preprocess
 from bench.workloads.training_images import AugmentedImages
-from latency_tables.errors import LatheError, UserError
+from latency_tables.errors import LatheError, StorageError, UserError
 from latency_tables.estimate import Estimate
 from pruning.channels import find_groups
 from pruning.from_scratch import SCRATCH_METHODS, Training
@@ -288,6 +288,7 @@ def test_no_control_makes_the_same_mask_once_more(
             "RuntimeError in test_scratch_controls.py, line .*no kernel",
         ),
         (UserError("no labels"), UserError, "^no labels$"),
+        (StorageError("the disk is full"), StorageError, "^the disk is full$"),
     ],
 )
 def test_a_network_that_cannot_be_trained_first_says_so(
@@ -323,3 +324,11 @@ def test_a_control_that_fails_costs_itself_alone(error: Exception, said: str, tm
     found = judged(shop, {"a": Residual, "b": fail, "c": Residual}, quiet)
     assert list(found.accuracies) == ["a", "c"]
     assert list(found.failed) == ["b"] and re.fullmatch(said, found.failed["b"])
+
+
+def test_a_full_disk_is_no_controls_own_failure(tmp_path: Path) -> None:
+    def fail() -> nn.Module:
+        raise StorageError("the disk is full")
+
+    with pytest.raises(StorageError, match="the disk is full"):
+        judged(cast(Shop, FakeShop(tmp_path)), {"a": Residual, "b": fail, "c": Residual}, quiet)

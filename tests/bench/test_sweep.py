@@ -18,7 +18,7 @@ from bench.budget import parse_budget
 from bench.points import Recipe
 from bench.school import UntrainedError
 from bench.sweep_config import SweepConfig
-from latency_tables.errors import LatheError, UserError
+from latency_tables.errors import LatheError, StorageError, UserError
 from latency_tables.widths import ChannelGroup
 from reports.results import Point, read_run, write_point, write_run
 
@@ -96,8 +96,8 @@ def test_a_mistake_in_the_network_costs_one_point(job: Job, monkeypatch: pytest.
         job.make()
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
-def test_what_ends_the_process_is_no_failed_point(
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, StorageError])
+def test_what_ends_the_sweep_is_no_failed_point(
     job: Job, error: type[BaseException], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def stop(*_: Any) -> Point:
