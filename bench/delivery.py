@@ -156,15 +156,20 @@ def write_onnx(pruned: nn.Module, small: Outline, images: torch.Tensor, path: Pa
     Raises:
         LatheError: its outputs differ from PyTorch's.
     """
+    difference = _write_onnx(pruned, small, images, path)
+    if difference is not None:
+        _require_equal(difference, path.parent, "fp32")
+    return difference
+
+
+def _write_onnx(pruned: nn.Module, small: Outline, images: torch.Tensor, path: Path) -> float | None:
     if not get_runtime("onnxruntime").availability("cpu").usable:
         export_graph(small.skeleton.graph, small.weights, path)
         return None
     setting = make_setting("onnxruntime", batch=small.skeleton.graph.inputs[0].shape[0])
     with Session(setting) as session:
         handle = session.load(small.skeleton.graph, small.weights, artefact=path)
-        difference = _difference(pruned, small, session, handle, images)
-    _require_equal(difference, path.parent, "fp32")
-    return difference
+        return _difference(pruned, small, session, handle, images)
 
 
 def _require_equal(difference: float, folder: Path, precision: str) -> None:
