@@ -90,6 +90,7 @@ class HardwareLoop(Generic[T]):
 
         Raises:
             UserError: the budget is out of reach even with all taken out that may go.
+            LatheError: a network was timed too few times to say whether it meets the budget.
             MeasurementFailed: the runtime failed.
         """
         while True:

@@ -268,7 +268,7 @@ def compare(
     digest: str,
     cut: Cut,
     role: str,
-    rule: Rule = NETWORK_RULE,
+    rule: Rule | None = None,
     quick_s: float | None = None,
 ) -> NetworkMeasurement:
     """Times a loaded network in turns with the unpruned one.
@@ -280,11 +280,12 @@ def compare(
         digest: of the unpruned network's skeleton.
         cut: what the other one lacks.
         role: kept with the measurement.
-        rule: when to stop.
+        rule: when to stop; None: `NETWORK_RULE`.
         quick_s: the unpruned network's latency when the machine is quick. A timing of a slow minute is then made
             again after a rest, twice at most, and the one with the quickest unpruned network counts. None:
             the first timing counts.
     """
+    rule = rule or NETWORK_RULE
     best = _compare(session, unpruned, pruned, digest, cut, role, rule)
     for rest_s in _RESTS_S:
         if not is_slow(best, quick_s):

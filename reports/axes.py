@@ -65,7 +65,7 @@ def quality_axes(scene: Scene) -> list[Axis]:
 
 def cost_axes(scene: Scene) -> list[Axis]:
     """Latency, speed-up over the unpruned network and images per second, those that any done point has."""
-    seconds = _of(scene, lambda p: p.point.measured_s)
+    seconds = _of(scene, scene.latency_of)
     factor, unit = scale(max((e.value for e in seconds.values()), default=1.0))
     batch = scene.description.get("batch")
     known = [

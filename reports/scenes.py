@@ -9,6 +9,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import PurePath
+from statistics import median
 from typing import Any, Literal
 
 from latency_tables.errors import UserError
@@ -77,8 +79,11 @@ class Scene:
 
     @property
     def workload(self) -> str:
-        """Network, images and shift in words."""
-        return f"{self.network} on {self.images}" + (f" under {self.shift}" if self.shift else "")
+        """Network, images and shift in words; of a path to the images its last part."""
+        kind, colon, rest = self.images.partition(":")
+        place, comma, more = rest.partition(",")
+        images = f"{kind}{colon}{PurePath(place).name}{comma}{more}"
+        return f"{self.network} on {images}" + (f" under {self.shift}" if self.shift else "")
 
     @cached_property
     def done(self) -> tuple[Placed, ...]:
@@ -105,14 +110,32 @@ class Scene:
         return placed.point.accuracy if self.quality == "accuracy" else placed.point.agreement
 
     @cached_property
+    def unpruned_s(self) -> float | None:
+        """The unpruned network's latency in seconds, the median over all points' passes; None: not measured."""
+        known = [placed.point.unpruned_s.value for placed in self.done if placed.point.unpruned_s is not None]
+        return median(known) if known else None
+
+    def latency_of(self, placed: Placed) -> Estimate | None:
+        """What a point's latency is compared by, seconds.
+
+        Its ratio to the unpruned network, which was timed in turns with it, times `unpruned_s`: minutes of a
+        machine differ by more than points do, and a point that was timed in a slow one is no slower for it. Where
+        no ratio was measured, the latency as it was.
+        """
+        point = placed.point
+        if point.ratio is None or self.unpruned_s is None:
+            return point.measured_s
+        return point.ratio.scaled(self.unpruned_s)
+
+    @cached_property
     def charted(self) -> tuple[tuple[Placed, Estimate, Estimate], ...]:
-        """Done points that have a quality, each with its quality and its measured latency in seconds."""
-        found = ((placed, self.quality_of(placed), placed.point.measured_s) for placed in self.done)
+        """Done points that have a quality, each with its quality and its latency by `latency_of`."""
+        found = ((placed, self.quality_of(placed), self.latency_of(placed)) for placed in self.done)
         return tuple((placed, q, s) for placed, q, s in found if q is not None and s is not None)
 
     @cached_property
     def places(self) -> dict[int, tuple[Estimate, Estimate]]:
-        """Quality and measured latency in seconds of each charted point by its key."""
+        """Quality and latency by `latency_of` of each charted point by its key."""
         return {placed.key: (quality, seconds) for placed, quality, seconds in self.charted}
 
 

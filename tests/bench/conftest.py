@@ -5,6 +5,8 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,13 +14,25 @@ from cli_driver import Lathe, driver
 from small_job import write_job
 
 from bench import cli
+from bench.host import look
+from bench.session import Session
+from bench.stopping import Rule
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _no_rests() -> Iterator[None]:
-    """On a restless machine real timings would rest for seconds each; no test is about how good they are."""
+def _in_haste() -> Iterator[None]:
+    """Timings that are made here are real and coarse: no test is about how good they are.
+
+    Nothing is timed again because others were at work, or rested for, and the host is looked at for a moment.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("bench.profiler._rest", lambda _seconds: None)
+        coarse = Rule(target=0.02, max_time_s=0.5, max_samples=60, max_rounds=30, warmup_max_time_s=0.1)
+        patch.setattr("bench.profiler.PART_RULE", coarse)
+        patch.setattr("bench.profiler.NETWORK_RULE", replace(coarse, max_time_s=1.0))
+        patch.setitem(Session.__init__.__kwdefaults__, "repeats", 0)
+        for place in ("bench.sweep.look", "bench.host.look"):
+            patch.setattr(place, partial(look, window_s=0.05))
         yield
 
 

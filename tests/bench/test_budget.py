@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -26,5 +28,5 @@ def test_a_share_follows_the_unpruned_latency_and_a_time_does_not(share: float) 
     "text", ["", "fast", "0.7", "8 minutes", "-3ms", "nanms", "1e400ms", "0x", "1.5x", "0ms"]
 )
 def test_what_is_no_budget_is_refused_with_its_text(text: str) -> None:
-    with pytest.raises(UserError):
+    with pytest.raises(UserError, match=re.escape(repr(text))):
         parse_budget(text)

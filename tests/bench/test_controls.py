@@ -16,7 +16,9 @@ from bench.shop import Shop
 from latency_tables.estimate import Estimate
 from pruning.adaptation import adapt_statistics
 from pruning.criteria.variables import Workpiece
+from pruning.methods import get_method
 from pruning.outline import outline
+from pruning.surgery import remove_blocks
 from pruning.targets import Targets, pseudo_labels
 
 
@@ -119,7 +121,12 @@ def test_each_pruned_control_differs_in_one_thing() -> None:
     only_adapted, plainly_taught, by_chance = (shop.judged[name] for name in found.accuracies)
     # Same blocks, new statistics, not healed.
     assert gone(only_adapted) == list(removed) and all(net is not only_adapted for net, _ in shop.healed)
-    assert not torch.equal(only_adapted.blocks[0].norm.running_mean, Network().blocks[0].norm.running_mean)
+    cut = remove_blocks(shop.subject.model, removed)
+    wanted_state = adapt_statistics(cut, IMAGES).model.state_dict()
+    for name, tensor in only_adapted.state_dict().items():
+        torch.testing.assert_close(tensor, wanted_state[name])
+    # What follows the gap sees other inputs than in the whole network.
+    assert not torch.equal(only_adapted.blocks[3].norm.running_mean, shop.teacher.blocks[3].norm.running_mean)
     # Same blocks, healed, from and by the network as it was trained.
     labels = dict(shop.healed)[plainly_taught]
     wanted = pseudo_labels(shop.subject.model, IMAGES, keep_features=True)
@@ -127,7 +134,10 @@ def test_each_pruned_control_differs_in_one_thing() -> None:
     assert labels is not None and torch.equal(labels.logits, wanted.logits)
     assert not torch.equal(labels.logits, shop.labels.logits)
     # Other blocks, no slower, healed on the method's own labels.
+    draw = get_method("random")
+    drawn = draw.select(draw.scorer(shop.piece), shop.piece.candidates, cast(Any, PerBlock()), 3.0)
     assert len(gone(by_chance)) == len(removed) and dict(shop.healed)[by_chance] is None
+    assert set(gone(by_chance)) == set(drawn.removed) != set(removed)
 
 
 def test_without_labels_or_without_a_removal_there_is_nothing_to_compare() -> None:

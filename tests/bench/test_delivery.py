@@ -118,3 +118,15 @@ def test_a_file_that_onnx_runtime_reads_otherwise_is_not_delivered(
 def test_the_readme_says_what_was_checked(runtime: str, precision: str, said: str) -> None:
     setting = SimpleNamespace(runtime=runtime, precision=precision)
     assert said in _onnx_file(cast(Setting, setting))
+
+
+def test_weights_that_do_not_belong_to_the_plan_are_not_written(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(64, 3)).eval()
+    other = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Sigmoid(), nn.Flatten(), nn.Linear(64, 3)).eval()
+    network = Network("tiny", lambda: model, SHAPE, Preprocess((0.5,) * 3, (0.5,) * 3, 255.0))
+    unpruned = outline("tiny", model, SHAPE, 1)
+    plan = Plan("tiny", unpruned.skeleton.digest, ())
+    with pytest.raises(LatheError, match="computes something else as a module than as a graph"):
+        delivery.lay_down(network, unpruned, other, plan, 1, tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 
 import made_up
@@ -8,6 +9,7 @@ import pytest
 from bench.budget import parse_budget
 from bench.hardware_loop import HardwareLoop, is_met
 from latency_tables.context import Coefficients
+from latency_tables.errors import LatheError
 from latency_tables.estimate import Estimate
 from latency_tables.skeleton import Cut
 from latency_tables.table import LatencyTable, NetworkMeasurement
@@ -158,3 +160,9 @@ def test_a_delivered_network_that_misses_sends_the_loop_on() -> None:
 )
 def test_is_met(budget: str, met: bool) -> None:
     assert is_met(parse_budget(budget), World().at(SKELETON.removable[:4])) is met
+
+
+def test_a_network_timed_too_few_times_to_tell_is_an_error() -> None:
+    world = World(width=math.inf)
+    with pytest.raises(LatheError, match=r"timed too few times to say whether it meets 0\.5x"):
+        world.loop("0.5x").search()

@@ -6,13 +6,19 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import made_up
 import pytest
 from cli_driver import Lathe
 
 from bench import host
+from bench.checking import Checked, CheckedCell
 from bench.lock import locked
 from bench.runtimes import make_setting
+from bench.workbench import NetworkChoice, Subject
+from latency_tables.skeleton import Skeleton
 from latency_tables.store import Store
+from latency_tables.table import Failure
+from latency_tables.verdict import Verdict
 
 
 def test_strict_measures_nothing_on_a_restless_host(
@@ -55,9 +61,8 @@ def test_what_predict_measures_is_kept_for_the_fit(
     assert newest.role == "fit"
     assert newest.removed == ("blocks.0", "blocks.2", "blocks.4")
     assert newest.latency_s.value == told["measured_s"]
-    # What was measured is now known: the prediction moves towards it.
     again = json.loads(lathe(*words, "--json").out)
-    assert again["predicted_s"] != told["predicted_s"]
+    assert again["predicted_s"] != told["predicted_s"], "what was measured weighs in from now on"
 
 
 def test_fill_measures_the_widths_that_are_missing(
@@ -86,3 +91,57 @@ def test_a_workspace_in_use_is_not_measured_into(
         answer = lathe("predict", job["network"], *widths, word, "--out", workspace)
     assert answer.status == 2
     assert "in use by another process" in answer.err
+
+
+@pytest.mark.parametrize(
+    ("verdict", "moved", "status"), [("same", False, 0), ("slower", False, 1), ("same", True, 1)]
+)
+def test_check_tells_scripts_whether_a_table_holds(
+    lathe: Lathe,
+    job: dict[str, str],
+    workspace: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    verdict: str,
+    moved: bool,
+    status: int,
+) -> None:
+    one = made_up.exact(1.0)
+
+    def checked(
+        skeleton: Skeleton, _table: object, _session: object, count: int, seed: int, _bar: object
+    ) -> Checked:
+        assert (count, seed) == (3, 5)
+        part, told = skeleton.parts[0], Verdict(verdict)
+        return Checked((CheckedCell(part, one, one, one, told, told, ""),), part, 1.0, moved)
+
+    monkeypatch.setattr("bench.checking.check_cells", checked)
+    words = ("table", "check", job["network"], "--cells", 3, "--seed", 5, "--out", workspace)
+    answer = lathe(*words, "--json")
+    assert answer.status == status
+    assert json.loads(answer.out)["holds"] is {("same", False): True, ("slower", False): False}.get(
+        (verdict, moved)
+    )
+    assert lathe(*words).status == status
+
+
+def test_a_retried_failure_and_the_runtimes_own_nodes(
+    lathe: Lathe, job: dict[str, str], workspace: Path
+) -> None:
+    setting = make_setting("onnxruntime")
+    store = Store(workspace / "lathe.db")
+    skeleton = Subject(NetworkChoice(job["network"]), 1).outline.skeleton
+    store.put(setting, skeleton.parts[0], Failure("crash", "then"))
+    store.close()
+    words = ("profile", job["network"], "--out", workspace, "--json")
+    kept = lathe(*words)
+    assert kept.status == 1, "a part that failed is a failure"
+    assert len(json.loads(kept.out)["failed"]) == 1
+    again = lathe(*words, "--retry-failed")
+    assert again.status == 0
+    assert json.loads(again.out)["failed"] == []
+    nodes = json.loads(lathe("predict", job["network"], "--nodes", "--out", workspace, "--json").out)["nodes"]
+    assert nodes["nodes"]
+    for word in ("--measure", "--fill", "--nodes"):
+        refused = lathe("predict", job["network"], "--table", setting.digest, word, "--out", workspace)
+        assert refused.status == 2
+        assert "need this machine's own" in refused.err

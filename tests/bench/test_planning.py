@@ -151,7 +151,7 @@ def test_other_words_get_another_folder_and_the_same_the_same(
         ({"iterations": 0}, "--iterations"),
         ({"calibration": 100000}, "100000"),
         ({"budget": "0.01x"}, "lowest"),
-        ({"table": "onnx"}, "table"),
+        ({"table": "onyx"}, "unknown table 'onyx'"),
         ({"images": "npz:/nowhere.npz"}, "/nowhere.npz"),
     ],
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import made_up_runs
 import pytest
 
 from bench import cli
@@ -83,3 +84,14 @@ def test_a_network_without_images_is_told_what_it_lacks(
     assert lathe(monkeypatch, "sweep", "cifar/resnet20") == 2
     assert "a sweep over cifar/resnet20 needs images" in capsys.readouterr().err
     assert not asked
+
+
+@pytest.mark.parametrize(
+    ("changes", "status"), [({"met": True}, 0), ({"met": False}, 1), ({"met": None, "budget": "90%"}, 0)]
+)
+def test_a_missed_budget_is_a_status_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, changes: dict[str, Any], status: int
+) -> None:
+    monkeypatch.setattr("bench.sweep.run_sweep", lambda *_, **__: [made_up_runs.point(**changes)])
+    words = ("prune", "cifar/resnet20", "--images", "digits", "--budget", "0.7x", "--out", str(tmp_path))
+    assert lathe(monkeypatch, *words) == status

@@ -139,6 +139,9 @@ def test_channels_beside_their_controls(tmp_path: Path) -> None:
     for name in (channel_maker.BY_CHANCE, channel_maker.PLAIN_SCORES):
         size = sum(weight.shape[0] for weight in first_weights(told[name].model) if weight.ndim == 4)
         assert size < sum(w.shape[0] for w in first_weights(NETWORK.untrained(0)) if w.ndim == 4)
+        assert not same(told[name].model, point)
+    by_chance, plainly = (told[name].model for name in (channel_maker.BY_CHANCE, channel_maker.PLAIN_SCORES))
+    assert not same(by_chance, plainly)
 
 
 def test_what_is_taught_stands_beside_the_same_widths_without_a_teacher(tmp_path: Path) -> None:

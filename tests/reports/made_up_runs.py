@@ -57,7 +57,7 @@ def point(**changes: object) -> Point:
         predicted_s=estimate(5.55e-3, 8e-5),
         measured_s=estimate(5.6e-3, 4e-5),
         unpruned_s=estimate(8.1e-3, 5e-5),
-        ratio=estimate(0.691, 0.004),
+        ratio=None,  # see below
         trace=trace(5.6e-3, 8.1e-3),
         disturbance=None,
         budget_s=5.67e-3,
@@ -78,7 +78,10 @@ def point(**changes: object) -> Point:
         command="lathe prune cifar/resnet56 --method ttmpd --budget 0.7x --seed 0 --images npz:test.npz",
         created=CREATED,
     )
-    return replace(base, **changes)  # type: ignore[arg-type]
+    made = replace(base, **changes)  # type: ignore[arg-type]
+    if "ratio" not in changes and made.measured_s and made.unpruned_s:
+        made = replace(made, ratio=made.measured_s.scaled(1 / made.unpruned_s.value))
+    return made
 
 
 def failed(**changes: object) -> Point:

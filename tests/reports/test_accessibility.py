@@ -214,6 +214,7 @@ def test_every_chart_stands_beside_a_table(browser, tmp_path: Path) -> None:
     listed = browser.execute_script(
         "return [...document.querySelectorAll('.points [data-row]')].map((row) => +row.dataset.row)"
     )
+    assert keys
     assert set(keys) <= set(listed)
 
 

@@ -42,10 +42,31 @@ def test_an_interval_down_to_nothing_has_an_unbounded_inverse() -> None:
 def test_speed_up_comes_from_the_paired_ratio_alone() -> None:
     found = speed_up(made.point())
     assert found is not None
-    assert (found.value, found.low, found.high) == pytest.approx((1 / 0.691, 1 / 0.695, 1 / 0.687))
+    assert (found.value, found.low, found.high) == pytest.approx((8.1 / 5.6, 8.1 / 5.64, 8.1 / 5.56))
     assert speed_up(made.point(ratio=None)) is None, "two latencies of one pass are no paired ratio"
     assert speed_up(made.unpruned()) == Estimate(1.0, 1.0, 1.0)
     assert speed_up(made.unpruned(ratio=made.estimate(1.0, 0.002))) == inverse(made.estimate(1.0, 0.002))
+
+
+def test_a_point_of_a_slow_minute_is_no_slower_for_it() -> None:
+    """All of a pass takes half as long again; the ratio of that pass says what the network costs."""
+    quick = made.point(accuracy=made.estimate(0.80, 0.001))
+    slow = made.point(
+        id="b",
+        seed=1,
+        accuracy=made.estimate(0.80, 0.001),
+        measured_s=made.estimate(1.5 * 5.6e-3, 4e-5),
+        unpruned_s=made.estimate(1.5 * 8.1e-3, 5e-5),
+    )
+    group = scene(made.unpruned(), quick, slow)
+    assert group.unpruned_s == pytest.approx(8.1e-3)
+    first, second = (group.latency_of(placed) for placed in group.points[1:])
+    assert first is not None and second is not None
+    assert first.value == pytest.approx(second.value) == pytest.approx(5.6e-3)
+    standings = planes(group).planes["accuracy", "latency"].standings
+    assert standings[1] is standings[2] is Standing.UNCLEAR
+    bare = scene(made.point(ratio=None, measured_s=made.estimate(7e-3, 1e-5)))
+    assert bare.latency_of(bare.points[0]) == made.estimate(7e-3, 1e-5)
 
 
 def test_images_per_second_need_a_batch() -> None:
@@ -76,7 +97,9 @@ def test_every_plane_orders_by_its_own_directions() -> None:
     found = planes(scene(a, b)).planes
     assert found["accuracy", "speedup"].standings == {0: Standing.DOMINATED, 1: Standing.FRONT}
     assert found["kl", "speedup"].standings == {0: Standing.FRONT, 1: Standing.FRONT}
-    assert found["kl", "latency"].standings == {0: Standing.FRONT, 1: Standing.UNCLEAR}
+    # A latency is the ratio times that of the unpruned network, so that it orders as the speed-up does.
+    assert found["kl", "latency"].standings == {0: Standing.FRONT, 1: Standing.FRONT}
+    assert found["accuracy", "latency"].standings == {0: Standing.DOMINATED, 1: Standing.FRONT}
 
 
 def test_other_seeds_are_no_neighbours_but_other_methods_are() -> None:

@@ -87,7 +87,9 @@ def test_pictures_in_the_documents_are_charts_and_large() -> None:
 
     # Images of CIFAR are 32 pixels wide and of ImageNet photographs, with tens of thousands of colours: a chart on
     # white is neither.
-    for path in (path for path in tracked() if path.is_relative_to(IMAGES)):
+    pictures = [path for path in tracked() if path.is_relative_to(IMAGES)]
+    assert pictures
+    for path in pictures:
         if path.suffix == ".svg":
             assert "<image" not in path.read_text(encoding="utf-8"), path
             continue

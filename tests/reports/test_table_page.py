@@ -58,7 +58,7 @@ def test_a_page_says_the_numbers_and_what_is_missing() -> None:
 def test_a_bare_table_has_a_page_too() -> None:
     bare = made.record(layers=made.layers()[:1], closure=(), staircases=(), heat_maps=(), traces=())
     page = render_table(replace(bare, constant_s=-2e-4))
-    assert "its 1\n    layer take" in page or "layer takes" in page
+    assert "layer takes" in page
     assert "200 µs more than the network as a whole" in page
     for absent in ('id="closure"', 'id="widths"', 'id="trace"', "data-plot="):
         assert absent not in page.split("<script")[0]

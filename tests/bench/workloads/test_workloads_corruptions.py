@@ -224,7 +224,7 @@ def test_whole_values_are_not_cut_to_the_one_below() -> None:
 def test_pixelation_makes_squares_of_one_colour() -> None:
     coarse = apply_shift(_scene(1), "pixelate:5", 0).pixels[0].reshape(-1, 3)
     # 32 * 0.65 = 20 columns and rows are left; scaled back up they repeat.
-    assert len(np.unique(coarse, axis=0)) < 32 * 32
+    assert 1 < len(np.unique(coarse, axis=0)) <= 20 * 20
     flat = _flat(12, 34, 56)
     np.testing.assert_array_equal(apply_shift(flat, "pixelate:5", 0).pixels, flat.pixels)
 
