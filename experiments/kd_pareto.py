@@ -78,20 +78,20 @@ def section(scene: Scene, every: list[Scene]) -> list[str]:
 
 
 READING = """
-Reading. One seed, five epochs of training for what trains from scratch, against a network that had been trained for 200 epochs before blocks were taken from it: that TT-MPD's networks
+Reading. One seed, five epochs of training for what trains from scratch, against a network that was fully trained before blocks were taken from it: that TT-MPD's networks
 are the most accurate ones down to 0.65 of the latency (84.9 % against 82.2 % for KD and 77.5 to 79.3 % for channels by EPSD) is what so short a training makes expected, and says nothing
 about long ones. `--scale full` trains for 100 epochs and has not been run.
 
 - KD and EPSD-structured train equally long, on the same images. KD, which takes the same share of every group and is taught by the unpruned network, is 1.7 to 4.7 points ahead at every
-  budget in both runtimes, at the same latency or less. A teacher of 91.7 % is the likelier reason than the choice of channels; what channels by EPSD are worth beside SNIP's, magnitude's
-  and random ones with the same training is `epsd_structured`'s question, which is still to be run.
-- At the least latency KD is level with TT-MPD in ONNX Runtime (78.4 at 0.550, 79.4 at 0.529) and ahead in eager (81.0 at 0.589, 79.4 at 0.535).
+  budget in both runtimes, its latency at most 0.017 of the unpruned one's above the other's, mostly below. A teacher of 91.7 % is the likelier reason than the choice of channels; what
+  channels by EPSD are worth beside SNIP's, magnitude's and random ones with the same training is `epsd_structured`'s question, which is still to be run.
+- At the least latency TT-MPD is a point ahead of KD in ONNX Runtime (79.4 % at 0.529, 78.4 at 0.550); in eager KD has 81.0 at 0.589 and TT-MPD 79.4 at 0.535.
 - Networks without some blocks keep their place in the other runtime: their ratios there differ by at most 0.008. Narrower networks do not. Those chosen in eager for 0.6x take 0.66 to 0.68
-  of the latency in ONNX Runtime, those for 0.85x 0.91 to 0.93: none of the six would meet its budget there. ONNX Runtime's kernels ask for multiples of 16 channels, eager's less so;
-  those chosen in ONNX Runtime are on its steps, and all six meet their budgets in eager with room to spare.
+  of the latency in ONNX Runtime, those for 0.85x 0.91 to 0.93: five of six would miss their budgets there. Those chosen in ONNX Runtime meet them in eager, all six, with room to
+  spare. ONNX Runtime's staircase has steps of 16 channels on this machine, which would explain it; that was not looked into.
 - So the order turns round for 1 of 34 and 2 of 35 pairs, each time between fewer blocks and fewer channels. That the networks chosen for ONNX Runtime dominate more of eager's plane than those
   chosen for eager comes of their being narrower than eager's budgets ask for; with three budgets a front is three points, and its area tells little more.
-- ONNX Runtime has nothing of KD's form between 0.70 and the whole network: the same share of every group comes off the steps of all groups at once. So at 0.85x KD is the same network as at 0.7x.
+- At 0.85x KD has the same widths as at 0.7x in ONNX Runtime: the widest network of its form that the table foresees below 0.85 takes 0.70.
 """
 """What the run said, in plain words; goes to the top of the page."""
 
