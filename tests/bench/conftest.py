@@ -13,7 +13,7 @@ import pytest
 from cli_driver import Lathe, driver
 from small_job import write_job
 
-from bench import cli
+from bench import cli, devices
 from bench.host import look
 from bench.session import Session
 from bench.stopping import Rule
@@ -33,6 +33,7 @@ def _in_haste() -> Iterator[None]:
         patch.setitem(Session.__init__.__kwdefaults__, "repeats", 0)
         for place in ("bench.sweep.look", "bench.host.look"):
             patch.setattr(place, partial(look, window_s=0.05))
+        assert devices.look is look, "what is imported later would keep what a test puts in its place"
         yield
 
 

@@ -26,7 +26,7 @@ def test_strict_measures_nothing_on_a_restless_host(
 ) -> None:
     busy = host.Finding("foreign load", "1.7 cores", "0.1 cores", host.Severity.WARNING, "Stop the others.")
     state = replace(host.look(window_s=0.0), findings=(busy,))
-    monkeypatch.setattr("bench.host.look", lambda: state)
+    monkeypatch.setattr("bench.host.look", lambda **_: state)
     answer = lathe("profile", job["network"], "--strict", "--out", tmp_path / "out")
     assert answer.status == 2
     assert "1.7 cores" in answer.err

@@ -139,9 +139,12 @@ def test_channels_beside_their_controls(tmp_path: Path) -> None:
     for name in (channel_maker.BY_CHANCE, channel_maker.PLAIN_SCORES):
         size = sum(weight.shape[0] for weight in first_weights(told[name].model) if weight.ndim == 4)
         assert size < sum(w.shape[0] for w in first_weights(NETWORK.untrained(0)) if w.ndim == 4)
-        assert not same(told[name].model, point)
-    by_chance, plainly = (told[name].model for name in (channel_maker.BY_CHANCE, channel_maker.PLAIN_SCORES))
-    assert not same(by_chance, plainly)
+        other = FakeShop(tmp_path / name[:6])
+        by = channel_maker.RANDOM if name == channel_maker.BY_CHANCE else channel_maker.PLAIN
+        alone = ChannelMaker(cast(Shop, other), other.school, SCRATCH_METHODS[by])
+        wanted = alone.choose(fit, fit.latency_s((), dict(chosen.cut.widths)), quiet)
+        assert str(sorted(wanted.channels.items())) in told[name].what
+    assert not same(told[channel_maker.BY_CHANCE].model, point)
 
 
 def test_what_is_taught_stands_beside_the_same_widths_without_a_teacher(tmp_path: Path) -> None:
