@@ -6,7 +6,7 @@ from typing import Any
 
 from bench.planning import Planned
 from bench.terminal import Terminal, percent_text, time_text
-from latency_tables.estimate import Estimate
+from latency_tables.estimate import Estimate, numbers
 
 
 def planned_json(planned: Planned) -> dict[str, Any]:
@@ -28,8 +28,7 @@ def planned_json(planned: Planned) -> dict[str, Any]:
         "agreement": planned.agreement,
     }
     for name, estimate in quantities.items():
-        result[name] = None if estimate is None else estimate.value
-        result[f"{name}_interval"] = None if estimate is None else estimate.to_json()[1:]
+        result |= numbers(name, estimate)
     return result
 
 

@@ -8,7 +8,7 @@ from bench.checking import Checked
 from bench.terminal import Terminal, time_text
 from latency_tables.closure import Closure
 from latency_tables.comparison import PartDifference, TableDifference
-from latency_tables.estimate import Estimate
+from latency_tables.estimate import numbers
 from latency_tables.setting import Setting
 from latency_tables.table import LatencyTable
 
@@ -65,9 +65,9 @@ def difference_json(
                 "key": part.key,
                 "kind": kinds.get(part.key, _UNKNOWN)[0],
                 "grain": kinds.get(part.key, _UNKNOWN)[1],
-                **_numbers("before_s", part.before_s),
-                **_numbers("after_s", part.after_s),
-                **_numbers("ratio", part.ratio),
+                **numbers("before_s", part.before_s),
+                **numbers("after_s", part.after_s),
+                **numbers("ratio", part.ratio),
                 "verdict": None if part.verdict is None else part.verdict.value,
                 "reason": part.reason,
             }
@@ -155,9 +155,9 @@ def check_json(setting: Setting, checked: Checked, closure: Closure | None) -> d
                 "key": cell.part.key,
                 "kind": cell.part.kind,
                 "grain": cell.part.grain.value,
-                **_numbers("stored_s", cell.stored_s),
-                **_numbers("now_s", cell.now_s),
-                **_numbers("ratio", cell.ratio),
+                **numbers("stored_s", cell.stored_s),
+                **numbers("now_s", cell.now_s),
+                **numbers("ratio", cell.ratio),
                 "verdict": cell.verdict.value,
                 "verdict_to_anchor": cell.to_anchor.value,
                 "remark": cell.remark,
@@ -180,9 +180,9 @@ def check_json(setting: Setting, checked: Checked, closure: Closure | None) -> d
         {
             "removed": list(network.cut.removed),
             "widths": dict(network.cut.widths),
-            **_numbers("predicted_ratio", network.predicted),
-            **_numbers("measured_ratio", network.measured),
-            **_numbers("measured_again_ratio", network.again),
+            **numbers("predicted_ratio", network.predicted),
+            **numbers("measured_ratio", network.measured),
+            **numbers("measured_again_ratio", network.again),
             "error": network.error,
         }
         for network in closure.networks
@@ -195,10 +195,3 @@ def check_json(setting: Setting, checked: Checked, closure: Closure | None) -> d
         "noise_floor": closure.noise_floor,
         "excess_error": closure.excess_error,
     }
-
-
-def _numbers(name: str, estimate: Estimate | None) -> dict[str, Any]:
-    """One number and its interval; ends that bound nothing become null."""
-    if estimate is None:
-        return {name: None, f"{name}_interval": None}
-    return {name: estimate.value, f"{name}_interval": estimate.to_json()[1:]}

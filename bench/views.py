@@ -14,7 +14,7 @@ from bench.runtimes import RUNTIMES
 from bench.terminal import Terminal, percent_text, time_text
 from bench.width_profiler import WidthsProfiled
 from latency_tables.costs import known_points
-from latency_tables.estimate import Estimate
+from latency_tables.estimate import Estimate, numbers
 from latency_tables.family import families
 from latency_tables.measurement import Measurement
 from latency_tables.part import Part
@@ -312,8 +312,7 @@ def point_json(point: Point) -> dict[str, Any]:
         "kl": point.kl,
     }
     for name, estimate in quantities.items():
-        result[name] = None if estimate is None else estimate.value
-        result[f"{name}_interval"] = None if estimate is None else estimate.to_json()[1:]
+        result |= numbers(name, estimate)
     result |= {
         "removed": list(point.removed),
         "widths": dict(point.widths),

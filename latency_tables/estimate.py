@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,3 +47,11 @@ class Estimate:
             raise ValueError(f"an estimate is [value, low, high], got {data!r}")
         _, low, high = data
         return cls(data[0], -math.inf if low is None else low, math.inf if high is None else high)
+
+
+def numbers(name: str, estimate: Estimate | None) -> dict[str, Any]:
+    """A value and its interval as scripts read them, under ``name`` and ``name_interval``; null where unknown."""
+    return {
+        name: None if estimate is None else estimate.value,
+        f"{name}_interval": None if estimate is None else estimate.to_json()[1:],
+    }
