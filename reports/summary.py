@@ -199,7 +199,7 @@ def _result(scene: Scene, series: str, judged: Sequence[Placed]) -> Result | Non
         method=series,
         points=tuple(points),
         quality=pooled([charted[p.key][0] for p in points]),
-        measured_s=pooled([charted[p.key][1] for p in points]),
+        measured_s=pooled([s for p in points if (s := p.point.measured_s) is not None]),
         ratio=pooled(ratios) if len(ratios) == len(points) else None,
         met=len(met),
         judged=len(judged),
