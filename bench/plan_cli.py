@@ -104,17 +104,26 @@ def plan(
 @contextmanager
 def _made_in(folder: Path) -> Iterator[Path]:
     """An empty folder to make something in, which is gone afterwards, as is what a killed process left in it."""
-    shutil.rmtree(folder, ignore_errors=True)
+    _clear(folder)
     try:
         yield folder / "new"
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        _clear(folder)
+
+
+def _clear(folder: Path) -> None:
+    """Removes it; what had made room for a new folder that never came goes back to its place."""
+    for old in folder.glob("old/*"):
+        if not (folder.parent / old.name).exists():
+            old.rename(folder.parent / old.name)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _replace(folder: Path, new: Path) -> None:
-    """Puts a finished folder in the place of an old one, which is there until the new one is."""
+    """Puts a finished folder in the place of an old one, which is not lost wherever this ends."""
     if folder.exists():
-        folder.rename(new.with_name("old"))
+        new.with_name("old").mkdir()
+        folder.rename(new.with_name("old") / folder.name)
     new.rename(folder)
 
 

@@ -209,6 +209,23 @@ def test_what_fails_halfway_leaves_the_plan_that_was_there(
     assert not (tmp_path / "plans" / ".making").exists()
 
 
+def test_a_kill_between_the_old_plan_and_the_new_one_loses_none(
+    plan: Lathe, skeleton: Skeleton, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_table(tmp_path, skeleton)
+    old = tmp_path / "plans" / ".making" / "old" / "mine"
+    old.mkdir(parents=True)
+    (old / "plan.json").write_text("old")
+
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("bench.planning.lay_down", stop)
+    assert plan(name="other").status == 130
+    assert (tmp_path / "plans" / "mine" / "plan.json").read_text() == "old"
+    assert [folder.name for folder in folders(tmp_path)] == ["mine"]
+
+
 def test_a_table_in_another_precision_says_what_was_judged_in_which(
     plan: Lathe, skeleton: Skeleton, tmp_path: Path
 ) -> None:
