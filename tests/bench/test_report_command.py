@@ -5,32 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import interrupts
 import made_up_runs as made
 import pytest
+from cli_driver import Lathe
 from small_job import write_job
-
-from bench import cli
-
-Lathe = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def lathe(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Lathe:
-    def run(*words: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["lathe", *map(str, words)])
-        status = 0
-        try:
-            cli.main()
-        except SystemExit as end:
-            status = int(end.code or 0)
-        captured = capsys.readouterr()
-        return status, captured.out, captured.err
-
-    return run
 
 
 def test_a_damaged_point_is_named_and_the_others_are_drawn(lathe: Lathe, tmp_path: Path) -> None:
