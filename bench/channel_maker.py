@@ -22,13 +22,14 @@ from pruning.outline import Outline
 from pruning.recovery.batches import mixed_seed
 from pruning.recovery.objective import CrossEntropy, Objective
 from pruning.search import Progress
-from pruning.width_search import WidthSelection, choose_uniform, choose_widths
+from pruning.width_search import WidthSelection, choose_smart, choose_uniform, choose_widths
 
 OTHER_CHANNELS = "same widths, channels drawn at random, trained the same way"
 WEIGHTS_ANEW = "same channels, first weights drawn anew, trained the same way"
 PLAIN, RANDOM = "prospr-structured", "random-weights-structured"
 PLAIN_SCORES = "simple combination: channels by plain cross entropy (prospr), trained the same way"
 BY_CHANCE = "channels at random, no slower as predicted, trained the same way"
+SMART = "channels by the smart density profile, no slower as predicted, trained the same way"
 UNTAUGHT = "same widths, trained without a teacher"
 
 
@@ -85,10 +86,13 @@ class ChannelMaker:
         def trained(channels: Mapping[str, tuple[int, ...]], name: str, luck: int = 0) -> nn.Module:
             return self._trained(channels, self._objective(), name, progress, luck)
 
-        def chosen_by(method: str, name: str) -> nn.Module:
+        def as_quick(name: str, choose: Callable[[float], WidthSelection]) -> nn.Module:
             limit_s = fit.latency_s((), dict(chosen.cut.widths))
-            others = self._choices.control(name, lambda: self._choose(SCRATCH_METHODS[method], fit, limit_s))
+            others = self._choices.control(name, lambda: choose(limit_s))
             return trained(others.channels, name)
+
+        def chosen_by(method: str, name: str) -> nn.Module:
+            return as_quick(name, lambda limit_s: self._choose(SCRATCH_METHODS[method], fit, limit_s))
 
         makers: dict[str, Callable[[], nn.Module]]
         if self._method.taught:
@@ -97,6 +101,7 @@ class ChannelMaker:
             makers = {
                 OTHER_CHANNELS: lambda: trained(self._redrawn(chosen), OTHER_CHANNELS),
                 WEIGHTS_ANEW: lambda: trained(chosen.channels, WEIGHTS_ANEW, luck=1),
+                SMART: lambda: as_quick(SMART, lambda limit_s: choose_smart(self._groups, fit, limit_s)),
             }
             if self._method.name != RANDOM:
                 makers[BY_CHANCE] = lambda: chosen_by(RANDOM, BY_CHANCE)

@@ -57,7 +57,7 @@ class Workload:
         if method is not None:
             trainings = 1.0
             if recipe.controls:
-                trainings += 1 if method.taught else 4 if method.structured else 5
+                trainings += 1 if method.taught else 5
             return _AROUND_S + trainings * self.training_s
         chosen = get_method(recipe.method)
         heals = 1 + 2 * (chosen.needs_controls and recipe.controls)

@@ -13,6 +13,7 @@ _HELD = {
     "same mask shuffled": "how many weights each layer keeps",
     "random mask of the same density": "how many weights each layer keeps",
     "random mask by the smart density profile": "a density profile that looks at no weight",
+    "channels by the smart density profile": "a density profile that looks at no weight",
     "same widths, channels drawn": "how many channels each group keeps",
     "channels at random": "chance",
     "same mask, first weights": "what was chosen, whichever first weights it has",

@@ -39,7 +39,7 @@ def test_training_from_scratch_counts_by_images_and_epochs() -> None:
     training = 5 * 100 * 0.2 * 4 / 3
     assert WORK.seconds(recipe("epsd", "90%")) == pytest.approx(10 + training)
     assert WORK.seconds(recipe("epsd", "90%", controls=True)) == pytest.approx(10 + 6 * training)
-    assert WORK.seconds(recipe("epsd-structured", "0.5x", controls=True)) == pytest.approx(10 + 5 * training)
+    assert WORK.seconds(recipe("epsd-structured", "0.5x", controls=True)) == pytest.approx(10 + 6 * training)
     assert WORK.seconds(recipe("kd", "0.5x", controls=True)) == pytest.approx(10 + 2 * training)
 
 

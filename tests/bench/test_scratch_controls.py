@@ -32,7 +32,7 @@ from pruning.channels import find_groups
 from pruning.from_scratch import SCRATCH_METHODS, Training
 from pruning.recovery.objective import CrossEntropy
 from pruning.recovery.training import Regime
-from pruning.width_search import WidthSelection
+from pruning.width_search import WidthSelection, choose_smart
 
 PREPROCESS = Preprocess((0.5,) * 3, (0.5,) * 3, 255.0)
 NETWORK = Network("small", Residual, (3, 6, 6), PREPROCESS)
@@ -108,6 +108,7 @@ def by_name() -> dict[str, SimpleNamespace]:
         channel_maker.OTHER_CHANNELS,
         channel_maker.WEIGHTS_ANEW,
         channel_maker.BY_CHANCE,
+        channel_maker.SMART,
         channel_maker.PLAIN_SCORES,
         channel_maker.UNTAUGHT,
         masked_point.SHUFFLED,
@@ -128,7 +129,7 @@ def test_channels_beside_their_controls(tmp_path: Path) -> None:
     assert chosen.channels
     maker.make(chosen, quiet)
     found = maker.controls(chosen, fit, quiet)
-    assert len(found.accuracies) == 4 and not found.failed
+    assert len(found.accuracies) == 5 and not found.failed
     told = by_name()
     assert {lesson.objective for lesson in told.values()} == {"cs-kd"}
     point = told["the point"].model
@@ -145,6 +146,9 @@ def test_channels_beside_their_controls(tmp_path: Path) -> None:
         wanted = alone.choose(fit, fit.latency_s((), dict(chosen.cut.widths)), quiet)
         assert str(sorted(wanted.channels.items())) in told[name].what
     assert not same(told[channel_maker.BY_CHANCE].model, point)
+    limit_s = fit.latency_s((), dict(chosen.cut.widths))
+    by_profile = choose_smart(maker.outline.skeleton.groups, fit, limit_s)
+    assert str(sorted(by_profile.channels.items())) in told[channel_maker.SMART].what
 
 
 def test_what_is_taught_stands_beside_the_same_widths_without_a_teacher(tmp_path: Path) -> None:
@@ -265,6 +269,7 @@ def test_no_control_makes_the_same_channels_once_more(
         channel_maker.OTHER_CHANNELS,
         channel_maker.WEIGHTS_ANEW,
         channel_maker.BY_CHANCE,
+        channel_maker.SMART,
         channel_maker.PLAIN_SCORES,
     }
     assert found == every - missing

@@ -116,6 +116,7 @@ def test_each_method_stands_beside_its_controls(swept: SimpleNamespace) -> None:
             channel_maker.OTHER_CHANNELS,
             channel_maker.PLAIN_SCORES,
             channel_maker.BY_CHANCE,
+            channel_maker.SMART,
             channel_maker.WEIGHTS_ANEW,
         },
         "kd": {channel_maker.UNTAUGHT},

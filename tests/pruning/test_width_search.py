@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from latency_tables.errors import UserError
 from latency_tables.widths import ChannelGroup
-from pruning.width_search import WidthSelection, choose_widths
+from pruning.width_search import WidthSelection, choose_smart, choose_uniform, choose_widths
 
 
 class Steps:
@@ -139,3 +140,31 @@ def test_the_loss_is_near_the_least_that_is_possible(seed: int, share: float) ->
         if latency.latencies_s([set()], np.array([widths]))[0] <= share * full
     )
     assert selection.hurt <= best + 0.12
+
+
+def test_the_smart_profile_is_narrower_towards_the_output() -> None:
+    groups = [ChannelGroup("first", 400), ChannelGroup("tied", 400, "a reason"), *groups_of(400, 400)]
+    selection = choose_smart(groups, Steps([1.0] * 4), 1000.0)
+    widths = [len(selection.channels[name]) for name in ("first", "g0", "g1")]
+    # A share of sqrt(k^2 + k) each, k = 3, 2, 1: level * (3.46, 2.45, 1.41), the tied 400 beside them.
+    assert widths == pytest.approx([284, 201, 116], abs=12)
+    assert set(selection.channels) == {"first", "g0", "g1"}
+    assert selection.predicted_s == sum(widths) + 400 <= 1000
+    assert selection.hurt == pytest.approx(1 - sum(widths) / 1200)
+
+
+@pytest.mark.parametrize("choose", [choose_uniform, choose_smart])
+def test_a_profile_meets_its_budget_with_the_first_channels_or_says_that_it_cannot(choose: Any) -> None:
+    groups = groups_of(64, 64, 64)
+    whole = choose(groups, Steps([1.0] * 3), 192.0)
+    assert whole == WidthSelection({}, 192.0, 0.0)
+    for budget_s in (180.0, 100.0, 48.0):
+        selection = choose(groups, Steps([1.0] * 3), budget_s)
+        assert budget_s - 24 < selection.predicted_s <= budget_s
+        for stays in selection.channels.values():
+            assert stays == tuple(range(len(stays)))
+            assert len(stays) >= 16 and len(stays) % 4 == 0
+    with pytest.raises(UserError, match=r"out of reach.*4\.8e\+04 ms is the least"):
+        choose(groups, Steps([1.0] * 3), 47.0)
+    with pytest.raises(UserError, match="out of reach"):
+        choose(groups, Steps([1.0] * 3, unknown_below=40), 100.0)
