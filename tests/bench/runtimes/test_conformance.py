@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -269,3 +271,15 @@ def test_what_is_not_usable_says_why_and_what_to_do() -> None:
     assert {record.name for record in RECORDS} >= {"eager (cpu)", "eager (cuda)", "onnxruntime (cpu)"}
     for record in RECORDS:
         assert record.usable == (record.reason == "") == (record.remedy == "")
+
+
+def test_what_is_installed_is_tested() -> None:
+    """A runtime that wrongly called itself unusable would otherwise leave these tests without a word."""
+    needs = {"eager (cpu)": "torch", "onnxruntime (cpu)": "onnxruntime", "openvino (cpu)": "openvino"}
+    if shutil.which("c++") or shutil.which("g++"):
+        needs["compile (cpu)"] = "torch"
+    installed = {name for name, package in needs.items() if find_spec(package) is not None}
+    tested = {record.name for record, precision in ABLE if precision == "fp32"}
+    assert "eager (cpu)" in installed <= tested
+    if "onnxruntime (cpu)" in installed:
+        assert "int8" in {precision for record, precision in ABLE if record.name == "onnxruntime (cpu)"}

@@ -65,6 +65,11 @@ def test_the_caller_is_bound_to_the_first_core() -> None:
     assert os.sched_getaffinity(0) == {before[0]}
 
 
+def cores_of_threads(process: int) -> dict[int, set[int]]:
+    threads = [int(path.name) for path in Path(f"/proc/{process}/task").iterdir()]
+    return {thread: os.sched_getaffinity(thread) for thread in threads}
+
+
 @needs_two
 @pytest.mark.parametrize("runtime", ["eager", "onnxruntime", "openvino"])
 def test_a_worker_with_bound_threads_measures(runtime: str) -> None:
@@ -73,6 +78,13 @@ def test_a_worker_with_bound_threads_measures(runtime: str) -> None:
     setting = make_setting(runtime, threads=2)
     assert dict(setting.options).get("env.OMP_PLACES") == ("cores" if runtime == "eager" else None)
     with Session(setting, repeats=0) as session:
-        found = session.measure(conv_relu(16, 32), rule=Rule(max_time_s=0.2, warmup_max_time_s=0.1))
+        handle = session.load(conv_relu(16, 32))
+        found = session.measure_loaded(handle, rule=Rule(max_time_s=0.2, warmup_max_time_s=0.1))
+        assert session._process is not None
+        worker = session._process.pid
+        bound = cores_of_threads(worker)
     assert min(found.samples_s) > 0
     assert os.sched_getaffinity(0) == before
+    first, second = apart(before)[:2]
+    if runtime != "openvino":  # which binds its threads only while they compute
+        assert bound[worker] == {first} and {second} in bound.values()
