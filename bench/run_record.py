@@ -116,7 +116,9 @@ def _lack(cut: Cut) -> str:
 
 def software() -> dict[str, str]:
     """Versions of what takes part, by name."""
-    versions = {"python": platform.python_version(), "system": platform.platform()}
+    # A release goes on with what its builder calls it, which says nothing but whose machine it is.
+    system = f"{platform.system()} {platform.release().partition('-')[0]}"
+    versions = {"python": platform.python_version(), "system": system}
     for package in _PACKAGES:
         try:
             versions[package] = importlib.metadata.version(package)
