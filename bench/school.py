@@ -21,6 +21,7 @@ from bench.workloads.training_images import AugmentedImages
 from bench.workloads.weights import load_into, load_state
 from latency_tables.errors import LatheError, StorageError, UserError
 from latency_tables.files import write_atomically
+from pruning.branches import open_branches
 from pruning.early.criterion import Scores, scored
 from pruning.from_scratch import SCORING_BATCH, ScratchMethod, Training
 from pruning.recovery.batches import balanced_batch, mixed_seed, require_fit
@@ -65,13 +66,13 @@ class School:
         return torch.randn(1, *self.network.input_shape, generator=drawn)
 
     def untrained(self, luck: int = 0) -> nn.Module:
-        """The unpruned network with its first weights.
+        """The unpruned network with its first weights, its branches open; see `open_branches`.
 
         Args:
             luck: other numbers draw other weights.
         """
         model = self.network.untrained(mixed_seed("first weights", self.training.seed, luck))
-        return channels_last(model, self.network.input_shape)
+        return channels_last(open_branches(model), self.network.input_shape)
 
     def scores(self, method: ScratchMethod, model: nn.Module, density: float) -> Scores:
         """What a method's criterion says of each weight.

@@ -38,6 +38,7 @@ from bench.workloads.images import Images
 from bench.workloads.network import IMAGENET_MEAN, IMAGENET_STD, Preprocess
 from bench.workloads.training_images import AugmentedImages
 from latency_tables.files import write_atomically, write_json
+from pruning.branches import open_branches
 from pruning.early.criterion import scored
 from pruning.early.epsd import Epsd
 from pruning.early.grasp import Grasp
@@ -167,7 +168,7 @@ def networks() -> dict[str, Callable[[], nn.Module]]:
     def resnet18() -> nn.Module:
         import timm
 
-        model = timm.create_model("resnet18", num_classes=CLASSES)
+        model = open_branches(timm.create_model("resnet18", num_classes=CLASSES))
         model.conv1 = nn.Conv2d(3, 64, 3, padding=1, bias=False)  # the stem for small images
         model.maxpool = nn.Identity()
         return model

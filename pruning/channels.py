@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from latency_tables.errors import LatheError
 from latency_tables.widths import ChannelGroup
+from pruning.branches import told_apart
 
 Keep = Mapping[str, Sequence[int]]
 """By group, the channels that stay, ascending."""
@@ -46,6 +47,7 @@ def find_groups(model: nn.Module, example: Tensor) -> tuple[ChannelGroup, ...]:
         One group for each set of channels that must go together, in the order of the network's modules; those that
         must stay as they are carry the reason.
     """
+    model = told_apart(model)
     found = _Network(model, example).groups()
     drawn = torch.Generator().manual_seed(0)
     halves = {group.name: _half(group.channels, drawn) for group in found if group.frozen is None}

@@ -70,14 +70,28 @@ def scored(
 
     Raises:
         UserError: no labels where they are needed.
-        LatheError: a score is not finite.
+        LatheError: a score is not finite, or a layer's scores are all zero although its weights are not.
     """
     # The fused kernels of attention have no second derivative, which some criteria take.
     with torch.random.fork_rng(), sdpa_kernel(SDPBackend.MATH):
         torch.manual_seed(seed)
         found = criterion.scores(model, batch, density)
         running = used(model, batch)
-    return {name: score.cpu() for name, score in found.items() if name in running}
+    told = {name: score.cpu() for name, score in found.items() if name in running}
+    _require_told(criterion.name, told, prunable(model))
+    return told
+
+
+def _require_told(name: str, scores: Scores, weights: Mapping[str, Tensor]) -> None:
+    """Zero for a whole layer is no judgement of it: its weights would all go, for nothing that was seen of them."""
+    blind = [at for at, score in scores.items() if not bool(score.any()) and bool(weights[at].any())]
+    if blind:
+        others = f" and {len(blind) - 1} more" if blind[1:] else ""
+        raise LatheError(
+            f"{name} gives every entry of {blind[0]}{others} the score 0: nothing that it looks at reaches these "
+            "weights in the untrained network, as behind a scale that starts at zero or a ReLU that lets nothing "
+            "through. Let the factory start such scales at one, or choose another criterion."
+        )
 
 
 def used(model: nn.Module, batch: Batch) -> set[str]:

@@ -202,6 +202,19 @@ def test_each_training_has_a_file_of_its_own_to_go_on_from(
     assert {file.parent for file in files} == {tmp_path}
 
 
+def test_first_weights_stand_in_open_branches(tmp_path: Path) -> None:
+    class Closed(Residual):
+        def __init__(self) -> None:
+            super().__init__()
+            nn.init.zeros_(self.narrow_norm.weight)
+
+    given = spy(tmp_path)
+    network = Network("closed", Closed, (3, 6, 6), PREPROCESS)
+    model = School(network, given.images, given.regime, given.training, given.folder).untrained()
+    assert bool(model.narrow_norm.weight.all())
+    assert not bool(network.build().narrow_norm.weight.any())  # as its factory made it, elsewhere
+
+
 class Refitted(PerChannel):
     """The same network, found to be slower meanwhile."""
 
