@@ -22,8 +22,10 @@ from pruning.methods import Method, Scored, get_method
 _BATCH = 64
 #: Images that variables are scored on, and how much of a network a score runs through, behind the unchanged front.
 _SCORED, _SHARE_RUN = 200, 0.5
-#: Steps of training that a step forward is, and that one of training with a second view of each image is.
-_FORWARD, _TWICE = 1 / 3, 4 / 3
+#: Steps of training that a step forward is, and that one with a self-distillation is: another image of the class is
+#: run through for a target, predictions are stored, the last batch is trained on once more.
+_FORWARD = 1 / 3
+_SECOND_VIEW = {"cs-kd": 1 + _FORWARD, "ps-kd": 1.0, "dlb": 2.0, "none": 1.0}
 #: Seconds for timing, writing and judging a point.
 _AROUND_S = 10.0
 
@@ -38,6 +40,7 @@ class Workload:
         blocks: that may go.
         epochs: of training from scratch.
         training_images: to train from scratch on.
+        self_distillation: that it is trained with.
     """
 
     step_s: float
@@ -45,11 +48,14 @@ class Workload:
     blocks: int
     epochs: int
     training_images: int
+    self_distillation: str
 
-    @property
-    def training_s(self) -> float:
-        """Seconds of one training from scratch."""
-        return self.epochs * self.training_images / _BATCH * self.training_step_s * _TWICE
+    def training_s(self, *, taught: bool = False) -> float:
+        """Seconds of one training from scratch, with a teacher or by self-distillation."""
+        steps = self.epochs * self.training_images / _BATCH
+        return (
+            steps * self.training_step_s * (1 + _FORWARD if taught else _SECOND_VIEW[self.self_distillation])
+        )
 
     def seconds(self, recipe: Recipe) -> float:
         """What a point will take, within a factor of two or so."""
@@ -58,7 +64,7 @@ class Workload:
             trainings = 1.0
             if recipe.controls:
                 trainings += 1 if method.taught else 5
-            return _AROUND_S + trainings * self.training_s
+            return _AROUND_S + trainings * self.training_s(taught=method.taught)
         chosen = get_method(recipe.method)
         heals = 1 + 2 * (chosen.needs_controls and recipe.controls)
         return _AROUND_S + heals * recipe.iterations * self.step_s + self._scoring_s(recipe, chosen)
@@ -99,6 +105,7 @@ def workload(subject: Subject, gallery: Gallery, config: SweepConfig) -> Workloa
         blocks=len(subject.outline.skeleton.removable),
         epochs=config.epochs,
         training_images=training,
+        self_distillation=config.self_distillation,
     )
 
 
@@ -140,7 +147,7 @@ def words(recipes: Sequence[Recipe], workload: Workload, trained_first: int = 0)
         workload: what decides how long each takes.
         trained_first: how many unpruned networks are trained before.
     """
-    seconds = sum(workload.seconds(recipe) for recipe in recipes) + trained_first * workload.training_s
+    seconds = sum(workload.seconds(recipe) for recipe in recipes) + trained_first * workload.training_s()
     count = f"{len(recipes)} point{'' if len(recipes) == 1 else 's'}"
     if seconds < 90:
         length = f"{seconds:.0f} seconds"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -54,9 +55,26 @@ def require_identity(folder: Path, config: SweepConfig) -> None:
             )
 
 
-def write_identity(folder: Path, config: SweepConfig) -> None:
-    """Writes down what the folder's points are made from."""
-    write_json(folder / _FILE, _identity(config))
+def take_identity(folder: Path, config: SweepConfig, content: Mapping[str, str]) -> None:
+    """Writes down what the folder's points are made from.
+
+    Args:
+        folder: of the run.
+        config: what is asked for.
+        content: what stands behind its names now, as digests by name: a file may be another one than it was.
+
+    Raises:
+        UserError: it is not what the folder's points were made from.
+    """
+    path = folder / _FILE
+    there = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    for name, digest in content.items():
+        if there.get(name, digest) != digest:
+            raise UserError(
+                f"{folder} holds a run whose {name} was another one: the name is the same, and what stands behind "
+                "it has changed since. Put it back, or name another folder with --name."
+            )
+    write_json(path, {**there, **_identity(config), **content})
 
 
 def identity_digest(config: SweepConfig) -> str:

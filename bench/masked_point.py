@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 from torch import nn
 
 from bench.budget import Sparsity
@@ -15,6 +18,8 @@ from bench.school import School
 from bench.shop import Shop
 from bench.stages import Stages
 from latency_tables.context import coefficients
+from latency_tables.errors import UserError
+from latency_tables.files import write_atomically
 from latency_tables.skeleton import Plan
 from pruning.early.masks import Masks, keep_best, random_like, shuffled, smart_ratio
 from pruning.early.masks import sparsity as sparsity_of
@@ -98,8 +103,15 @@ class _Masked:
         )
 
     def _masks(self, method: ScratchMethod) -> Masks:
+        # Kept beside the trainings for as long as these: scored anew on other threads a mask may differ in an
+        # entry, and what was trained with the one does not go on with the other.
+        file = self._school.folder / f"{method.name}-mask.safetensors"
+        if file.exists():
+            return _read_masks(file)
         density = 1.0 - self._sparsity.share
-        return keep_best(self._school.scores(method, self._school.untrained(), density), density)
+        masks = keep_best(self._school.scores(method, self._school.untrained(), density), density)
+        write_atomically(file, save({name: mask.contiguous() for name, mask in masks.items()}))
+        return masks
 
     def _controls(self, masks: Masks, progress: Progress) -> Judged:
         seed, density = self._school.training.seed, 1.0 - self._sparsity.share
@@ -126,3 +138,13 @@ class _Masked:
     def _stage(self, name: str) -> Iterator[Progress]:
         with self._stages.stage(name), self._shop.terminal.progress(name) as progress:
             yield progress
+
+
+def _read_masks(file: Path) -> Masks:
+    try:
+        return load(file.read_bytes())
+    except (OSError, SafetensorError) as error:
+        raise UserError(
+            f"the mask chosen earlier cannot be read from {file} ({error}). Remove the folder {file.parent} to "
+            "choose and train anew."
+        ) from error

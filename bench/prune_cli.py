@@ -31,6 +31,10 @@ from latency_tables.errors import UserError
 
 ImageSource = Annotated[str, typer.Option("--images", help="digits, folder:PATH, npz:PATH or cifar10:PATH.")]
 ShiftName = Annotated[str | None, typer.Option("--shift", help="Corruption, as in gaussian_noise:3.")]
+Train = Annotated[
+    str | None,
+    typer.Option(help="Labelled images to train from scratch on; default: the calibration images."),
+]
 Calibration = Annotated[int, typer.Option(help="Unlabelled images to prune and heal on; the rest judge.")]
 
 
@@ -58,10 +62,7 @@ def prune(
     ] = "ttmpd",
     iterations: Annotated[int, typer.Option(help="Steps of finetuning.")] = 200,
     rounds: Annotated[int, typer.Option(help="Most turns of choosing and timing.")] = 4,
-    train: Annotated[
-        str | None,
-        typer.Option(help="Labelled images to train from scratch on; default: the calibration images."),
-    ] = None,
+    train: Train = None,
     epochs: Annotated[int, typer.Option(help="Of training from scratch.")] = 30,
     learning_rate: Annotated[float, typer.Option(help="Of training from scratch, the highest.")] = 0.1,
     schedule: Annotated[str, typer.Option(help="Of training from scratch: cosine or step.")] = "cosine",
@@ -150,6 +151,7 @@ def sweep(
     weights: Weights = None,
     input_shape: Input = None,
     shift: ShiftName = None,
+    train: Train = None,
     runtime: RuntimeName = "onnxruntime",
     device: DeviceKind = "cpu",
     threads: Threads = 1,
@@ -163,7 +165,7 @@ def sweep(
     """Methods × budgets × seeds × runtimes; goes on where it was stopped."""
     from bench import views
     from bench.sweep import default_name, run_sweep
-    from bench.sweep_config import CHANNEL_METHODS, make_config, read_config
+    from bench.sweep_config import BLOCK_METHODS, CHANNEL_METHODS, MIXED_METHODS, make_config, read_config
     from bench.workbench import NetworkChoice, Subject
     from bench.workloads import parse_input_shape
 
@@ -183,6 +185,7 @@ def sweep(
             "input": input_shape,
             "images": images,
             "shift": shift,
+            "train": train,
             "runtimes": (runtime,),
             "device": device,
             "threads": threads,
@@ -191,9 +194,13 @@ def sweep(
             "options": dict(parse_options(option)),
         }
         shape = None if input_shape is None else parse_input_shape(input_shape)
-        if not Subject(NetworkChoice(what, weights, shape), batch).outline.skeleton.removable:
+        subject = Subject(NetworkChoice(what, weights, shape), batch)
+        untrained = weights is None and subject.network.draws_weights()
+        if not subject.outline.skeleton.removable:
             terminal.say(f"no block of {what} may be removed: channels go, before training from scratch")
             fields["methods"] = CHANNEL_METHODS
+        else:
+            fields["methods"] = MIXED_METHODS if untrained or train is not None else BLOCK_METHODS
         config = make_config(fields, "this sweep")
         folder = out / "runs" / (name or default_name(config))
     with stoppable("Finished points are stored; the same command goes on from there."):

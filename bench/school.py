@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -87,8 +87,28 @@ class School:
         criterion = method.criterion(self.training)
         if criterion.needs_labels:
             require_fit(self.images, objective, self.training.classes)
-        batch = balanced_batch(self.images, objective, SCORING_BATCH, seed)
+        size = max(SCORING_BATCH, self.training.classes)  # of each class at least one
+        batch = balanced_batch(self.images, objective, size, seed)
         return scored(criterion, model, batch, density, seed)
+
+    def require_fit(self, methods: Collection[ScratchMethod]) -> None:
+        """Says what trainings would miss, before anything is measured for them.
+
+        Args:
+            methods: that will train.
+
+        Raises:
+            UserError: the network comes with weights of its own, so that nothing of it is untrained; labels are
+                missing, there is one class alone, or the images do not have the network's classes.
+        """
+        if not self.network.draws_weights():
+            raise UserError(
+                f"{self.network.name} has the same weights whatever the seed, so they are not drawn but loaded by "
+                "its factory. To train from scratch, name a factory that leaves its network untrained, and give "
+                "trained weights with --weights."
+            )
+        for method in methods:
+            require_fit(self.images, method.objective(self.training), self.training.classes)
 
     def teach(
         self,
@@ -189,9 +209,6 @@ def open_school(
         training: what for.
         schedule: how long and how fast.
         folder: for what trainings keep.
-
-    Raises:
-        UserError: the network comes with weights of its own, so that nothing of it is untrained.
     """
     laid_out = any(
         weight.ndim == 4
@@ -207,11 +224,4 @@ def open_school(
         bf16=computes_in_bf16(),
         channels_last=laid_out,
     )
-    school = School(subject.network, images, regime, training, folder)
-    if not subject.network.draws_weights():
-        raise UserError(
-            f"{subject.network.name} has the same weights whatever the seed, so they are not drawn but loaded by "
-            "its factory. To train from scratch, name a factory that leaves its network untrained, and give "
-            "trained weights with --weights."
-        )
-    return school
+    return School(subject.network, images, regime, training, folder)

@@ -13,7 +13,7 @@ from bench.controls import unpruned_controls
 from bench.elsewhere import lacking, time_elsewhere
 from bench.failure import FAILURES, reason
 from bench.host import look
-from bench.identity import identity_digest, require_identity, write_identity
+from bench.identity import identity_digest, require_identity, take_identity
 from bench.judging import Judged
 from bench.leaflet import leaflet
 from bench.lock import locked
@@ -33,6 +33,7 @@ from bench.tables import open_store
 from bench.terminal import Terminal
 from bench.width_profiler import profile_depth, profile_with_widths
 from bench.workbench import Gallery, GalleryPart, SettingChoice, Subject
+from bench.workloads import Images
 from bench.workloads.training_images import AugmentedImages
 from latency_tables.context import coefficients
 from latency_tables.errors import LatheError, StorageError, UserError
@@ -115,6 +116,9 @@ def run_sweep(
                 f"{config.network} has random weights, so accuracies will tell nothing, only latencies. "
                 "Give trained ones with --weights, or name a method that trains, as epsd-structured."
             )
+        for seed in config.seeds if config.scratch_methods else ():
+            school = _school(config, subject, gallery.to_train_on(seed), seed, folder)
+            school.require_fit(config.scratch_methods)
         points: list[Point] = []
         asked = [
             recipe
@@ -135,7 +139,13 @@ def run_sweep(
             )
             return run if before is None else merged(before, run)
 
-        write_identity(folder, config)
+        content = {
+            "network's structure": subject.outline.skeleton.digest,
+            "images' content": gallery.clean.digest,
+        }
+        if config.train is not None and config.scratch_methods:
+            content["training images' content"] = gallery.training().digest
+        take_identity(folder, config, content)
         for choice in config.setting_choices():
             with Session(settings[choice.runtime]) as session:
                 job = _Job(config, choice, subject, gallery, session, store, folder, workspace, terminal)
@@ -185,6 +195,17 @@ def _resume(
             if old.runtime == setting.runtime:
                 old.require_equal(setting, f"the run in {folder}")
     return run, {point.id: point for point in points}
+
+
+def _school(config: SweepConfig, subject: Subject, source: Images, seed: int, folder: Path) -> School:
+    """How the trainings of one seed go."""
+    return open_school(
+        subject,
+        AugmentedImages(source, subject.network.preprocess, config.augmentation),
+        Training(config.self_distillation, len(source), subject.classes, subject.model, seed),
+        config.schooling(),
+        folder / _TRAINING,
+    )
 
 
 @dataclass(frozen=True)
@@ -252,7 +273,7 @@ class _Job:
         subject, artefacts = self.subject, {}
         with self.terminal.progress("unpruned network") as progress:
             outputs = images.outputs(subject.model, "the unpruned network", progress)
-            school = self._open_school(images, outputs.shape[1], seed)
+            school = self._open_school(images, seed)
             if school is not None and self.config.trains_unpruned:
                 self.terminal.say(f"{self.config.network} has no trained weights, so it is trained first")
                 file = trained_file(self.folder, seed)
@@ -294,18 +315,11 @@ class _Job:
         """Whether a method asked for starts from the trained network."""
         return len(self.config.scratch_methods) < len(self.config.methods)
 
-    def _open_school(self, images: GalleryPart, classes: int, seed: int) -> School | None:
+    def _open_school(self, images: GalleryPart, seed: int) -> School | None:
         if not self.config.scratch_methods:
             return None
-        network, config = self.subject.network, self.config
-        source = images.training if config.train is None else self.gallery.training()
-        return open_school(
-            self.subject,
-            AugmentedImages(source, network.preprocess, config.augmentation),
-            Training(config.self_distillation, len(source), classes, self.subject.model, seed),
-            config.schooling(),
-            self.folder / _TRAINING,
-        )
+        source = images.training if self.config.train is None else self.gallery.training()
+        return _school(self.config, self.subject, source, seed, self.folder)
 
     def _make(self, shop: Shop, recipe: Recipe, *, keep_failures: bool) -> Point:
         self.terminal.say(f"{recipe.id}")

@@ -28,7 +28,9 @@ from latency_tables.errors import UserError, unknown
 from pruning.from_scratch import SCRATCH_METHODS, SELF_DISTILLATIONS, ScratchMethod
 from pruning.methods import get_method
 
-#: What a sweep compares where no block of a network may be removed.
+#: What a sweep compares where nothing else is said: of a trained network, of one to train, of one without blocks.
+BLOCK_METHODS = ("ttmpd", "ttmpd-no-latency", "random", "last")
+MIXED_METHODS = ("ttmpd", "random", "epsd-structured", "kd")
 CHANNEL_METHODS = ("epsd-structured", "magnitude-structured", "random-weights-structured", "kd")
 
 
@@ -55,7 +57,7 @@ class SweepConfig(BaseModel):
         default=None,
         description="images to train from scratch on; without, the calibration images with their labels",
     )
-    methods: tuple[str, ...] = ("ttmpd", "ttmpd-no-latency", "random", "last")
+    methods: tuple[str, ...] = BLOCK_METHODS
     budgets: tuple[str, ...] = ("0.8x", "0.6x", "0.4x")
     seeds: tuple[NonNegativeInt, ...] = (0,)
     runtimes: tuple[str, ...] = ("onnxruntime",)

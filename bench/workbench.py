@@ -128,6 +128,12 @@ class Subject:
         self.model: nn.Module = channels_last(model, self.network.input_shape)
         self._batch = batch
 
+    @cached_property
+    def classes(self) -> int:
+        """How many outputs the network has for an image."""
+        with torch.no_grad():
+            return int(self.model(torch.zeros(1, *self.network.input_shape)).shape[1])
+
     def with_weights_of(self, model: nn.Module) -> Subject:
         """The same network, of other weights; its parts and its tables stay what they are."""
         other = copy.copy(self)
@@ -179,6 +185,16 @@ class Gallery:
             require_apart(found, self.clean)
             self._training = found
         return self._training
+
+    def to_train_on(self, seed: int) -> Images:
+        """What networks of a seed are trained on, as it was before any shift.
+
+        Raises:
+            UserError: as `training`, where a source of its own is named.
+        """
+        if self.choice.train is not None:
+            return self.training()
+        return split(self.clean, self.choice.calibration, seed)[0]
 
     def part(self, seed: int) -> GalleryPart:
         """Calibration and report images for one seed, shifted with that seed."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,14 @@ class Images:
 
     def __len__(self) -> int:
         return len(self.pixels)
+
+    @property
+    def digest(self) -> str:
+        """Sixteen hexadecimal digits that stand for pixels and labels."""
+        found = hashlib.sha256(repr(self.pixels.shape).encode())
+        for array in (self.pixels, self.labels):
+            found.update(b"none" if array is None else np.ascontiguousarray(array).data)
+        return found.hexdigest()[:16]
 
     def take(self, indices: NDArray[np.integer]) -> Images:
         """Picks images.

@@ -6,12 +6,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from latency_tables.errors import UserError
 from pruning.early.criterion import Scores, finite, prunable
 from pruning.early.functional import Stateless
 from pruning.recovery.objective import Batch
 
 TEMPERATURE = 200.0
 """Logits are divided by it, as in the authors' code."""
+
+LEAST = 4
+"""Images that it needs."""
 
 
 class Grasp:
@@ -34,6 +38,11 @@ class Grasp:
     def scores(self, model: nn.Module, batch: Batch, density: float) -> Scores:  # noqa: ARG002
         """See `pruning.early.criterion.EarlyCriterion`."""
         labels = batch.known(self.name)
+        if len(labels) < LEAST:
+            raise UserError(
+                f"{self.name} looks at two halves of its images, and batch norm has nothing to normalise in a half "
+                f"of one: it needs at least {LEAST}, got {len(labels)}. Give more images, or another criterion."
+            )
         chosen = prunable(model)
         weights = self._weights(model)
         leaves = [weights[name] for name in chosen]

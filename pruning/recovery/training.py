@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, LRScheduler, MultiStepLR, SequentialLR
@@ -22,6 +21,9 @@ from pruning.recovery.checkpoint import read_checkpoint, write_checkpoint
 from pruning.recovery.objective import Objective
 from pruning.search import Progress
 from pruning.targets import device_of
+
+BLOWN_UP = 10.0
+"""How many times its first epoch's mean loss an epoch's may be; what is beyond does not come back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +122,8 @@ def train(
 
     Raises:
         UserError: the objective misses something, or the checkpoint is damaged or of another training.
-        LatheError: the loss is not finite; the message names epoch and step. Or the checkpoint cannot be written.
+        LatheError: the loss is not finite, or an epoch's is more than `BLOWN_UP` times the first's; the message
+            names epoch and step. Or the checkpoint cannot be written.
     """
     require_fit(images, objective)
     return _Training(model, images, objective, regime, seed, masks or {}, checkpoint).run(progress)
@@ -139,6 +142,7 @@ class _Training:
     ) -> None:
         self._model, self._images, self._objective = model, images, objective
         self._regime, self._seed, self._checkpoint = regime, seed, checkpoint
+        self._first_weights = _digest(model.state_dict().values())
         if regime.channels_last:
             model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         parameters = dict(model.named_parameters())
@@ -170,6 +174,7 @@ class _Training:
         resumed = self._resume()
         for epoch in range(resumed, self._regime.epochs):
             self._history.append(self._pass(epoch, progress))
+            self._require_no_blow_up()
             self._save()
         if self._average is not None:
             self._model.load_state_dict(self._average.module.state_dict())
@@ -177,6 +182,15 @@ class _Training:
         self._model.eval()
         self._require_finite()
         return Trained(tuple(self._history), resumed)
+
+    def _require_no_blow_up(self) -> None:
+        first, last = self._history[0].loss, self._history[-1].loss
+        if first > 0 and last > BLOWN_UP * first:
+            raise LatheError(
+                f"training diverged: the mean loss of epoch {len(self._history)} of {self._regime.epochs} is "
+                f"{last:.3g}, and that of the first was {first:.3g}; learning rate "
+                f"{self._regime.learning_rate:.3g}. Use a smaller learning rate, a longer warm-up, or remove less."
+            )
 
     def _require_finite(self) -> None:
         """Each loss is looked at before its update, so the last update is looked at here."""
@@ -264,16 +278,24 @@ class _Training:
 
     def _identity(self) -> dict[str, Any]:
         """What must be the same for a checkpoint to be gone on from."""
-        masks = hashlib.sha256()
-        for _, mask in self._masked:
-            masks.update(np.packbits(mask.cpu().numpy()).tobytes())
+        labels = self._images.labels
         return {
             **asdict(self._regime),
             "seed": self._seed,
             "images": len(self._images),
             "objective": self._objective.name,
-            "masks": masks.hexdigest()[:16] if self._masked else "none",
+            "labels": "none" if labels is None else _digest([labels]),
+            "first weights": self._first_weights,
+            "masks": _digest(mask for _, mask in self._masked) if self._masked else "none",
         }
+
+
+def _digest(tensors: Iterable[Tensor]) -> str:
+    """Sixteen hexadecimal digits that stand for values, whatever their layout."""
+    found = hashlib.sha256()
+    for tensor in tensors:
+        found.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return found.hexdigest()[:16]
 
 
 class _Watched(nn.Module):

@@ -13,7 +13,14 @@ from bench.budget import parse_budget, parse_sparsity
 from bench.expectation import Workload, step_seconds, words
 from bench.points import Recipe
 
-WORK = Workload(step_s=0.1, training_step_s=0.2, blocks=10, epochs=5, training_images=6400)
+WORK = Workload(
+    step_s=0.1,
+    training_step_s=0.2,
+    blocks=10,
+    epochs=5,
+    training_images=6400,
+    self_distillation="cs-kd",
+)
 
 
 def recipe(method: str, budget: str, *, controls: bool = False) -> Recipe:
@@ -41,6 +48,11 @@ def test_training_from_scratch_counts_by_images_and_epochs() -> None:
     assert WORK.seconds(recipe("epsd", "90%", controls=True)) == pytest.approx(10 + 6 * training)
     assert WORK.seconds(recipe("epsd-structured", "0.5x", controls=True)) == pytest.approx(10 + 6 * training)
     assert WORK.seconds(recipe("kd", "0.5x", controls=True)) == pytest.approx(10 + 2 * training)
+    # The last batch is trained on once more, stored predictions cost nothing; a teacher stays a pass forward.
+    for name, steps in (("dlb", 2.0), ("ps-kd", 1.0), ("none", 1.0)):
+        other = replace(WORK, self_distillation=name)
+        assert other.seconds(recipe("epsd", "90%")) == pytest.approx(10 + training * 3 / 4 * steps)
+        assert other.seconds(recipe("kd", "0.5x")) == pytest.approx(10 + training)
 
 
 @pytest.mark.parametrize(

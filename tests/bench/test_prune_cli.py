@@ -7,9 +7,11 @@ from typing import Any
 
 import made_up_runs
 import pytest
+import torch
 
 from bench import cli
-from bench.sweep_config import CHANNEL_METHODS, SweepConfig
+from bench.sweep_config import BLOCK_METHODS, CHANNEL_METHODS, MIXED_METHODS, SweepConfig
+from bench.workloads import resolve
 
 
 @pytest.fixture
@@ -44,9 +46,34 @@ def test_a_network_and_images_are_enough_for_a_sweep(
         ("eager",),
         2,
     )
-    assert config.methods == SweepConfig.model_fields["methods"].default
+    assert config.methods == MIXED_METHODS  # it has no trained weights, and is trained first
     assert config.budgets == SweepConfig.model_fields["budgets"].default
     assert folder.parent == tmp_path / "runs"
+
+
+@pytest.mark.parametrize(
+    ("more", "methods"), [((), BLOCK_METHODS), (("--train", "npz:more.npz"), MIXED_METHODS)]
+)
+def test_a_trained_network_loses_blocks_and_where_there_is_more_to_train_on_channels_too(
+    more: tuple[str, ...],
+    methods: tuple[str, ...],
+    asked: list[tuple[SweepConfig, Path]],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    torch.save(resolve("cifar/resnet20").build().state_dict(), tmp_path / "weights.pt")
+    words = (
+        "sweep",
+        "cifar/resnet20",
+        "--images",
+        "digits",
+        "--weights",
+        str(tmp_path / "weights.pt"),
+        *more,
+    )
+    assert lathe(monkeypatch, *words, "--out", str(tmp_path)) == 0
+    ((config, _),) = asked
+    assert (config.methods, config.train) == (methods, more[1] if more else None)
 
 
 def test_a_network_without_removable_blocks_loses_channels(

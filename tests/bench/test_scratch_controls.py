@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -28,8 +29,10 @@ from bench.workloads.network import Network, Preprocess
 from bench.workloads.training_images import AugmentedImages
 from latency_tables.errors import LatheError, StorageError, UserError
 from latency_tables.estimate import Estimate
-from pruning.channels import find_groups
-from pruning.from_scratch import SCRATCH_METHODS, Training
+from pruning.channels import find_groups, find_strands
+from pruning.early.channel_scores import channel_scores
+from pruning.early.magnitude import Magnitude
+from pruning.from_scratch import SCRATCH_METHODS, ScratchMethod, Training
 from pruning.recovery.objective import CrossEntropy
 from pruning.recovery.training import Regime
 from pruning.width_search import WidthSelection, choose_smart
@@ -149,6 +152,31 @@ def test_channels_beside_their_controls(tmp_path: Path) -> None:
     limit_s = fit.latency_s((), dict(chosen.cut.widths))
     by_profile = choose_smart(maker.outline.skeleton.groups, fit, limit_s)
     assert str(sorted(by_profile.channels.items())) in told[channel_maker.SMART].what
+
+
+@pytest.mark.parametrize(
+    "method", [m for m in SCRATCH_METHODS.values() if m.structured and m.criterion], ids=lambda m: m.name
+)
+def test_every_ranking_keeps_its_best_channels(method: ScratchMethod, tmp_path: Path) -> None:
+    shop = FakeShop(tmp_path)
+    maker = ChannelMaker(cast(Shop, shop), shop.school, method)
+    chosen = maker.choose(cast(Any, PerChannel()), 20.0, quiet)
+    scores = maker._known[method.name]
+    assert chosen.channels
+    for name, stays in chosen.channels.items():
+        gone = sorted(set(range(len(scores[name]))) - set(stays))
+        assert min(scores[name][list(stays)]) >= max(scores[name][gone])
+    if method.name == channel_maker.RANDOM:
+        return
+    assert method.criterion is not None
+    by_weight = shop.school.scores(method, shop.school.untrained(), 1.0)
+    free = [group for group in maker.outline.skeleton.groups if group.frozen is None]
+    strands = find_strands(shop.school.untrained(), shop.school.example, free)
+    signed = method.name == "grasp-structured"  # the only one whose scores may be below zero
+    for name, expected in channel_scores(by_weight, strands, free, signed=signed).items():
+        assert np.allclose(scores[name], expected.numpy())
+    whole = np.concatenate(list(scores.values()))
+    assert whole.min() >= 0 and len(set(whole.round(12))) > len(whole) / 2
 
 
 def test_what_is_taught_stands_beside_the_same_widths_without_a_teacher(tmp_path: Path) -> None:
@@ -348,6 +376,52 @@ def test_a_control_that_fails_costs_itself_alone(error: Exception, said: str, tm
     found = judged(shop, {"a": Residual, "b": fail, "c": Residual}, quiet)
     assert list(found.accuracies) == ["a", "c"]
     assert list(found.failed) == ["b"] and re.fullmatch(said, found.failed["b"])
+
+
+def test_a_mask_is_kept_for_a_restart_and_a_damaged_one_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def begun() -> _Masked:
+        shop = cast(Shop, FakeShop(tmp_path))
+        recipe = cast(Any, SimpleNamespace(id="a"))
+        return _Masked(shop, recipe, SCRATCH_METHODS["snip"], Sparsity("60%", 0.6), Stages())
+
+    masks = begun()._masks(SCRATCH_METHODS["snip"])
+    monkeypatch.setattr(School, "scores", None)  # no score is taken again
+    again = begun()._masks(SCRATCH_METHODS["snip"])
+    assert {mask.dtype for mask in again.values()} == {torch.bool}
+    assert masks.keys() == again.keys()
+    assert all(torch.equal(masks[name], again[name]) for name in masks)
+    (file,) = tmp_path.glob("*.safetensors")
+    file.write_bytes(file.read_bytes()[:50])
+    with pytest.raises(UserError, match="mask chosen earlier cannot be read"):
+        begun()._masks(SCRATCH_METHODS["snip"])
+
+
+def test_many_classes_are_all_scored_on(tmp_path: Path) -> None:
+    count = 200
+    given = spy(tmp_path)
+    pixels = np.random.default_rng(0).integers(0, 256, (2 * count, 6, 6, 3), dtype=np.uint8)
+    images = AugmentedImages(Images(pixels, np.arange(2 * count) % count, "made up"), PREPROCESS, "none")
+    training = Training("none", 2 * count, count, Residual(), 0)
+    school = School(given.network, images, given.regime, training, given.folder)
+    seen: list[Any] = []
+    method = replace(SCRATCH_METHODS["snip"], criterion=lambda _: Watching(seen))
+    school.scores(method, Residual(), 0.5)
+    assert sorted(seen[0].tolist()) == list(range(count))
+
+
+class Watching(Magnitude):
+    """Notes the labels that it is given."""
+
+    needs_labels = True
+
+    def __init__(self, seen: list[Any]) -> None:
+        self._seen = seen
+
+    def scores(self, model: nn.Module, batch: Any, density: float) -> Any:
+        self._seen.append(batch.labels)
+        return super().scores(model, batch, density)
 
 
 def test_a_full_disk_is_no_controls_own_failure(tmp_path: Path) -> None:

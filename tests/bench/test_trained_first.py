@@ -6,6 +6,7 @@ import shlex
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -106,6 +107,28 @@ def test_it_is_trained_once(swept: SimpleNamespace, monkeypatch: pytest.MonkeyPa
     assert (file.stat().st_mtime_ns, file.read_bytes()) == before
     again = {point.method: point for point in read_run(folder)[1]}["ttmpd-once"]
     assert again.accuracy_before == swept.points["unpruned"].accuracy
+
+
+@pytest.mark.parametrize("what", ["images' content", "network's structure"])
+def test_other_content_under_the_same_name_is_not_gone_on_with(what: str, swept: SimpleNamespace) -> None:
+    name = swept.words["images"].removeprefix("npz:")
+    path = Path(name if what.startswith("images") else swept.words["network"].removesuffix(":make"))
+    before = path.read_bytes()
+    identity = swept.folder / "runs" / "small" / "identity.json"
+    written = identity.read_bytes()
+    try:
+        if what.startswith("images"):
+            arrays = dict(np.load(path))
+            arrays["images"][0, 0, 0, 0] ^= 1
+            np.savez(path, **arrays)
+        else:
+            path.write_bytes(before.replace(b"self.head(self.blocks", b"2 * self.head(self.blocks"))
+        ran = CliRunner().invoke(app, ["sweep", str(swept.folder / "small.toml"), "--out", str(swept.folder)])
+    finally:
+        path.write_bytes(before)
+    assert isinstance(ran.exception, UserError)
+    assert f"holds a run whose {what} was another one" in str(ran.exception)
+    assert identity.read_bytes() == written
 
 
 def test_a_folder_with_an_untrained_network_is_not_gone_on_with(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from early_networks import CRITERIA, batch, residual
 from latency_tables.errors import LatheError, UserError
 from pruning.early.criterion import prunable, scored
 from pruning.early.masks import keep_best, sparsity
+from pruning.from_scratch import SCRATCH_METHODS, Training
 
 every_criterion = pytest.mark.parametrize("name", CRITERIA)
 
@@ -92,3 +93,16 @@ def test_a_layer_that_is_never_run_is_left_alone(name: str) -> None:
     assert "spare.weight" not in scores
     assert "head.weight" in scores
     assert sparsity(keep_best(scores, 0.3)) == pytest.approx(0.7, abs=0.01)
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_a_half_of_one_image_is_refused(count: int) -> None:
+    few = replace(batch(), images=batch().images[:count], labels=batch().known("test")[:count])
+    with pytest.raises(UserError, match=f"it needs at least 4, got {count}"):
+        CRITERIA["grasp"]().scores(residual(), few, 0.3)
+
+
+def test_every_criterion_of_the_command_line_is_tested_here() -> None:
+    training = Training("cs-kd", 12, 3, residual(), 0)
+    names = {m.criterion(training).name for m in SCRATCH_METHODS.values() if m.criterion is not None}
+    assert names == {made().name for made in CRITERIA.values()}

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -76,12 +77,14 @@ def test_a_network_learns(objective: str) -> None:
     assert not model.training
 
 
-@pytest.mark.parametrize("average", [0.0, 0.9])
+@pytest.mark.parametrize(
+    "more", [{}, {"average": 0.9}, {"bf16": True}, {"channels_last": False}, {"bf16": True, "average": 0.9}]
+)
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_a_training_that_was_killed_goes_on_to_the_bit(
-    objective: str, average: float, tmp_path: Path
+    objective: str, more: dict[str, Any], tmp_path: Path
 ) -> None:
-    regime = replace(REGIME, average=average, schedule="step")
+    regime = replace(REGIME, schedule="step", **more)
     whole, halved = residual(), residual()
     expected = run(whole, objective, regime=regime)
 
@@ -95,11 +98,37 @@ def test_a_training_that_was_killed_goes_on_to_the_bit(
     file = tmp_path / "checkpoint"
     with pytest.raises(Killed):
         run(halved, objective, regime=regime, checkpoint=file, progress=kill)
-    fresh = residual(seed=5)
+    fresh = residual()
     got = run(fresh, objective, regime=regime, checkpoint=file)
     assert got.resumed == 2
     assert got.epochs == expected.epochs
     assert weights(fresh) == weights(whole)
+
+
+@pytest.mark.parametrize("bf16", [True, False])
+def test_passes_are_in_the_arithmetic_asked_for_and_updates_in_float32(bf16: bool) -> None:
+    model, seen = residual(), set()
+    model.widen.register_forward_hook(lambda _, __, output: seen.add(output.dtype))
+    run(model, regime=replace(REGIME, epochs=1, bf16=bf16))
+    assert seen == {torch.bfloat16 if bf16 else torch.float32, torch.float32}  # the last look is in float32
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+    assert {parameter.grad.dtype for parameter in model.parameters()} == {torch.float32}
+
+
+@pytest.mark.parametrize("channels_last", [True, False])
+def test_weights_and_images_lie_as_asked_for(channels_last: bool) -> None:
+    model, seen = residual(), set()
+    model.stem.register_forward_hook(
+        lambda _, images, __: seen.add(images[0].is_contiguous(memory_format=torch.channels_last))
+    )
+    drawn = iter(range(100))
+
+    def only_steps(*_: object) -> None:
+        next(drawn)
+
+    run(model, regime=replace(REGIME, epochs=1, channels_last=channels_last), progress=only_steps)
+    assert channels_last in seen
+    assert model.stem.weight.is_contiguous(memory_format=torch.channels_last) is channels_last
 
 
 def test_masked_weights_stay_zero_and_the_others_move() -> None:
@@ -184,6 +213,29 @@ def test_a_loss_that_is_not_finite_ends_the_training_with_a_reason(tmp_path: Pat
         run(residual(), regime=replace(REGIME, learning_rate=1e30), checkpoint=tmp_path / "c")
 
 
+def test_a_loss_that_blows_up_without_an_end_ends_the_training_too(tmp_path: Path) -> None:
+    file = tmp_path / "c"
+    regime = Regime(epochs=8, batch_size=16, learning_rate=5.0, warmup=0.5, weight_decay=0.0)
+    with pytest.raises(
+        LatheError, match=r"diverged: the mean loss of epoch \d of 8 is .*that of the first was"
+    ):
+        train(Climbing(), Blobs(), CrossEntropy(), regime=regime, seed=0, checkpoint=file)
+
+
+class Climbing(nn.Module):
+    """Says ever more surely what is wrong."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(()))
+        self.passes = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.passes += 1
+        wrong = (x.mean((1, 2, 3)).round().long() + 2) % CLASSES  # a blob's mean tells its class, less one
+        return self.passes * nn.functional.one_hot(wrong, CLASSES) + self.weight
+
+
 def test_a_network_that_the_last_step_ruins_is_refused() -> None:
     regime = Regime(epochs=1, batch_size=COUNT, learning_rate=1e30, warmup=0.0)
     with pytest.raises(LatheError, match=r"outputs are not finite, learning rate 1e\+30"):
@@ -228,6 +280,11 @@ def test_a_checkpoint_of_another_training_is_refused(tmp_path: Path) -> None:
         run(residual(), checkpoint=file, seed=1)
     with pytest.raises(UserError, match="objective is 'cross entropy' there and 'dlb' here"):
         run(residual(), "dlb", checkpoint=file)
+    with pytest.raises(UserError, match=r"first weights is '.*' there and '.*' here"):
+        run(residual(seed=5), checkpoint=file)
+    other = Blobs(labels=torch.arange(COUNT).flip(0) % CLASSES)
+    with pytest.raises(UserError, match=r"labels is '.*' there and '.*' here"):
+        train(residual(), other, CrossEntropy(), regime=REGIME, seed=0, checkpoint=file)
     assert file.read_bytes() == before
 
 
