@@ -147,7 +147,7 @@ class _Training:
             model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         parameters = dict(model.named_parameters())
         self._device = device_of(model)
-        self._masked = [(parameters[name], mask.to(self._device)) for name, mask in masks.items()]
+        self._masked = [(parameters[name], masks[name].to(self._device)) for name in sorted(masks)]
         model.requires_grad_(True).train()
         self._mask()
         self._optimiser = torch.optim.SGD(
