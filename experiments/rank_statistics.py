@@ -36,9 +36,13 @@ def tau(ranking: Ranking, index: NDArray[np.intp] | None = None) -> float:
 def resampled(groups: Sequence[Sequence[Ranking]], seed: int = 0) -> NDArray[np.float64]:
     """Mean tau over cells, with the removals drawn anew each time.
 
+    The cells of a network share their removals (shift and seed differ), so one draw serves all of them: as many
+    times as they are repeated, there are no more removals than in one. Cells of other counts have draws of their own.
+
     Args:
         groups: one for each signal to be compared, the same cells in the same order in each; items are drawn alike
-            in all of them, so that differences between the results are paired.
+            in all of them, so that differences between the results are paired. Cells of equal count hold the same
+            removals in the same order.
         seed: of the draws.
 
     Returns:
@@ -47,11 +51,13 @@ def resampled(groups: Sequence[Sequence[Ranking]], seed: int = 0) -> NDArray[np.
     rng = np.random.default_rng(seed)
     result = np.zeros((len(groups), RESAMPLES + 1))
     cells = len(groups[0])
+    drawn: dict[int, list[NDArray[np.intp]]] = {}
     for place in range(cells):
         count = len(groups[0][place].truth)
+        if count not in drawn:
+            drawn[count] = [np.arange(count), *rng.integers(0, count, (RESAMPLES, count))]
         signs = [(_signs(group[place].signal), _signs(group[place].truth)) for group in groups]
-        for draw in range(RESAMPLES + 1):
-            index = np.arange(count) if draw == 0 else rng.integers(0, count, count)
+        for draw, index in enumerate(drawn[count]):
             grid = np.ix_(index, index)
             for row, (x, y) in enumerate(signs):
                 drawn_x, drawn_y = x[grid], y[grid]

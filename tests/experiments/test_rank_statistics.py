@@ -47,6 +47,23 @@ def test_resampling_draws_alike_for_all_signals_and_keeps_cells_apart() -> None:
     assert interval(draws[0] - draws[2])[1] > 0  # surely better
 
 
+def test_cells_share_their_removals_so_that_repeating_one_narrows_nothing() -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.normal(size=12)
+    cell = Ranking(truth + rng.normal(size=12), truth)
+    once, often = resampled([[cell]])[0], resampled([[cell] * 6])[0]
+    assert often == pytest.approx(once)
+    assert interval(often) == pytest.approx(interval(once))
+
+
+def test_cells_of_another_count_have_draws_of_their_own() -> None:
+    rng = np.random.default_rng(0)
+    few, many = (Ranking(rng.normal(size=size), rng.normal(size=size)) for size in (5, 30))
+    one, two, three = (resampled([cells])[0] for cells in ([few], [few, many], [few, many, few]))
+    assert two[0] == pytest.approx((tau(few) + tau(many)) / 2)
+    assert three == pytest.approx((2 * one + (2 * two - one)) / 3)
+
+
 def test_paired_differences_count_each_cell_once() -> None:
     first, second = np.array([0.5, 0.7, 0.6, 0.8]), np.array([0.4, 0.6, 0.6, 0.8])
     value, low, high = paired(first, second, 2)  # one cell is 0.1 ahead, the other not at all
