@@ -157,9 +157,14 @@ def look(condition: Condition, network: str, count: int, folder: Path) -> Judged
 
 
 READING = """
-Reading. Two settings of five so far (ONNX Runtime and eager, one thread, batch 1), 200 held-out networks each, and two networks of a third, anew. Both meet their targets: ONNX Runtime has an excess error of
+Reading. Two settings of five so far (ONNX Runtime and eager, one thread, batch 1), 200 held-out networks each, and two networks of a third, anew. By the deduction as defined, square root of
+(squared prediction error less squared noise), noise being what the same networks timed again in another process differ by, both lie within target: ONNX Runtime has an excess error of
 1.4 % (wanted: 1.5), 98 % within 5 % (97) and all within 10 %; eager of 1.6 % (2), 96 % (95) and all (99). What the parts say as they are is off by 4.7 % in ONNX Runtime and by
 2.5 % in eager.
+
+That difference holds the noise of both timings. With only one timing's share taken off (half of the square), the printed digits give about 1.5 to 1.6 % in ONNX Runtime, which is on the line, and 1.7 to
+1.9 % in eager; the rms noise was not printed for these two and is taken to be 1 to 1.25 times the mean absolute one. No interval is given for an excess error, and the term for weights was chosen on
+these plans (without it 1.5 and 1.9 %).
 
 - Slow minutes were most of the error. For seconds or minutes a neighbour on the same processor slows networks down, unequally: ResNet-56 in ONNX Runtime took 1.26 ms or 1.35 to 1.5, and
   ratios to it were up to 13 % lower in such a stretch. Since the unpruned network beside each timing tells this, and what was timed in such a stretch is timed again, its excess error is
@@ -188,8 +193,7 @@ Reading. Two settings of five so far (ONNX Runtime and eager, one thread, batch 
 - Intervals hold all of the 200 networks in ONNX Runtime and 99 % in eager: they are a little wide.
 - With nothing fitted on a network (a family that the table has never seen), parts as they are are off by 1 to 3 %, but in ONNX Runtime MobileNetV2 by 7.7 % (wanted: 5 %): alone, its
   layers pay for laying out their inputs and outputs anew.
-- Excess error, as the target is stated, takes off the square of what a second timing differs from the first by. That difference holds the noise of both, so up to half of it is taken off
-  too much; sections written after this one was seen tell error and noise apart.
+- Sections written after it was seen what excess error takes off will tell error and noise apart.
 - The plans are new ones (another seed of the draw than all that was tried before). That widths have two slopes was decided on the plans of ONNX Runtime, among twelve forms; those
   of eager had no say in it. There a form with one slope for all widths and none for weights would do a little better (1.5 %).
 """
