@@ -29,7 +29,8 @@ budget.
 - Whatever ranks the blocks, the number of blocks to take for 0.9x comes from the table: every plan here was cut off by its predicted latency, and lies within 0.03 below
   the budget, a random one 0.05 (one lies 0.003 above, and would be chosen again by `lathe prune`, which measures).
 - Over all of it together: -0.1 points without the term (-1.6 to +1.5), +0.2 with FLOPs (-1.3 to +1.8).
-- Random blocks end 5 to 24 points lower.
+- Random blocks end 5 to 24 points lower (two drawn orders per network, reused for every shift, budget and runtime; the intervals do not
+  cover the draw of blocks).
 """
 """What the run said, in plain words; goes to the top of the page."""
 

@@ -30,7 +30,8 @@ Reading. Four cells in each network, so intervals are wide; over both networks a
   selection loses against the optimum is nothing beside what added scores leave out. It did not earn a place in lathe.
 - Two parts in place of three, without capacity: +0.5 (-0.8 to +1.9), often with the same plans, at latencies 0.010 higher. At 0.5x on ResNet-56 it is 2.2
   points ahead (-4.2 to +8.6) at equal latency. With `ttmpd_vs_practise` this speaks for two, with `ttmpd_signal` and the demo's network for three; not settled.
-- Random blocks end 19 points lower (6 to 31).
+- Random blocks end 19 points lower, 6 to 31 (two drawn orders per network, reused for every shift and budget; the interval does not
+  cover the draw of blocks).
 - At 0.5x of ResNet-20 one block more or less is a seventh of the network: 0.45 against 0.51 of the latency, where the table had said 0.5. Differences there are
   not at equal latency.
 """

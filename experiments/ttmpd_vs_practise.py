@@ -296,7 +296,8 @@ seed, two lengths, PRACTISE at 50 steps a block alone), two shifts and three bud
 - Time goes to finetuning on ResNet-20: scoring takes 1.5 s of TT-MPD's 33 s, and 17, 64 and 322 s of PRACTISE's. With 25 blocks (ResNet-56) greedy
   rescoring takes 25 s of 37, PRACTISE's scores 168 of 181. The paper claims 32 % less time than PRACTISE; how
   much it is depends on how long both finetune.
-- Blocks drawn at random end 12 to 18 points below TT-MPD at the same length on ResNet-20, 3 to 7 on ResNet-56.
+- Blocks drawn at random end 12 to 18 points below TT-MPD at the same length on ResNet-20, 3 to 7 on ResNet-56 (three drawn orders for
+  ResNet-20, two of them with 50 images, and one for ResNet-56, reused for every shift and budget; the intervals do not cover the draw of blocks).
 """
 """What the run said, in plain words; goes to the top of the page."""
 
