@@ -53,14 +53,14 @@ def section(scene: Scene, every: list[Scene]) -> list[str]:
             f"| {point.method} | {point.budget} | {point.seed} | {percent(point.accuracy) if point.accuracy else ''} | "
             f"{number(point.ratio)} | {'yes' if point.met else 'no'} | {there} |"
         )
-    lines += ["", "| method | share of the area dominated | seeds |", "| --- | --- | --- |"]
+    lines += ["", "| method | hypervolume (normalised) | seeds |", "| --- | --- | --- |"]
     lines += [f"| {v.method} | {percent(v.share)} | {v.seeds} |" for v in volumes(scene)]
     for other in elsewhere(scene, every):
         turned = "; ".join(f"{flip.first.title} before {flip.second.title}" for flip in other.flips)
         lines += [
             "",
-            f"Of {other.pairs} pairs that are surely ordered here, {len(other.flips)} turn round in {other.label}"
-            f"{': ' + turned if turned else ''}.",
+            f"Of {other.pairs} pairs whose latency intervals do not overlap here, {len(other.flips)} turn round in "
+            f"{other.label}, without overlap there{': ' + turned if turned else ''}.",
         ]
         if other.fallen:
             lines += [
@@ -70,7 +70,7 @@ def section(scene: Scene, every: list[Scene]) -> list[str]:
         if other.fronts is not None:
             lines += [
                 "",
-                f"Share of the area that the front of all methods dominates, over {other.fronts.points} networks: "
+                f"Hypervolume (normalised) of the front of all methods, over {other.fronts.points} points: "
                 f"{percent(other.fronts.here)} here; the same networks in {other.label} {percent(other.fronts.there)}, "
                 f"those chosen for it {percent(other.fronts.native)}.",
             ]
@@ -83,15 +83,17 @@ are the most accurate ones down to 0.65 of the latency (84.9 % against 82.2 % fo
 about long ones. `--scale full` trains for 100 epochs and has not been run.
 
 - KD and EPSD-structured train equally long, on the same images. KD, which takes the same share of every group and is taught by the unpruned network, is 1.7 to 4.7 points ahead at every
-  budget in both runtimes, its latency at most 0.017 of the unpruned one's above the other's, mostly below. A teacher of 91.7 % is the likelier reason than the choice of channels; what
+  budget in both runtimes (one seed; the intervals do not cover retraining), its latency at most 0.017 of the unpruned one's above the other's, mostly below. A teacher of 91.7 % is the likelier reason than the choice of channels; what
   channels by EPSD are worth beside SNIP's, magnitude's and random ones with the same training is `epsd_structured`'s question, which is still to be run.
 - At the least latency TT-MPD is a point ahead of KD in ONNX Runtime (79.4 % at 0.529, 78.4 at 0.550); in eager KD has 81.0 at 0.589 and TT-MPD 79.4 at 0.535.
 - Networks without some blocks keep their place in the other runtime: their ratios there differ by at most 0.008. Narrower networks do not. Those chosen in eager for 0.6x take 0.66 to 0.68
   of the latency in ONNX Runtime, those for 0.85x 0.91 to 0.93: five of six would miss their budgets there. Those chosen in ONNX Runtime meet them in eager, all six, with room to
   spare. ONNX Runtime's staircase has steps of 16 channels on this machine, which would explain it; that was not looked into.
-- So the order turns round for 1 of 34 and 2 of 35 pairs, each time between fewer blocks and fewer channels. That the networks chosen for ONNX Runtime dominate more of eager's plane than those
+- So the order by latency alone turns round for 1 of 34 and 2 of 35 pairs whose intervals do not overlap, each time between fewer blocks and fewer channels. The intervals are of timing;
+  what another seed of training would choose and cost is in none of them. That the networks chosen for ONNX Runtime dominate more of eager's plane than those
   chosen for eager comes of their being narrower than eager's budgets ask for; with three budgets a front is three points, and its area tells little more.
-- At 0.85x KD has the same widths as at 0.7x in ONNX Runtime: the widest network of its form that the table foresees below 0.85 takes 0.70.
+- At 0.85x KD has the same widths as at 0.7x in ONNX Runtime: the widest network of its form that the table foresees below 0.85 takes 0.70. They are one network,
+  timed twice, so the nine points there are of eight networks, and its pairs count twice.
 """
 """What the run said, in plain words; goes to the top of the page."""
 

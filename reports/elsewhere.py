@@ -32,7 +32,7 @@ class Abroad:
 
 @dataclass(frozen=True, slots=True)
 class Flip:
-    """Two points of which the first is surely faster here, and surely slower there."""
+    """Two points of which the first is faster here and slower there; their latency intervals overlap in neither."""
 
     first: Placed
     second: Placed
@@ -64,8 +64,8 @@ class Elsewhere:
     Attributes:
         label: of the other setting.
         rows: those timed in both, the fastest here first.
-        flips: pairs whose order surely turns round.
-        pairs: how many pairs are surely ordered here.
+        flips: pairs whose order by latency turns round.
+        pairs: how many pairs have intervals of latency that do not overlap here.
         fallen: points that are surely on the front of these here, and surely dominated by others of them there;
             none in another precision than fp32, in which each runtime has accuracies of its own.
         fronts: what choosing by the wrong setting costs; None where no point was made for the other one too, and in

@@ -57,6 +57,11 @@ def test_what_does_not_hold_elsewhere_is_a_finding_and_stands_on_the_page() -> N
     run = found.done[0].run
     page = render_page([(run, [placed.point for placed in found.done])])
     assert "The same networks in another runtime" in page
+    words = " ".join(page.split())
+    assert (
+        "Of 1 pairs whose latency intervals do not overlap here, 1 are in the other order there, without overlap: a"
+        in words
+    )
     calm = scene(at("a", 0.50, 0.52), at("b", 0.60, 0.61))
     assert not [one for one in of_scene(calm) if one.kind is Kind.ELSEWHERE]
 
