@@ -41,7 +41,8 @@ SECONDS = 5
 """For which each process samples."""
 WANTED = 0.02
 READING = """
-Reading. Five of six ratios are within 2 % or have an interval that holds 1; MobileNetV2 in eager PyTorch is not among them: 4.3 % slower by lathe (0.3 to 8.3). Why is not known yet. The machine was
+Reading. Five of six ratios are within 2 % or have an interval that holds 1, which is the target; but an interval that holds 1 rewards noise, and none of the intervals lies within 2 %. One ratio differs
+from 1, MobileNetV2's in eager PyTorch: 4.3 % slower by lathe (0.3 to 8.3); why is not known yet. Five cannot be told from 1. The machine was
 restless: what one tool tells of one network differs from process to process by 2 to 26 % (the middle half), which is more than the tools differ from each other, so the intervals are 6 to 22 % wide
 and no smaller difference than that is excluded. More pairs (`--pairs`) on a quieter machine would tell.
 """
