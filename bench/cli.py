@@ -291,7 +291,7 @@ def report(
 
 @app.command()
 def demo(out: Workspace = DEFAULT_OUT) -> None:
-    """All of it on embedded data, in a few minutes."""
+    """All of it on embedded data, in six to ten minutes on two cores."""
     from bench.demo import run_demo
 
     with _stoppable("Finished points are stored; the same command goes on from there."):
