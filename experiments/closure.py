@@ -181,7 +181,7 @@ these plans (without it 1.5 and 1.9 %).
   its place, did a little better in eager (1.5 %) and worse in ONNX Runtime (1.7 %; both by hand).
 - A weight for each kind of layer (convolutions told apart as depthwise, pointwise and others) is worse: five fitted networks do not tell so many weights.
 - The runtime's own time of each node, in place of layers timed alone, is better: 1.0 % in ONNX Runtime. It is not in use: every runtime would need a reading of its own
-  profile, and the simpler form meets its targets.
+  profile, and the simpler form is within its targets as they are defined.
 - Several threads. Three things made single cells wrong on two threads, each found on the networks of this page. ONNX Runtime's other threads sleep between runs, so that they leave the cores to what is
   timed in turns; to wake them takes 5 to 10 us, which a network pays once and a part alone paid in each run: parts alone are timed with the threads awake. The host moves the two cores apart for seconds
   to minutes, and parts then take 21 % longer in the median (581 parts in both modes): whatever is timed waits for them to come near. And in some loads both threads lay on one core, and a part took
