@@ -152,5 +152,5 @@ class ChannelMaker:
         luck: int = 0,
     ) -> nn.Module:
         model = narrow(self._school.untrained(luck), self._school.example, channels)
-        words = f"{what} {self._method.name} {sorted(channels.items())} seed {self._school.training.seed}"
-        return self._school.teach(model, objective, words, progress)
+        apart = f"{self._method.name} {sorted(channels.items())} seed {self._school.training.seed}"
+        return self._school.teach(model, objective, what, progress, apart=apart)

@@ -40,6 +40,11 @@ def leaflet(point: Point, config: SweepConfig, setting: Setting) -> str:
         "| `weights.safetensors` | the network's weights |",
         "| `plan.json` | what was taken out of the unpruned architecture |",
         f"| `network.onnx` | {_onnx_file(setting)} |",
+        *(
+            ["| `trainings.json` | loss and accuracy by epoch, of the network and of its controls |"]
+            if "trainings" in point.artefacts
+            else []
+        ),
         "",
         "The network in PyTorch, from a factory of the unpruned architecture:",
         "",

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from safetensors.torch import save
@@ -20,7 +21,7 @@ from bench.workloads import Network
 from bench.workloads.training_images import AugmentedImages
 from bench.workloads.weights import load_into, load_state
 from latency_tables.errors import LatheError, StorageError, UserError
-from latency_tables.files import write_atomically
+from latency_tables.files import write_atomically, write_json
 from pruning.branches import open_branches
 from pruning.early.criterion import Scores, scored
 from pruning.from_scratch import SCORING_BATCH, ScratchMethod, Training
@@ -29,6 +30,8 @@ from pruning.recovery.objective import Objective
 from pruning.recovery.training import Regime, train
 from pruning.search import Progress
 from reports.results import UNPRUNED
+
+_HISTORY = ".history.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +120,7 @@ class School:
         what: str,
         progress: Progress,
         masks: Mapping[str, Tensor] | None = None,
+        apart: str = "",
     ) -> nn.Module:
         """Trains a network in place, and hands it back in evaluation mode.
 
@@ -126,15 +130,16 @@ class School:
             what: which training it is, in words; one that was stopped goes on if they are the same.
             progress: told after each step.
             masks: which weights may differ from zero.
+            apart: more that must be the same for that.
 
         Raises:
             UserError: the objective misses something, or the images do not have the network's classes.
             LatheError: the loss is not finite.
         """
         require_fit(self.images, objective, self.training.classes)
-        name = hashlib.sha256(what.encode()).hexdigest()[:16]
+        name = hashlib.sha256(f"{what} {apart}".encode()).hexdigest()[:16]
         file = self.folder / f"{name}.checkpoint"
-        train(
+        trained = train(
             model,
             self.images,
             objective,
@@ -144,7 +149,15 @@ class School:
             checkpoint=file,  # stays until the point is written, so that a kill during a later training loses none
             progress=progress,
         )
+        epochs = [asdict(epoch) for epoch in trained.epochs]
+        write_json(self.folder / f"{name}{_HISTORY}", {"training": what, "epochs": epochs})
         return model
+
+
+def histories(folder: Path) -> list[Any]:
+    """Loss and accuracy by epoch of all trainings that kept their state in a folder, the first to end first."""
+    files = sorted(folder.glob(f"*{_HISTORY}"), key=lambda file: file.stat().st_mtime_ns)
+    return [json.loads(file.read_text(encoding="utf-8")) for file in files]
 
 
 def trained_file(folder: Path, seed: int) -> Path:

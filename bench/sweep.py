@@ -23,7 +23,7 @@ from bench.pruner import make_point
 from bench.quiet import remarks
 from bench.recipes import recipes_of
 from bench.run_record import make_record, merged
-from bench.school import School, UntrainedError, open_school, trained_file, trained_first
+from bench.school import School, UntrainedError, histories, open_school, trained_file, trained_first
 from bench.served import require_calibration
 from bench.session import Session
 from bench.shop import Shop
@@ -37,7 +37,7 @@ from bench.workloads import Images
 from bench.workloads.training_images import AugmentedImages
 from latency_tables.context import coefficients
 from latency_tables.errors import LatheError, StorageError, UserError
-from latency_tables.files import write_atomically
+from latency_tables.files import write_atomically, write_json
 from latency_tables.setting import Setting
 from latency_tables.skeleton import Skeleton
 from latency_tables.store import Store
@@ -326,7 +326,7 @@ class _Job:
         made = shop.folder / recipe.id
         shutil.rmtree(made, ignore_errors=True)  # what a process that was killed left
         try:
-            point = self._with_leaflet(make_point(shop, recipe), made)
+            point = self._with_papers(make_point(shop, recipe), made)
         except StorageError:
             raise  # the other points would be lost as well
         except FAILURES as error:
@@ -343,10 +343,15 @@ class _Job:
             shutil.rmtree(self.folder / _TRAINING / recipe.id, ignore_errors=True)
         return point
 
-    def _with_leaflet(self, point: Point, made: Path) -> Point:
-        text = leaflet(point, self.config, self.session.setting)
+    def _with_papers(self, point: Point, made: Path) -> Point:
+        """With a README, and what the trainings said."""
+        artefacts = {**point.artefacts, "readme": f"{made.name}/README.md"}
+        if trainings := histories(self.folder / _TRAINING / point.id):
+            write_json(made / "trainings.json", trainings)
+            artefacts["trainings"] = f"{made.name}/trainings.json"
+        text = leaflet(replace(point, artefacts=artefacts), self.config, self.session.setting)
         write_atomically(made / "README.md", text.encode())
-        return replace(point, artefacts={**point.artefacts, "readme": f"{made.name}/README.md"})
+        return replace(point, artefacts=artefacts)
 
     def _replace(self, point: Point, made: Path) -> None:
         """Puts a new point in the place of an old one; what was there stays until the new one is whole.

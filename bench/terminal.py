@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Iterator, Sequence
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Literal
 
@@ -16,6 +17,7 @@ from pruning.search import Progress as Report
 
 #: Columns of the terminal that a shortened column leaves to the others.
 _BESIDE = 72
+_EVERY_S = 60.0
 _UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"))
 
 
@@ -41,9 +43,11 @@ class Terminal:
 
     Args:
         quiet: no progress and no remarks; errors are still shown.
+        now_s: a monotonic clock.
     """
 
-    def __init__(self, *, quiet: bool = False) -> None:
+    def __init__(self, *, quiet: bool = False, now_s: Callable[[], float] = time.monotonic) -> None:
+        self._now_s = now_s
         # Names of networks and files stand in what is printed, and may hold brackets.
         self.quiet = quiet
         self.console = Console(file=sys.stderr, highlight=False, markup=False, soft_wrap=True)
@@ -82,14 +86,38 @@ class Terminal:
             table.add_row(*row)
         self.results.print(table)
 
+    def _lines(self, title: str) -> Report:
+        started_s = said_s = self._now_s()
+        before = 0
+
+        def report(done: int, total: int, what: str) -> None:
+            nonlocal started_s, said_s, before
+            now_s = self._now_s()
+            if done < before:  # the next of several things under one title
+                started_s = now_s
+            before = done
+            if now_s - said_s < _EVERY_S:
+                return
+            said_s = now_s
+            left = ""
+            if 0 < done <= total and now_s > started_s:
+                left_s = (now_s - started_s) * (total / done - 1)
+                left = f"; {done / total:.0%}, about {left_s / 60:.0f} minutes left"
+            self.say(f"  {title}: {what}{left}")
+
+        return report
+
     @contextmanager
     def progress(self, title: str) -> Iterator[Report]:
         """A progress bar with the time left; yields what to call with (done, total, what is being done).
 
-        Nothing is drawn where nobody looks: quiet, or standard error is no terminal.
+        Where standard error is no terminal, as in a log, a line in a minute takes its place; quiet says nothing.
         """
-        if self.quiet or not self.console.is_terminal:
+        if self.quiet:
             yield lambda _done, _total, _what: None
+            return
+        if not self.console.is_terminal:
+            yield self._lines(title)
             return
         bar = Progress(
             TextColumn("{task.fields[title]}"),

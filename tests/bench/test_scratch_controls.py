@@ -21,7 +21,7 @@ from bench.channel_maker import ChannelMaker
 from bench.choices import Choices
 from bench.judging import judged
 from bench.masked_point import _Masked
-from bench.school import School, UntrainedError, trained_first
+from bench.school import School, UntrainedError, histories, trained_first
 from bench.shop import Shop
 from bench.stages import Stages
 from bench.workloads.images import Images
@@ -34,7 +34,7 @@ from pruning.early.channel_scores import channel_scores
 from pruning.early.magnitude import Magnitude
 from pruning.from_scratch import SCRATCH_METHODS, ScratchMethod, Training
 from pruning.recovery.objective import CrossEntropy
-from pruning.recovery.training import Regime
+from pruning.recovery.training import Epoch, Regime, Trained
 from pruning.width_search import WidthSelection, choose_smart
 
 PREPROCESS = Preprocess((0.5,) * 3, (0.5,) * 3, 255.0)
@@ -45,9 +45,10 @@ class Spy(School):
     """A school that trains nothing, and remembers what it was given."""
 
     def teach(  # type: ignore[override]
-        self, model: nn.Module, objective: Any, what: str, progress: Any, masks: Any = None
+        self, model: nn.Module, objective: Any, what: str, progress: Any, masks: Any = None, apart: str = ""
     ) -> nn.Module:
-        lessons.append(SimpleNamespace(model=model, objective=objective.name, what=what, masks=masks))
+        words = f"{what} {apart}"
+        lessons.append(SimpleNamespace(model=model, objective=objective.name, what=words, masks=masks))
         return model
 
 
@@ -221,13 +222,23 @@ def test_each_training_has_a_file_of_its_own_to_go_on_from(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     files: list[Path] = []
-    monkeypatch.setattr("bench.school.train", lambda *_, checkpoint, **__: files.append(checkpoint))
+
+    def trained(*_: object, checkpoint: Path, **__: object) -> Trained:
+        files.append(checkpoint)
+        return Trained((Epoch(1.5, 0.25), Epoch(0.5, None)), 0)
+
+    monkeypatch.setattr("bench.school.train", trained)
     given = spy(tmp_path)
     school = School(given.network, given.images, given.regime, given.training, given.folder)
     for what in ("the point", "a control", "the point"):
         school.teach(Residual(), CrossEntropy(), what, quiet)
     assert files[0] == files[2] != files[1]
     assert {file.parent for file in files} == {tmp_path}
+    school.teach(Residual(), CrossEntropy(), "the point", quiet, apart="of another method")
+    assert files[3] not in files[:3]
+    told = histories(tmp_path)
+    assert sorted(one["training"] for one in told) == ["a control", "the point", "the point"]
+    assert told[0]["epochs"] == [{"loss": 1.5, "accuracy": 0.25}, {"loss": 0.5, "accuracy": None}]
 
 
 def test_first_weights_stand_in_open_branches(tmp_path: Path) -> None:

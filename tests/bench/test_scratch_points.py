@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -108,6 +109,17 @@ def test_single_weights_are_zero_and_the_shape_is_kept(swept: SimpleNamespace) -
     weights = prunable(network_of(swept, point)).values()
     zeros = sum(int((weight == 0).sum()) for weight in weights)
     assert zeros / sum(weight.numel() for weight in weights) == pytest.approx(point.sparsity, abs=1e-6)
+
+
+def test_each_point_keeps_what_its_trainings_said(swept: SimpleNamespace) -> None:
+    for method in ("epsd-structured", "kd", "snip"):
+        point = swept.points[method]
+        folder = swept.folder / Path(point.artefacts["trainings"]).parent
+        trainings = json.loads((folder / "trainings.json").read_text())
+        assert trainings[0]["training"] == "the point"
+        assert {one["training"] for one in trainings} == {"the point", *point.controls}
+        assert all(set(epoch) == {"loss", "accuracy"} for one in trainings for epoch in one["epochs"])
+        assert "`trainings.json`" in (folder / "README.md").read_text()
 
 
 def test_each_method_stands_beside_its_controls(swept: SimpleNamespace) -> None:

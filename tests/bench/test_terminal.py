@@ -21,3 +21,25 @@ def test_brackets_in_names_are_printed_as_they_are(
     assert f"measuring {NAME}" in seen.err
     for what in ("results in", "title", "column", "cell"):
         assert f"{what} {NAME}" in seen.out
+
+
+def test_where_nobody_looks_a_line_in_a_minute_says_how_far_it_is(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    clock = iter([0.0, 30.0, 61.0, 90.0, 130.0, 140.0, 200.0])
+    terminal = Terminal(now_s=lambda: next(clock))
+    with terminal.progress("train") as report:
+        report(1, 10, "epoch 1, loss 2")
+        report(2, 10, "epoch 2, loss 1")
+        report(3, 10, "epoch 3, loss 0.9")
+        report(4, 10, "epoch 4, loss 0.8")
+        report(0, 5, "another training")
+        report(1, 5, "another training")
+    assert capsys.readouterr().err.splitlines() == [
+        "  train: epoch 2, loss 1; 20%, about 4 minutes left",
+        "  train: epoch 4, loss 0.8; 40%, about 3 minutes left",
+        "  train: another training; 20%, about 4 minutes left",
+    ]
+    with Terminal(quiet=True).progress("train") as report:
+        report(1, 10, "nothing")
+    assert capsys.readouterr().err == ""
