@@ -42,7 +42,7 @@ from latency_tables.setting import Setting
 from latency_tables.skeleton import Skeleton
 from latency_tables.store import Store
 from pruning.adaptation import adapt_statistics
-from pruning.from_scratch import Training
+from pruning.from_scratch import SCRATCH_METHODS, Training
 from pruning.methods import HEALING_LOSS
 from pruning.targets import pseudo_labels
 from reports.results import UNPRUNED, Point, Run, read_run, write_point, write_run
@@ -116,9 +116,6 @@ def run_sweep(
                 f"{config.network} has random weights, so accuracies will tell nothing, only latencies. "
                 "Give trained ones with --weights, or name a method that trains, as epsd-structured."
             )
-        for seed in config.seeds if config.scratch_methods else ():
-            school = _school(config, subject, gallery.to_train_on(seed), seed, folder)
-            school.require_fit(config.scratch_methods)
         points: list[Point] = []
         asked = [
             recipe
@@ -127,6 +124,10 @@ def run_sweep(
             for recipe in recipes_of(config, choice, seed, workspace, folder)
             if again or recipe.id not in present or present[recipe.id].status == "failed"
         ]
+        learning = sorted({recipe.seed for recipe in asked if recipe.method in SCRATCH_METHODS})
+        for seed in learning:
+            school = _school(config, subject, gallery.to_train_on(seed), seed, folder)
+            school.require_fit(config.scratch_methods)
         if asked:
             untrained = {seed for seed in config.seeds if not trained_file(folder, seed).exists()}
             first = len({recipe.seed for recipe in asked} & untrained) if config.trains_unpruned else 0
@@ -143,7 +144,7 @@ def run_sweep(
             "network's structure": subject.outline.skeleton.digest,
             "images' content": gallery.clean.digest,
         }
-        if config.train is not None and config.scratch_methods:
+        if config.train is not None and learning:
             content["training images' content"] = gallery.training().digest
         take_identity(folder, config, content)
         for choice in config.setting_choices():
