@@ -141,7 +141,9 @@ class CudaClock(WallClock):
 def cache_flush() -> Callable[[], object]:
     """What empties the L2 cache of the first device: writing over twice its size."""
     size = torch.cuda.get_device_properties(0).L2_cache_size
-    buffer = torch.empty(2 * size, dtype=torch.int8, device="cuda")
+    # What is made in inference mode must not be written to outside of it, and clocks run outside.
+    with torch.inference_mode(False):
+        buffer = torch.empty(2 * size, dtype=torch.int8, device="cuda")
     return buffer.zero_
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -138,7 +139,8 @@ def test_a_network_that_cannot_be_captured_is_refused_with_a_way_out(monkeypatch
         loaded()._on_cuda({"launch": "graph", "cache": "warm"}, alone=True)
 
 
-def test_a_cold_cache_is_emptied_by_writing_twice_its_size(monkeypatch: pytest.MonkeyPatch) -> None:
+def buffers_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> list[torch.Tensor]:
+    """What is made to empty the cache of a device of 1000 bytes, full of ones."""
     properties = SimpleNamespace(L2_cache_size=1000)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: properties)
     real = torch.empty
@@ -150,5 +152,23 @@ def test_a_cold_cache_is_emptied_by_writing_twice_its_size(monkeypatch: pytest.M
         return made[-1]
 
     monkeypatch.setattr(torch, "empty", empty)
+    return made
+
+
+def test_a_cold_cache_is_emptied_by_writing_twice_its_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = buffers_on_the_cpu(monkeypatch)
     cache_flush()()
     assert (made[0].nbytes, int(made[0].sum())) == (2000, 0)
+
+
+def test_a_cold_cache_is_made_ready_in_inference_mode_and_emptied_outside(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    buffers = buffers_on_the_cpu(monkeypatch)
+    clocks: list[dict[str, Any]] = []
+    monkeypatch.setattr(adapter, "CudaClock", lambda **arguments: clocks.append(arguments))
+    made = loaded()
+    with torch.inference_mode():
+        made._on_cuda({"launch": "queued", "cache": "cold"}, alone=True)
+    clocks[0]["flush"]()
+    assert int(buffers[0].sum()) == 0
