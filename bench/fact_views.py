@@ -50,7 +50,7 @@ def show_facts(terminal: Terminal, skeleton: Skeleton, table: LatencyTable) -> N
         )
     if launch := unpruned.get("launch"):
         issued, queued = time_text(launch["issued_s"]), time_text(launch["queued_s"])
-        said.append(f"the unpruned network takes {queued} of work, and {issued} as its kernels are issued")
+        said.append(f"the unpruned network takes {queued} of work, and {issued} as it is issued")
     for provider, names in unpruned.get("ran_elsewhere", {}).items():
         said.append(f"  left to {provider}: {len(names)} nodes of the unpruned network: {', '.join(names)}")
     for line in said:

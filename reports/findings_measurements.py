@@ -62,14 +62,20 @@ def launching(scene: Scene) -> Iterator[Finding]:
         return
     queued_s, issued_s = scene.launch["queued_s"], scene.launch["issued_s"]
     if issued_s > LAUNCH_BOUND * queued_s:
+        graph = dict(scene.description.get("options", ())).get("launch") == "graph"
+        issued = "its CUDA graph is" if graph else "its kernels are"
+        batches = (
+            "Serve larger batches, and compare in that setting"
+            if graph
+            else "Serve larger batches or replay a CUDA graph (--option launch=graph), and compare in that setting"
+        )
         yield Finding(
             Kind.LAUNCHING,
             Level.HAZARD,
-            f"Launching is what the unpruned network costs, not work: {plain_latency(issued_s)} as its kernels are "
-            f"issued, {plain_latency(queued_s)} when they wait in the device's queue.",
+            f"Launching is what the unpruned network costs, not work: {plain_latency(issued_s)} as {issued} "
+            f"issued, {plain_latency(queued_s)} when waiting in the device's queue.",
             "Where it is served so, narrower layers will not make it faster; fewer layers will, by their launches.",
-            "Serve larger batches or replay a CUDA graph (--option launch=graph), and compare in that setting, or "
-            "take out whole blocks.",
+            f"{batches}, or take out whole blocks.",
             "points",
             70,
         )

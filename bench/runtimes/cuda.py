@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -30,6 +31,8 @@ _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 5e-4, 0.25
 _CYCLES_PER_S = 2.5e9
 # Passes by which the cost of launching is judged.
 _JUDGED = 15
+# Passes before a graph is captured, in which libraries choose their kernels and take their memory.
+_BEFORE_CAPTURE = 3
 
 
 class Event(Protocol):
@@ -163,6 +166,47 @@ def launch_cost(run: Callable[[], object], queue: Queue | None = None) -> dict[s
         return median(clock.elapsed_s(run, 1) for _ in range(_JUDGED))
 
     return {"queued_s": typical_s(True), "issued_s": typical_s(False)}
+
+
+def launch_facts(run: Callable[[], object]) -> dict[str, dict[str, float]]:
+    """What `launch_cost` tells of a whole network, under "launch", as `Loaded.facts` have it.
+
+    What cannot be queued has no such cost to tell; whether it can be timed as asked, its clock will say.
+
+    Args:
+        run: a forward pass, in the way in which it will be timed.
+    """
+    with contextlib.suppress(LatheError):
+        return {"launch": launch_cost(run)}
+    return {}
+
+
+def capture(forward: Callable[[], object]) -> torch.cuda.CUDAGraph:
+    """Records the launches of a forward pass, to be sent to the device as one.
+
+    Args:
+        forward: issues a forward pass on PyTorch's current stream.
+
+    Raises:
+        LatheError: it does what a graph cannot hold.
+    """
+    stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        for _ in range(_BEFORE_CAPTURE):
+            forward()
+    torch.cuda.current_stream().wait_stream(stream)
+    # What these passes broke comes up here, and is not taken for a refusal below.
+    torch.cuda.synchronize()
+    captured = torch.cuda.CUDAGraph()
+    try:
+        with torch.cuda.graph(captured):
+            forward()
+    except RuntimeError as error:
+        raise LatheError(
+            f"the network cannot be captured as a CUDA graph: {error}. Choose --option launch=queued."
+        ) from error
+    return captured
 
 
 def came_later(precision: str) -> str:

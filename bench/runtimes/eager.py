@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from typing import Any, ClassVar
@@ -10,14 +9,12 @@ from typing import Any, ClassVar
 import torch
 
 from bench.runtimes.base import Array, Availability, Loaded, Order, Runtime, random_arrays
-from bench.runtimes.cuda import CHOICES, DTYPES, CudaClock, cache_flush, came_later, launch_cost
+from bench.runtimes.cuda import CHOICES, DTYPES, CudaClock, cache_flush, came_later, capture, launch_facts
 from bench.runtimes.torch_graph import build_module
 from latency_tables.errors import LatheError
 from latency_tables.setting import Setting
 
 _LAYOUTS = {"nchw": torch.contiguous_format, "nhwc": torch.channels_last}
-# Runs before a graph is captured, in which libraries choose their kernels and take their memory.
-_BEFORE_CAPTURE = 3
 
 
 class EagerLoaded(Loaded):
@@ -58,32 +55,17 @@ class EagerLoaded(Loaded):
         return module
 
     def _on_cuda(self, options: Mapping[str, str], *, alone: bool) -> None:
-        if not alone:
-            # What cannot be queued has no such cost to tell; whether it can be timed as asked, its clock will say.
-            with contextlib.suppress(LatheError):
-                self.facts = {**self.facts, "launch": launch_cost(self.run)}
         if options["launch"] == "graph":
-            self._capture()
+            self._captured = capture(self._forward_kept)
+        if not alone:
+            # After capturing, so that it is the cost of what is timed.
+            self.facts = {**self.facts, **launch_facts(self.run)}
         flush = cache_flush() if options["cache"] == "cold" else None
         self.clock = CudaClock(queued=options["launch"] != "issued", flush=flush)
 
-    def _capture(self) -> None:
-        """Records the launches of a forward pass, to be sent to the device as one."""
-        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
-            for _ in range(_BEFORE_CAPTURE):
-                self._forward(*self._inputs)
-        torch.cuda.current_stream().wait_stream(stream)
-        captured = torch.cuda.CUDAGraph()
-        try:
-            with torch.cuda.graph(captured):
-                self._outputs = self._forward(*self._inputs)
-        except RuntimeError as error:
-            raise LatheError(
-                f"the network cannot be captured as a CUDA graph: {error}. Choose --option launch=queued."
-            ) from error
-        self._captured = captured
+    def _forward_kept(self) -> None:
+        """A forward pass whose outputs stay, where a captured graph will leave those of its replays."""
+        self._outputs = self._forward(*self._inputs)
 
     def _infer(self, inputs: Sequence[Array]) -> list[Array]:
         with torch.inference_mode():

@@ -33,7 +33,7 @@ from bench.runtimes.base import (
     random_arrays,
     settled_median,
 )
-from bench.runtimes.cuda import CHOICES, CudaClock, cache_flush, came_later
+from bench.runtimes.cuda import CHOICES, CudaClock, cache_flush, came_later, capture, launch_facts
 from bench.runtimes.engine_cache import EngineCache, cache_folder
 from bench.runtimes.onnx_export import export_graph, input_names, operators_of, output_names
 from bench.runtimes.onnx_int8 import calibration_feeds, quantise
@@ -46,8 +46,8 @@ _DTYPES = {"fp32": torch.float32, "tf32": torch.float32, "fp16": torch.float16, 
 DEVICE = "cuda"
 _WORKSPACE_BYTES = 4 << 30
 _BUILDS = ("1", "3", "5")
-# Runs by which builds are compared, and before a graph is captured.
-_JUDGED, _BEFORE_CAPTURE = 30, 3
+# Runs by which builds are compared.
+_JUDGED = 30
 
 
 def stream() -> int:
@@ -131,29 +131,24 @@ class Built:
 
 
 class TensorRtLoaded(Loaded):
-    """An engine ready to run; of a whole network `facts` tell how long each build took and what it runs in.
+    """An engine ready to run; of a whole network `facts` tell of its builds and of what launching it costs.
 
     Args:
         graph: what it computes.
         built: the engine that is timed.
         options: of the setting.
-        facts: of the builds.
+        builds: facts of the builds of a whole network; None: it is a part alone.
     """
 
     def __init__(
-        self, graph: Graph, built: Built, options: Mapping[str, str], facts: Mapping[str, Any]
+        self, graph: Graph, built: Built, options: Mapping[str, str], builds: Mapping[str, Any] | None
     ) -> None:
         super().__init__(graph)
         self._built = built
-        self.facts = facts
-        self._captured: torch.cuda.CUDAGraph | None = None
-        if options["launch"] == "graph":
-            for _ in range(_BEFORE_CAPTURE):
-                built.run()
-            torch.cuda.synchronize()
-            self._captured = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(self._captured):
-                built.run()
+        self._captured = capture(built.run) if options["launch"] == "graph" else None
+        if builds is not None:
+            # After capturing, so that it is the cost of what is timed.
+            self.facts = {**builds, **launch_facts(self.run)}
         flush = cache_flush() if options["cache"] == "cold" else None
         self.clock = CudaClock(queued=options["launch"] != "issued", flush=flush)
 
@@ -252,9 +247,9 @@ class TensorRt(Runtime):
         options = dict(self.setting.options)
         if order.alone:
             built = Built(self._trt, self._kept(content), order.graph, self._log)
-            return TensorRtLoaded(order.graph, built, options, {})
-        built, facts = self._best_build(content, order.graph, int(options["builds"]))
-        return TensorRtLoaded(order.graph, built, options, facts)
+            return TensorRtLoaded(order.graph, built, options, None)
+        built, builds = self._best_build(content, order.graph, int(options["builds"]))
+        return TensorRtLoaded(order.graph, built, options, builds)
 
     def _content(self, order: Order) -> bytes:
         """The ONNX file in the setting's types, written where it is asked for."""

@@ -59,7 +59,7 @@ def test_everything_is_told_in_sentences(capsys: pytest.CaptureFixture[str]) -> 
     assert "compiling a whole network took 12.0 to 30.0 s, which is no part of its latency" in printed
     assert "graph break: data dependent [x] (2 times)" in printed
     assert "3 builds of the unpruned network are 10.0% apart, 1 ms to 1.1 ms" in printed
-    assert "takes 900 µs of work, and 3.2 ms as its kernels are issued" in printed
+    assert "takes 900 µs of work, and 3.2 ms as it is issued" in printed
     assert "left to CUDAExecutionProvider: 2 nodes of the unpruned network: /o0/Conv, /o3/Erf" in printed
     assert facts_json(SKELETON, known)["compile_s"] == [30.0, 12.0, 25.04]
     assert launch_cost(SKELETON, known) == {"queued_s": 0.9e-3, "issued_s": 3.2e-3}

@@ -190,10 +190,19 @@ def test_a_busy_machine_is_told_with_its_causes() -> None:
 def test_where_launching_is_the_cost_it_is_said_with_both_times() -> None:
     launch = {"s1": {"queued_s": 0.9e-3, "issued_s": 3.2e-3}}
     finding = only(made.unpruned(), kind=Kind.LAUNCHING, launch=launch)
-    assert "3.20 ms as its kernels are issued, 900 µs when they wait" in finding.hazard
+    assert "3.20 ms as its kernels are issued, 900 µs when waiting" in finding.hazard
     assert "narrower layers will not make it faster" in finding.meaning
     assert "launch=graph" in finding.remedy
     assert finding.level is Level.HAZARD
+
+
+def test_whoever_replays_a_cuda_graph_already_is_not_told_to() -> None:
+    launch = {"s1": {"queued_s": 0.9e-3, "issued_s": 3.2e-3}}
+    settings = {"s1": {"label": "eager on a GPU", "options": [["cache", "warm"], ["launch", "graph"]]}}
+    finding = only(made.unpruned(), kind=Kind.LAUNCHING, launch=launch, settings=settings)
+    assert "3.20 ms as its CUDA graph is issued, 900 µs when waiting" in finding.hazard
+    assert "launch=graph" not in finding.remedy
+    assert finding.remedy.startswith("Serve larger batches, and compare")
 
 
 @pytest.mark.parametrize(

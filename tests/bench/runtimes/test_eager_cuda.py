@@ -12,6 +12,7 @@ import pytest
 import torch
 from hand_graphs import conv_relu
 
+import bench.runtimes.cuda as cuda
 import bench.runtimes.eager as adapter
 from bench.host import cpu_device
 from bench.runtimes.base import Order, random_arrays
@@ -36,7 +37,7 @@ def cannot_be_queued(run: Callable[[], object]) -> dict[str, float]:
 def test_a_network_that_cannot_be_queued_is_made_ready_without_the_cost_of_queueing(
     monkeypatch: pytest.MonkeyPatch, launch: str
 ) -> None:
-    monkeypatch.setattr(adapter, "launch_cost", cannot_be_queued)
+    monkeypatch.setattr(cuda, "launch_cost", cannot_be_queued)
     large = loaded()
     large._on_cuda({"launch": launch, "cache": "warm"}, alone=False)
     assert "launch" not in large.facts
@@ -44,7 +45,7 @@ def test_a_network_that_cannot_be_queued_is_made_ready_without_the_cost_of_queue
 
 
 def test_the_cost_of_launching_is_told_of_whole_networks_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(adapter, "launch_cost", lambda run: {"queued_s": 1.0, "issued_s": 2.0})
+    monkeypatch.setattr(cuda, "launch_cost", lambda run: {"queued_s": 1.0, "issued_s": 2.0})
     for alone, facts in ((True, {}), (False, {"launch": {"queued_s": 1.0, "issued_s": 2.0}})):
         made = loaded()
         made._on_cuda({"launch": "queued", "cache": "warm"}, alone=alone)
@@ -93,6 +94,7 @@ class FakeGraphs:
         monkeypatch.setattr(torch.cuda, "current_stream", lambda: current)
         monkeypatch.setattr(torch.cuda, "stream", stream)
         monkeypatch.setattr(torch.cuda, "graph", graph)
+        monkeypatch.setattr(torch.cuda, "synchronize", lambda: self.log.append("synchronize"))
 
 
 def test_a_graph_is_captured_after_runs_on_a_stream_aside_and_replayed(
@@ -113,14 +115,41 @@ def test_a_graph_is_captured_after_runs_on_a_stream_aside_and_replayed(
         "on side",
         "off side",
         "current waits for side",
+        "synchronize",
         "capture",
     ]
     # Three where libraries choose their kernels, and the one that is captured.
-    assert passes == [2, 2, 2, 5]
+    assert passes == [2, 2, 2, 6]
     made._captured.replays = lambda: made._outputs[0].copy_(forward(*made._inputs)[0])  # type: ignore[union-attr]
     made.run()
     assert fake.log[-1] == "replay"
     assert len(passes) == 4, "a replay does not go through Python"
+
+
+def test_the_cost_of_launching_a_graph_is_that_of_its_replay(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = FakeGraphs(monkeypatch)
+    made = loaded()
+
+    def judged(run: Callable[[], object]) -> dict[str, float]:
+        made._captured.replays = lambda: None  # type: ignore[union-attr]
+        run()
+        return {"queued_s": 1.0, "issued_s": 1.1}
+
+    monkeypatch.setattr(cuda, "launch_cost", judged)
+    made._on_cuda({"launch": "graph", "cache": "warm"}, alone=False)
+    assert fake.log[-2:] == ["capture", "replay"]
+    assert made.facts["launch"]["issued_s"] == 1.1
+
+
+def test_what_broke_before_capturing_is_no_refusal_to_be_captured(monkeypatch: pytest.MonkeyPatch) -> None:
+    FakeGraphs(monkeypatch)
+
+    def lost() -> None:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    monkeypatch.setattr(torch.cuda, "synchronize", lost)
+    with pytest.raises(RuntimeError, match="illegal memory access"):
+        loaded()._on_cuda({"launch": "graph", "cache": "warm"}, alone=True)
 
 
 def test_results_of_a_captured_graph_are_those_of_the_inputs_given(monkeypatch: pytest.MonkeyPatch) -> None:

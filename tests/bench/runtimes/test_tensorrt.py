@@ -19,6 +19,7 @@ pytest.importorskip("onnxruntime")
 from fake_tensorrt import BuilderFlag, Context, FakeTensorRt
 from hand_graphs import conv_relu, linear_add, one_operator
 
+import bench.runtimes.cuda as cuda
 import bench.runtimes.tensorrt as adapter
 from bench.runtimes.base import UnsupportedOperatorError, random_arrays
 from bench.runtimes.onnx_int8 import MIN_CALIBRATION
@@ -42,11 +43,23 @@ def package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[FakeTen
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: SimpleNamespace(major=9))
     monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
     monkeypatch.setattr(adapter, "DEVICE", "cpu")
-    streams = [SimpleNamespace(cuda_stream=0)]
-    monkeypatch.setattr(torch.cuda, "Stream", lambda: SimpleNamespace(cuda_stream=7))
+
+    def stream(number: int) -> SimpleNamespace:
+        return SimpleNamespace(cuda_stream=number, wait_stream=lambda other: None)
+
+    @contextlib.contextmanager
+    def aside(chosen: SimpleNamespace) -> Iterator[None]:
+        streams.append(chosen)
+        yield
+        streams.pop()
+
+    streams = [stream(0)]
+    monkeypatch.setattr(torch.cuda, "Stream", lambda: stream(7))
     monkeypatch.setattr(torch.cuda, "set_stream", streams.append)
+    monkeypatch.setattr(torch.cuda, "stream", aside)
     monkeypatch.setattr(torch.cuda, "current_stream", lambda: streams[-1])
     monkeypatch.setattr(adapter, "CudaClock", lambda **_: WallClock())
+    monkeypatch.setattr(cuda, "launch_cost", lambda run: run() or {"queued_s": 1.0, "issued_s": 2.0})
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     yield package
 
@@ -131,6 +144,11 @@ def test_launch_graph_captures_a_pass_and_replays_it(
         assert passes == ["pass"] * 3 + ["capture", "pass", "captured"]
         loaded.run()
         assert passes[-1] == "replay"
+        assert loaded.facts == {}, "it is a part alone"
+    passes.clear()
+    with TensorRt(setting(launch="graph")).load(conv_relu()) as loaded:
+        assert passes[-2:] == ["captured", "replay"], "what launching costs is told of what is timed"
+        assert loaded.facts["launch"] == {"queued_s": 1.0, "issued_s": 2.0}
 
 
 @pytest.mark.parametrize("kept", ["unreadable", "of another device", None])
