@@ -40,8 +40,14 @@ from latency_tables.graph import Graph
 from latency_tables.measurement import FACTS, Measurement
 from latency_tables.setting import Setting
 
-# How runtimes say that memory is short when they do not raise MemoryError.
-_OUT_OF_MEMORY = ("can't allocate memory", "bad_alloc", "Failed to allocate memory", "out of memory")
+# How runtimes say that memory is short when they do not raise MemoryError; the last is TensorRT's.
+_OUT_OF_MEMORY = (
+    "can't allocate memory",
+    "bad_alloc",
+    "Failed to allocate memory",
+    "out of memory",
+    "OutOfMemory",
+)
 
 # How PyTorch and ONNX Runtime say that CUDA failed.
 _DEVICE_LOST = ("CUDA error", "CUDA failure")

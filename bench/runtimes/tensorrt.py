@@ -33,7 +33,15 @@ from bench.runtimes.base import (
     random_arrays,
     settled_median,
 )
-from bench.runtimes.cuda import CHOICES, CudaClock, cache_flush, came_later, capture, launch_facts
+from bench.runtimes.cuda import (
+    CHOICES,
+    CudaClock,
+    cache_flush,
+    came_later,
+    capture,
+    launch_facts,
+    leave_default_stream,
+)
 from bench.runtimes.engine_cache import EngineCache, cache_folder
 from bench.runtimes.onnx_export import export_graph, input_names, operators_of, output_names
 from bench.runtimes.onnx_int8 import calibration_feeds, quantise
@@ -53,14 +61,6 @@ _JUDGED = 30
 def stream() -> int:
     """PyTorch's current stream, on which its events and captures wait."""
     return int(torch.cuda.current_stream().cuda_stream)
-
-
-def leave_default_stream() -> None:
-    """Makes a stream of its own the current one, for the clock's events as for the engine.
-
-    On the default stream TensorRT waits for the device in each forward pass, and that would be timed.
-    """
-    torch.cuda.set_stream(torch.cuda.Stream())  # type: ignore[no-untyped-call]
 
 
 class Built:
@@ -112,6 +112,8 @@ class Built:
     def run(self) -> None:
         """Issues one forward pass on PyTorch's stream."""
         if not self._context.execute_async_v3(stream()):
+            # Where the device is lost PyTorch says so here, in the words by which the worker knows it.
+            torch.cuda.synchronize()
             raise LatheError("TensorRT could not issue a forward pass; its log says why, on standard error.")
 
     def layer_times(self, runs: int) -> tuple[dict[str, list[float]], list[float]]:

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from bench.runtimes.base import Availability, Order, UnsupportedOperatorError, installed_version
-from bench.runtimes.cuda import CHOICES
+from bench.runtimes.cuda import CHOICES, leave_default_stream
 from bench.runtimes.eager import Eager, EagerLoaded
 from latency_tables.errors import LatheError
 
@@ -87,6 +87,10 @@ class TorchTensorRt(Eager):
     def choices(cls, device_kind: str) -> Mapping[str, tuple[str, ...]]:  # noqa: ARG003 - there is only CUDA
         """How launches are timed, and whether the cache is warm."""
         return {name: CHOICES[name] for name in ("launch", "cache")}
+
+    def _prepare(self) -> None:
+        super()._prepare()
+        leave_default_stream()
 
     def _made_ready(self, order: Order) -> TorchTensorRtLoaded:
         return TorchTensorRtLoaded(order, self.setting)

@@ -26,6 +26,7 @@ from bench.runtimes.onnx_int8 import MIN_CALIBRATION
 from bench.runtimes.tensorrt import TensorRt
 from bench.runtimes.torch_graph import build_module, random_weights
 from bench.timing import WallClock
+from bench.worker import describe_failure, is_device_lost
 from latency_tables.errors import LatheError, UserError
 from latency_tables.graph import Value
 from latency_tables.setting import Device, Setting
@@ -149,6 +150,38 @@ def test_launch_graph_captures_a_pass_and_replays_it(
     with TensorRt(setting(launch="graph")).load(conv_relu()) as loaded:
         assert passes[-2:] == ["captured", "replay"], "what launching costs is told of what is timed"
         assert loaded.facts["launch"] == {"queued_s": 1.0, "issued_s": 2.0}
+
+
+def test_a_network_that_cannot_be_captured_is_refused_with_a_way_out(
+    package: FakeTensorRt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @contextlib.contextmanager
+    def graph(captured: object) -> Iterator[None]:
+        yield
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", object)
+    monkeypatch.setattr(torch.cuda, "graph", graph)
+    with pytest.raises(LatheError, match=r"cannot be captured .* not permitted.*launch=queued"):
+        TensorRt(setting(launch="graph")).load(conv_relu(), alone=True)
+
+
+def test_a_pass_that_is_not_issued_tells_a_lost_device_from_a_refusal(
+    package: FakeTensorRt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = TensorRt(setting()).load(conv_relu(), alone=True)
+    monkeypatch.setattr(Context, "execute_async_v3", lambda self, stream: False)
+    with pytest.raises(LatheError, match="could not issue a forward pass") as refused:
+        loaded.run()
+    assert not is_device_lost(describe_failure(refused.value))
+
+    def lost() -> None:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    monkeypatch.setattr(torch.cuda, "synchronize", lost)
+    with pytest.raises(RuntimeError) as broken:
+        loaded.run()
+    assert is_device_lost(describe_failure(broken.value))
 
 
 @pytest.mark.parametrize("kept", ["unreadable", "of another device", None])

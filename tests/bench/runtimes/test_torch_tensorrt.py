@@ -12,10 +12,11 @@ import torch
 from hand_graphs import conv_relu
 
 from bench.host import cpu_device
-from bench.runtimes.base import Order, UnsupportedOperatorError, random_arrays
-from bench.runtimes.torch_tensorrt import TorchTensorRtLoaded
+from bench.runtimes.base import Availability, Order, UnsupportedOperatorError, random_arrays
+from bench.runtimes.eager import Eager
+from bench.runtimes.torch_tensorrt import TorchTensorRt, TorchTensorRtLoaded
 from latency_tables.errors import LatheError
-from latency_tables.setting import Setting
+from latency_tables.setting import Device, Setting
 
 
 class Engine(torch.nn.Module):
@@ -85,3 +86,17 @@ def test_what_cannot_be_exported_is_refused(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(torch.export, "export", refuse)
     with pytest.raises(LatheError, match="Torch-TensorRT refuses the network: no such thing"):
         load()
+
+
+def test_it_leaves_the_default_stream_on_which_tensorrt_would_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    streams: list[str] = []
+    monkeypatch.setattr(torch.cuda, "Stream", lambda: "its own")
+    monkeypatch.setattr(torch.cuda, "set_stream", streams.append)
+    monkeypatch.setattr(
+        TorchTensorRt, "availability", classmethod(lambda cls, kind: Availability(usable=True))
+    )
+    # What is global in PyTorch stays as it is for the other tests.
+    monkeypatch.setattr(Eager, "_prepare", lambda self: None)
+    gpu = Device("cuda", "NVIDIA H100", 132, 2**36, "580.65", ("sm_90",))
+    TorchTensorRt(Setting(gpu, "torch-tensorrt", (), "fp32", 1, 1))
+    assert streams == ["its own"]
