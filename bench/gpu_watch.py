@@ -5,7 +5,6 @@ It is only looked at; no setting of the card is ever changed.
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections import Counter
 from collections.abc import Callable
@@ -26,28 +25,28 @@ _THROTTLES = {
 
 @dataclass(frozen=True, slots=True)
 class GpuLook:
-    """One look at the device.
+    """One look at the device; what it, its driver or NVML's package does not tell is None.
 
     Attributes:
         sm_clock_hz: of the streaming multiprocessors.
         memory_clock_hz: of its memory.
         temperature_c: of the chip, degrees Celsius.
-        power_w: drawn; None where the device does not tell.
+        power_w: drawn.
         reasons: NVML's bits for why clocks are not higher.
         processes: that compute or draw on it, ours included where the driver's numbers are known here.
     """
 
-    sm_clock_hz: float
-    memory_clock_hz: float
-    temperature_c: float
+    sm_clock_hz: float | None
+    memory_clock_hz: float | None
+    temperature_c: float | None
     power_w: float | None
-    reasons: int
+    reasons: int | None
     processes: tuple[int, ...]
 
     @property
     def throttle(self) -> str | None:
-        """Why it is throttled, in words; None: it is not."""
-        found = [words for bit, words in _THROTTLES.items() if self.reasons & bit]
+        """Why it is throttled, in words; None: it is not, or does not tell."""
+        found = [words for bit, words in _THROTTLES.items() if (self.reasons or 0) & bit]
         return f"throttled: {', '.join(found)}" if found else None
 
 
@@ -86,16 +85,18 @@ class GpuSeen:
         return f"{self.others} other process{'es' if self.others > 1 else ''} on the GPU"
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values: of the clocks and powers the lowest, the median and the highest."""
+        """Plain values: of the clocks and powers the lowest, the median and the highest; None: not told."""
         if self.unseen or not self.looks:
             return {"unseen": self.unseen or "no sample was taken"}
-        powers = [look.power_w for look in self.looks if look.power_w is not None]
+        reasons = any(look.reasons is not None for look in self.looks)
         return {
             "sm_clock_hz": _range([look.sm_clock_hz for look in self.looks]),
             "memory_clock_hz": _range([look.memory_clock_hz for look in self.looks]),
             "temperature_c": _range([look.temperature_c for look in self.looks]),
-            "power_w": _range(powers) if powers else None,
-            "throttled": dict(Counter(look.throttle for look in self.looks if look.throttle)),
+            "power_w": _range([look.power_w for look in self.looks]),
+            "throttled": dict(Counter(look.throttle for look in self.looks if look.throttle))
+            if reasons
+            else None,
             "looks": len(self.looks),
             "other_processes": self.others,
         }
@@ -108,10 +109,12 @@ class GpuWatch:
     Args:
         look: takes a look.
         own: this process, as the device's driver counts it.
+        parent: the one that waits for it; it asked the device what it is, and may still have a place on it.
     """
 
     look: Callable[[], GpuLook]
     own: int = field(default_factory=os.getpid)
+    parent: int = field(default_factory=os.getppid)
     _looks: list[GpuLook] = field(default_factory=list, init=False)
 
     def start(self) -> None:
@@ -127,7 +130,11 @@ class GpuWatch:
         """What was seen since the start."""
         # In a container the driver lists no processes, or by numbers that are unknown here. Ours is on the device,
         # so a list without it tells nothing of others.
-        counts = [len(look.processes) - 1 for look in self._looks if self.own in look.processes]
+        counts = [
+            len(set(look.processes) - {self.own, self.parent})
+            for look in self._looks
+            if self.own in look.processes
+        ]
         return GpuSeen(tuple(self._looks), max(counts, default=None))
 
 
@@ -161,39 +168,45 @@ def watch_gpu(uuid: str) -> Watch:
     try:
         pynvml.nvmlInit()
         handle = pynvml.nvmlDeviceGetHandleByUUID(f"GPU-{uuid}")
-        look = _looker(pynvml, handle)
-        look()
     except pynvml.NVMLError as error:
         return Blind(f"NVML refuses: {error}")
-    return GpuWatch(look)
+    return GpuWatch(_looker(pynvml, handle))
 
 
 def _looker(nvml: Any, handle: Any) -> Callable[[], GpuLook]:
-    def power_w() -> float | None:
+    def told(function: str, *words: int) -> Any:
+        """What a function of NVML's tells of the device; None where it refuses, or the package lacks it."""
         try:
-            return float(nvml.nvmlDeviceGetPowerUsage(handle)) * 1e-3
-        except nvml.NVMLError_NotSupported:
+            return getattr(nvml, function)(handle, *words)
+        except (nvml.NVMLError, AttributeError):
             return None
 
+    def scaled(unit: float, value: float | None) -> float | None:
+        return None if value is None else unit * value
+
+    def temperature_c() -> float | None:
+        sensor = nvml.NVML_TEMPERATURE_GPU
+        found = told("nvmlDeviceGetTemperatureV", sensor)
+        # Older drivers know only this one, which CUDA 14 is to be without.
+        return scaled(1.0, told("nvmlDeviceGetTemperature", sensor) if found is None else found)
+
     def processes() -> tuple[int, ...]:
-        found = list(nvml.nvmlDeviceGetComputeRunningProcesses(handle))
-        # Not every device and driver tells who draws.
-        with contextlib.suppress(nvml.NVMLError):
-            found += nvml.nvmlDeviceGetGraphicsRunningProcesses(handle)
-        return tuple(sorted({process.pid for process in found}))
+        kinds = ("nvmlDeviceGetComputeRunningProcesses", "nvmlDeviceGetGraphicsRunningProcesses")
+        return tuple(sorted({process.pid for kind in kinds for process in told(kind) or ()}))
 
     def look() -> GpuLook:
         return GpuLook(
-            sm_clock_hz=1e6 * nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_SM),
-            memory_clock_hz=1e6 * nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_MEM),
-            temperature_c=float(nvml.nvmlDeviceGetTemperature(handle, nvml.NVML_TEMPERATURE_GPU)),
-            power_w=power_w(),
-            reasons=nvml.nvmlDeviceGetCurrentClocksEventReasons(handle),
+            sm_clock_hz=scaled(1e6, told("nvmlDeviceGetClockInfo", nvml.NVML_CLOCK_SM)),
+            memory_clock_hz=scaled(1e6, told("nvmlDeviceGetClockInfo", nvml.NVML_CLOCK_MEM)),
+            temperature_c=temperature_c(),
+            power_w=scaled(1e-3, told("nvmlDeviceGetPowerUsage")),
+            reasons=told("nvmlDeviceGetCurrentClocksEventReasons"),
             processes=processes(),
         )
 
     return look
 
 
-def _range(values: list[float]) -> list[float]:
-    return [min(values), median(values), max(values)]
+def _range(values: list[float | None]) -> list[float] | None:
+    known = [value for value in values if value is not None]
+    return [min(known), median(known), max(known)] if known else None

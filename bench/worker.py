@@ -76,10 +76,12 @@ class Worker:
         now_s: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        # With one thread nothing goes from core to core, and on another device the cores only hand out work.
-        together = setting.threads > 1 and setting.device.kind == "cpu"
+        # With one thread nothing goes from core to core, and on another device the cores only hand out work: for
+        # that one is enough, so others spoil it only by what would be too much on all of them.
+        on_cpu = setting.device.kind == "cpu"
+        together = setting.threads > 1 and on_cpu
         self._conditions = Conditions(
-            setting.threads,
+            setting.threads if on_cpu else max(setting.threads, len(usable_cpus() or ())),
             repeats,
             watch,
             sense if together else None,

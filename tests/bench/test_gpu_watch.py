@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import os
 import sys
+from dataclasses import replace
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -31,7 +33,7 @@ def test_only_what_slows_it_down_is_throttling(reasons: int, throttle: str | Non
 
 def test_it_looks_after_each_sample_and_tells_what_it_saw() -> None:
     looks = iter([look(), look(0x40, (7, 9), 1.2e9), look(0, (7, 9, 11), 1.5e9), look()])
-    watch = GpuWatch(lambda: next(looks), own=7)
+    watch = GpuWatch(lambda: next(looks), own=7, parent=1)
     watch.start()
     assert [watch.cause() for _ in range(3)] == [None, "throttled: heat, by hardware", None]
     seen = watch.stop()
@@ -58,12 +60,20 @@ def test_it_looks_after_each_sample_and_tells_what_it_saw() -> None:
 def test_others_are_unknown_where_our_own_process_is_not_listed(
     processes: tuple[int, ...], others: int | None, disturbance: str | None
 ) -> None:
-    watch = GpuWatch(lambda: look(0, processes), own=7)
+    watch = GpuWatch(lambda: look(0, processes), own=7, parent=1)
     watch.start()
     watch.cause()
     seen = watch.stop()
     assert seen.disturbance == disturbance
     assert seen.to_json()["other_processes"] == others
+
+
+def test_the_process_that_waits_for_ours_is_no_other() -> None:
+    watch = GpuWatch(lambda: look(0, (7, 8, 9)), own=7, parent=8)
+    watch.start()
+    watch.cause()
+    assert watch.stop().others == 1
+    assert (GpuWatch(look).own, GpuWatch(look).parent) == (os.getpid(), os.getppid())
 
 
 def test_where_nothing_can_be_seen_the_measurement_says_why() -> None:
@@ -128,15 +138,48 @@ def test_without_nvml_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -
     assert watch_gpu("abc").stop().unseen.endswith("`pip install lathe[gpu]` brings it")
 
 
-def test_a_device_that_does_not_tell_who_draws_is_looked_at_all_the_same(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    def refuse(self: FakeNvml, handle: str) -> list[Any]:
-        raise self.NVMLError_NotSupported("not supported")
+def refuse(self: FakeNvml, handle: str, *words: int) -> None:
+    raise self.NVMLError_NotSupported("not supported")
 
-    monkeypatch.setattr(FakeNvml, "nvmlDeviceGetGraphicsRunningProcesses", refuse)
+
+CLOCKS = {"sm_clock_hz": None, "memory_clock_hz": None}
+
+
+@pytest.mark.parametrize(
+    ("function", "changes"),
+    [
+        ("nvmlDeviceGetGraphicsRunningProcesses", {"processes": (3,)}),
+        ("nvmlDeviceGetComputeRunningProcesses", {"processes": (2, 3)}),
+        ("nvmlDeviceGetClockInfo", CLOCKS),
+        ("nvmlDeviceGetTemperature", {"temperature_c": None}),
+        ("nvmlDeviceGetCurrentClocksEventReasons", {"reasons": None}),
+    ],
+)
+@pytest.mark.parametrize("missing", [False, True])
+def test_what_a_device_does_not_tell_hides_nothing_else(
+    monkeypatch: pytest.MonkeyPatch, function: str, changes: dict[str, Any], missing: bool
+) -> None:
+    if missing:
+        monkeypatch.delattr(FakeNvml, function)
+    else:
+        monkeypatch.setattr(FakeNvml, function, refuse)
     monkeypatch.setitem(sys.modules, "pynvml", FakeNvml("pynvml"))
     watch = watch_gpu("abc")
     watch.start()
     watch.cause()
-    assert watch.stop().looks[0].processes == (3,)
+    seen = watch.stop()
+    assert seen.looks == (replace(GpuLook(1.98e9, 2.619e9, 37.0, None, 4, (2, 3)), **changes),)
+    told = seen.to_json()
+    assert {name for name, value in told.items() if value is None} - {"other_processes", "power_w"} == {
+        {"reasons": "throttled"}.get(name, name) for name, value in changes.items() if value is None
+    }
+
+
+def test_the_temperature_is_asked_for_by_the_function_that_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FakeNvml, "nvmlDeviceGetTemperatureV", lambda self, handle, sensor: 44, raising=False)
+    monkeypatch.setattr(FakeNvml, "nvmlDeviceGetTemperature", refuse)
+    monkeypatch.setitem(sys.modules, "pynvml", FakeNvml("pynvml"))
+    watch = watch_gpu("abc")
+    watch.start()
+    watch.cause()
+    assert watch.stop().looks[0].temperature_c == 44.0

@@ -350,3 +350,16 @@ def test_throttled_rounds_that_count_are_a_disturbance_too() -> None:
     told = made.serve({"do": "interleave", "handles": [1, 2], "rule": RULE})["measurements"]
     for found in map(measurement_from_json, told):
         assert found.host["disturbance"].startswith("throttled: heat, by hardware in ")
+
+
+@pytest.mark.parametrize(("cores", "disturbance"), [(0.5, None), (0.7, "foreign load")])
+def test_beside_a_gpu_others_spoil_only_what_would_be_too_much_on_all_cores(
+    monkeypatch: pytest.MonkeyPatch, cores: float, disturbance: str | None
+) -> None:
+    monkeypatch.setattr("bench.worker.usable_cpus", lambda: frozenset(range(4)))
+    setting = Setting(Device("cuda", "ideal", 2, 2**30), "ideal", (), "fp32", 1, 1)
+    watch = FakeWatch([Load(1.0, cores, 0.0)])
+    made = Worker(setting, 0, watch, lambda: None, FakeGpu(), now_s=lambda: 0.0)  # type: ignore[arg-type]
+    made.serve(LOAD)
+    found = measurement_from_json(made.serve({"do": "measure", "handle": 1, "rule": RULE})["measurement"])
+    assert (found.host["disturbance"], found.host["foreign_cores"]) == (disturbance, cores)
