@@ -97,11 +97,12 @@ def make_setting(
         )
     if batch < 1:
         raise UserError(f"batch must be at least 1, got {batch}.")
-    device = cpu
+    device, versions = cpu, found.versions()
     if device_kind == "cuda":
-        from bench.runtimes.cuda import cuda_device
+        from bench.runtimes.cuda import cuda_device, cudnn_version
 
-        device = cuda_device(root)
+        # Its kernels are what most runtimes call there, and it is renewed on its own.
+        device, versions = cuda_device(root), tuple(sorted((*versions, ("cudnn", cudnn_version()))))
     chosen = _chosen(found, device_kind, asked or {})
     layout = chosen.pop("layout", "nchw")
     pinned = pinning.wanted(device_kind, threads)
@@ -117,7 +118,7 @@ def make_setting(
     return Setting(
         device=device,
         runtime=runtime,
-        versions=found.versions(),
+        versions=versions,
         precision=precision,
         batch=batch,
         threads=threads,

@@ -313,6 +313,13 @@ def installed_version(*packages: str) -> str:
     return "not installed"
 
 
+def torch_version() -> str:
+    """PyTorch's version with its build, as in "2.11.0+cu130"; the package's own may be without."""
+    import torch
+
+    return str(torch.__version__)
+
+
 def require_types(what: str, arrays: Sequence[Array], types: Sequence[TensorType]) -> None:
     """Refuses arrays that are not what a graph declares.
 

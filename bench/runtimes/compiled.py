@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from bench.runtimes.base import Availability, Order, UnsupportedOperatorError
+from bench.runtimes.base import Availability, Order, UnsupportedOperatorError, torch_version
 from bench.runtimes.eager import Eager, EagerLoaded
 from latency_tables.errors import LatheError
 
@@ -90,7 +90,7 @@ class Compile(Eager):
     @classmethod
     def versions(cls) -> tuple[tuple[str, str], ...]:
         """PyTorch's version, and those of the compilers that it calls."""
-        found = {"torch": version("torch"), "c++": _compiler_version(os.environ.get("CXX", _CXX))}
+        found = {"torch": torch_version(), "c++": _compiler_version(os.environ.get("CXX", _CXX))}
         if importlib.util.find_spec("triton") is not None:
             found["triton"] = version("triton")
         return tuple(sorted(found.items()))

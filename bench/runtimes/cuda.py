@@ -256,6 +256,12 @@ def cuda_device(root: Path = Path("/")) -> Device:
     )
 
 
+def cudnn_version() -> str:
+    """The version of cuDNN, as it numbers itself; "none" where PyTorch was built without."""
+    found = torch.backends.cudnn.version()  # type: ignore[no-untyped-call]
+    return "none" if found is None else str(found)
+
+
 def device_uuid() -> str:
     """The UUID of the first CUDA device that PyTorch sees, whatever number the driver gives it."""
     return str(torch.cuda.get_device_properties(0).uuid)

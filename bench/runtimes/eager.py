@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from importlib.metadata import version
 from typing import Any, ClassVar
 
 import torch
 
-from bench.runtimes.base import Array, Availability, Loaded, Order, Runtime, random_arrays
+from bench.runtimes.base import Array, Availability, Loaded, Order, Runtime, random_arrays, torch_version
 from bench.runtimes.cuda import CHOICES, DTYPES, CudaClock, cache_flush, came_later, capture, launch_facts
 from bench.runtimes.torch_graph import build_module
 from latency_tables.errors import LatheError
@@ -132,7 +131,7 @@ class Eager(Runtime):
     @classmethod
     def versions(cls) -> tuple[tuple[str, str], ...]:
         """PyTorch's version."""
-        return (("torch", version("torch")),)
+        return (("torch", torch_version()),)
 
     @classmethod
     def choices(cls, device_kind: str) -> Mapping[str, tuple[str, ...]]:

@@ -6,7 +6,6 @@ import importlib.util
 import json
 import tempfile
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +27,7 @@ from bench.runtimes.base import (
     installed_version,
     random_arrays,
     settled_median,
+    torch_version,
 )
 from bench.runtimes.cuda import came_later
 from bench.runtimes.onnx_export import export_graph, operators_of
@@ -141,7 +141,7 @@ class OnnxRuntime(Runtime):
         """ONNX Runtime's version, and PyTorch's, whose exporter makes the file."""
         return (
             ("onnxruntime", installed_version("onnxruntime", "onnxruntime-gpu")),
-            ("torch", version("torch")),
+            ("torch", torch_version()),
         )
 
     @classmethod

@@ -6,7 +6,6 @@ import importlib.util
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
 from typing import Any
 
 from bench.runtimes.base import (
@@ -23,6 +22,7 @@ from bench.runtimes.base import (
     installed_version,
     random_arrays,
     settled_median,
+    torch_version,
 )
 from bench.runtimes.onnx_export import export_graph, operators_of
 from bench.runtimes.pinning import is_pinned
@@ -119,7 +119,7 @@ class OpenVino(Runtime):
     @classmethod
     def versions(cls) -> tuple[tuple[str, str], ...]:
         """OpenVINO's version, and PyTorch's, whose exporter makes the file."""
-        return (("openvino", installed_version("openvino")), ("torch", version("torch")))
+        return (("openvino", installed_version("openvino")), ("torch", torch_version()))
 
     @classmethod
     def options(cls, device_kind: str, threads: int, precision: str) -> dict[str, str]:  # noqa: ARG003 - the same for all

@@ -12,7 +12,6 @@ import importlib.util
 import json
 import time
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
 from statistics import median
 from types import ModuleType
 from typing import Any
@@ -32,6 +31,7 @@ from bench.runtimes.base import (
     installed_version,
     random_arrays,
     settled_median,
+    torch_version,
 )
 from bench.runtimes.cuda import (
     CHOICES,
@@ -223,7 +223,7 @@ class TensorRt(Runtime):
         """TensorRT's version, and PyTorch's, whose exporter makes the file."""
         return (
             ("tensorrt", installed_version("tensorrt", "tensorrt-cu13", "tensorrt-cu12")),
-            ("torch", version("torch")),
+            ("torch", torch_version()),
         )
 
     @classmethod

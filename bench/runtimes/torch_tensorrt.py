@@ -8,12 +8,17 @@ from __future__ import annotations
 import importlib.util
 import time
 from collections.abc import Callable, Mapping
-from importlib.metadata import version
 from typing import Any
 
 import torch
 
-from bench.runtimes.base import Availability, Order, UnsupportedOperatorError, installed_version
+from bench.runtimes.base import (
+    Availability,
+    Order,
+    UnsupportedOperatorError,
+    installed_version,
+    torch_version,
+)
 from bench.runtimes.cuda import CHOICES, leave_default_stream
 from bench.runtimes.eager import Eager, EagerLoaded
 from latency_tables.errors import LatheError
@@ -81,7 +86,7 @@ class TorchTensorRt(Eager):
         """The versions of all three."""
         trt = installed_version("tensorrt", "tensorrt-cu13", "tensorrt-cu12")
         own = installed_version("torch-tensorrt")
-        return (("tensorrt", trt), ("torch", version("torch")), ("torch-tensorrt", own))
+        return (("tensorrt", trt), ("torch", torch_version()), ("torch-tensorrt", own))
 
     @classmethod
     def choices(cls, device_kind: str) -> Mapping[str, tuple[str, ...]]:  # noqa: ARG003 - there is only CUDA

@@ -8,6 +8,7 @@ import torch
 from hand_graphs import conv_relu
 
 import bench.runtimes.onnxruntime as adapter
+from bench.devices import runtime_records
 from bench.host import cpu_device
 from bench.runtimes import get_runtime, make_setting
 from bench.runtimes.base import Availability, UnsupportedOperatorError
@@ -40,6 +41,14 @@ def test_a_setting_tells_all_that_was_chosen() -> None:
         "spinning": "stopped between runs",
     }
     assert Setting.from_json(setting.to_json()) == setting
+
+
+def test_pytorch_s_version_says_for_which_cuda_it_was_built(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its package's metadata may leave that out, and two builds have other kernels."""
+    monkeypatch.setattr("importlib.metadata.version", lambda name: "2.11.0")
+    monkeypatch.setattr(torch, "__version__", torch.torch_version.TorchVersion("2.11.0+cu130"))
+    for record in runtime_records():
+        assert ("torch", "2.11.0+cu130") in record.versions
 
 
 @pytest.mark.parametrize(
@@ -176,6 +185,8 @@ def test_options_are_the_runtime_s_own_unless_others_are_asked_for(monkeypatch: 
     gpu = Device("cuda", "NVIDIA H100", 132, 2**36, "580.65", ("sm_90",))
     monkeypatch.setattr(cuda, "cuda_device", lambda root: gpu)
     monkeypatch.setattr(Eager, "availability", classmethod(lambda cls, kind: Availability(True)))
+    monkeypatch.setattr(torch, "__version__", torch.torch_version.TorchVersion("2.11.0+cu130"))
+    monkeypatch.setattr(torch.backends.cudnn, "version", lambda: 91002)
     plain = make_setting("eager", device_kind="cuda")
     assert (plain.layout, dict(plain.options)["launch"], dict(plain.options)["cache"]) == (
         "nchw",
@@ -190,6 +201,7 @@ def test_options_are_the_runtime_s_own_unless_others_are_asked_for(monkeypatch: 
         "cold",
     )
     assert "layout" not in dict(chosen.options)
+    assert dict(chosen.versions) == {"cudnn": "91002", "torch": "2.11.0+cu130"}
 
 
 @pytest.mark.parametrize(
