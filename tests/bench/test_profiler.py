@@ -242,3 +242,19 @@ def test_little_work_on_several_threads_is_loaded_three_times_and_the_quickest_c
         assert found.dropped == {SLOWER: 20}
     assert timed(Sleepy(1, 2e-5)).dropped == {}
     assert timed(Sleepy(2, 3e-4)).dropped == {}
+
+
+@pytest.mark.parametrize(("kind", "sample_s"), [("cpu", 20e-6), ("cuda", 1e-3)])
+def test_a_sample_on_a_gpu_is_long_beside_the_events_around_it(kind: str, sample_s: float) -> None:
+    asked: list[Rule] = []
+
+    class Asked(KnowingSession):
+        def measure(self, graph: Graph, weights: Any = None, rule: Rule | None = None) -> Measurement:
+            assert rule is not None
+            asked.append(rule)
+            return super().measure(graph, weights, rule)
+
+    session = Asked()
+    session.setting = replace(session.setting, device=replace(session.setting.device, kind=kind))
+    time_part(session, made_up.chain([4]).parts[0])  # type: ignore[arg-type]
+    assert [rule.min_sample_s for rule in asked] == [sample_s]
