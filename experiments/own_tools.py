@@ -1,6 +1,6 @@
 """Does lathe time a network as a runtime's own tool does?
 
-    python experiments/own_tools.py [--networks timm/resnet50 ...] [--pairs 10]
+    python experiments/own_tools.py [--scale short] [--networks timm/resnet50 ...] [--pairs 10]
 
 Whole networks, one thread, batch 1, random weights: lathe against OpenVINO's `benchmark_app` on the file that lathe
 exports, and against `torch.utils.benchmark` on the module that lathe's eager runtime runs. Pairs of fresh processes, in
@@ -130,6 +130,7 @@ def main() -> None:
     options = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    options.add_argument("--scale", choices=("short",), default="short")
     options.add_argument("--networks", nargs="+", default=NETWORKS)
     options.add_argument("--pairs", type=int, default=PAIRS)
     words = options.parse_args()
@@ -137,7 +138,7 @@ def main() -> None:
     lines = [
         "# lathe beside the runtimes' own tools",
         "",
-        origin("own_tools", "short"),
+        origin("own_tools", words.scale),
         "",
         READING.strip(),
         "",
