@@ -16,6 +16,7 @@ import contextlib
 import itertools
 import json
 import statistics
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,13 +26,14 @@ from rank_statistics import Ranking, tau
 
 from bench.checking import check_networks
 from bench.devices import runtime_records
-from bench.session import MeasurementFailed, Session
+from bench.session import Session
 from bench.tables import open_store
 from bench.terminal import Terminal
 from bench.timing import Rule
 from bench.width_profiler import profile_depth
 from bench.workbench import NetworkChoice, SettingChoice, Subject
 from latency_tables.closure import Closure, HeldOut
+from latency_tables.errors import LatheError
 from latency_tables.estimate import Estimate
 from latency_tables.files import write_atomically, write_json
 from latency_tables.measurement import median_interval
@@ -47,6 +49,7 @@ RUNTIMES = (
     ("compile", "fp32"),
 )
 """The first is the reference of the ratios."""
+THREADS, BATCHES = (1, 2), (1, 8)
 ROUNDS = 8
 RULE = Rule(max_time_s=0.5, warmup_max_time_s=0.3)
 HELD_OUT, SEED = 10, 3
@@ -116,35 +119,42 @@ def latencies(item: Item, threads: int, batch: int, folder: Path) -> dict[str, l
     with contextlib.ExitStack() as stack:
         loaded = []
         for choice in choices(threads, batch):
-            session = stack.enter_context(Session(choice.make()))
             label = f"{choice.runtime} {choice.precision}"
             try:
+                session = stack.enter_context(Session(choice.make()))
                 loaded.append((label, session, session.load(graph, weights)))
-            except MeasurementFailed as error:
+            except LatheError as error:
                 found[label] = str(error)
         seconds: dict[str, list[float]] = {label: [] for label, _, _ in loaded}
         for number in range(ROUNDS):
             for label, session, handle in loaded if number % 2 else reversed(loaded):
-                seconds[label].append(session.measure_loaded(handle, RULE).latency_s.value)
-    found |= seconds
+                if label in found:
+                    continue
+                try:
+                    seconds[label].append(session.measure_loaded(handle, RULE).latency_s.value)
+                except LatheError as error:
+                    found[label] = str(error)
+    found = seconds | found
     write_json(path, found)
     return found
 
 
 def closure(network: str, choice: SettingChoice, folder: Path) -> Closure:
-    """A table over depth, and ten held-out networks; once."""
+    """A table over depth, and ten held-out networks; once.
+
+    Raises:
+        LatheError: the runtime refuses a part, or a network; the next run asks it again.
+    """
     path = folder / "closure" / f"{network.replace('/', '-')}-{choice.runtime}-{choice.precision}.json"
     if path.exists():
         return _closure(json.loads(path.read_bytes()))
     outline, setting = Subject(NetworkChoice(network), choice.batch).outline, choice.make()
-    store = open_store(folder)
     title = f"{network} {choice.runtime} {choice.precision}"
-    with Terminal().progress(title) as progress:
+    with contextlib.closing(open_store(folder)) as store, Terminal().progress(title) as progress:
         with Session(setting) as session:
             profile_depth(outline, session, store, progress=progress)
         table = store.table(setting)
         found = check_networks(outline, store, lambda: Session(setting), table, HELD_OUT, SEED, progress)
-    store.close()
     rows = [
         [list(held.cut.removed), *(one.to_json() for one in (held.predicted, held.measured, held.again))]
         for held in found.networks
@@ -162,61 +172,92 @@ def _closure(rows: list[list[list[float]]]) -> Closure:
     )
 
 
-def latency_lines(folder: Path) -> list[str]:
-    """The table of whole networks."""
+def latency_lines(folder: Path) -> Iterator[str]:
+    """The table of whole networks, and which of those that were pruned is the fastest where."""
     labels = [f"{runtime} {precision}" for runtime, precision in RUNTIMES]
-    lines = [
+    yield from (
         "## Whole networks",
         "",
         f"Milliseconds, and the ratio to {labels[0]} in the same rounds ({ROUNDS}) with its 95 % interval.",
         "",
         "| network | threads | batch | " + " | ".join(labels) + " |",
         "| --- | --- | --- |" + " --- |" * len(labels),
-    ]
+    )
     items = (*(Item(network, label=network) for network in NETWORKS), *PRUNED)
-    for item, threads, batch in itertools.product(items, (1, 2), (1, 8)):
+    for item, threads, batch in itertools.product(items, THREADS, BATCHES):
         found = latencies(item, threads, batch, folder)
-        reference = found[labels[0]]
-        cells = [_cell(found.get(label), reference) for label in labels]
-        lines.append(f"| {item.label} | {threads} | {batch} | " + " | ".join(cells) + " |")
-        print(lines[-1], flush=True)
-    return [*lines, ""]
+        cells = [_cell(found.get(label), found.get(labels[0], "not here")) for label in labels]
+        yield f"| {item.label} | {threads} | {batch} | " + " | ".join(cells) + " |"
+    yield from (
+        "",
+        f"The fastest of the {len(PRUNED)} pruned networks:",
+        "",
+        "| threads | batch | " + " | ".join(labels) + " | same fastest |",
+        "| --- | --- |" + " --- |" * (len(labels) + 1),
+    )
+    for threads, batch in itertools.product(THREADS, BATCHES):
+        known = {item.label: latencies(item, threads, batch, folder) for item in PRUNED}
+        best = [fastest(known, label) for label in labels]
+        same = "yes" if len({name for name in best if name is not None}) == 1 else "no"
+        cells = [name or "not known" for name in best]
+        yield f"| {threads} | {batch} | " + " | ".join(cells) + f" | {same} |"
+    yield ""
+
+
+def fastest(known: Mapping[str, Mapping[str, list[float] | str]], label: str) -> str | None:
+    """The network that takes least in a runtime; None where it did not run all of them."""
+    medians: dict[str, float] = {}
+    for name, found in known.items():
+        seconds = found.get(label)
+        if seconds is None or isinstance(seconds, str):
+            return None
+        medians[name] = statistics.median(seconds)
+    return min(medians, key=medians.__getitem__)
 
 
 def _cell(seconds: list[float] | str | None, reference: list[float] | str) -> str:
     if seconds is None:
         return "not here"
     if isinstance(seconds, str) or isinstance(reference, str):
-        return (
-            f"refused: {seconds}" if isinstance(seconds, str) else f"{1e3 * statistics.median(seconds):.3g}"
-        )
+        if isinstance(seconds, str):
+            return f"refused: {_one_line(seconds)}"
+        return f"{1e3 * statistics.median(seconds):.3g}"
     ratio = median_interval([own / theirs for own, theirs in zip(seconds, reference, strict=True)])
     return f"{1e3 * statistics.median(seconds):.3g} ({ratio.value:.2f}, {ratio.low:.2f} to {ratio.high:.2f})"
 
 
-def closure_lines(folder: Path) -> list[str]:
+def _one_line(reason: LatheError | str) -> str:
+    """Fit for a cell of a table."""
+    return " ".join(str(reason).replace("|", "/").split())
+
+
+def closure_lines(folder: Path) -> Iterator[str]:
     """The table of held-out networks, and that of orders."""
-    lines = [
+    yield from (
         f"## {HELD_OUT} held-out networks each, one thread, batch 1",
         "",
         "Blocks drawn at random; predicted from a table over depth, then timed twice, in two processes, in turns with the unpruned network.",
         "",
-        "| network | runtime | mean error | within 5 % | within 10 % | noise floor | order as in the first (Kendall's tau) | same fastest |",
+        "| network | runtime | mean error | within 5 % | within 10 % | noise floor | order as in the first that answers (Kendall's tau) | same fastest |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
-    ]
+    )
     for network in NETWORKS:
         first: Closure | None = None
         for choice in choices(1, 1):
-            found = closure(network, choice, folder)
+            title = f"| {network} | {choice.runtime} {choice.precision} |"
+            try:
+                found = closure(network, choice, folder)
+            except LatheError as error:
+                yield f"{title} refused: {_one_line(error)} | | | | | |"
+                continue
             first = first or found
             own, other = (np.array([held.measured.value for held in one.networks]) for one in (found, first))
             same = "yes" if int(own.argmin()) == int(other.argmin()) else "no"
-            lines.append(
-                f"| {network} | {choice.runtime} {choice.precision} | {found.mean_abs_error:.1%} | {found.within(0.05):.0%} | "
+            yield (
+                f"{title} {found.mean_abs_error:.1%} | {found.within(0.05):.0%} | "
                 f"{found.within(0.1):.0%} | {found.noise_floor:.1%} | {tau(Ranking(own, other)):.2f} | {same} |"
             )
-            print(lines[-1], flush=True)
-    return [*lines, ""]
+    yield ""
 
 
 def main() -> None:
@@ -237,11 +278,13 @@ def main() -> None:
         READING.strip(),
         "",
     ]
-    if words.part != "closure":
-        lines += latency_lines(folder)
-    if words.part != "latencies":
-        lines += closure_lines(folder)
-    write_atomically(RESULTS / "runtimes_cpu.md", ("\n".join(lines).rstrip() + "\n").encode())
+    parts = {"latencies": latency_lines, "closure": closure_lines}
+    for name, made in parts.items():
+        if words.part in (None, name):
+            for line in made(folder):
+                lines.append(line)
+                print(line, flush=True)
+                write_atomically(RESULTS / "runtimes_cpu.md", ("\n".join(lines).rstrip() + "\n").encode())
 
 
 if __name__ == "__main__":
