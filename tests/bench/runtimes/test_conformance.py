@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -266,6 +267,24 @@ def test_the_runtime_s_own_nodes_add_up_to_less_than_the_whole(session: Session)
     )
     assert 2 in places, "the second one has a node"
     assert max(found.nodes, key=lambda node: node.seconds).operators
+
+
+#: How far the sum of a network's parts, each timed alone, may be from the whole, as a share of it.
+APART = 0.4
+
+
+def test_parts_add_up_to_about_the_whole_where_no_node_tells(session: Session) -> None:
+    if session.setting.device.kind in get_runtime(session.setting.runtime).tells_nodes_on:
+        return  # asked above, of the runtime's own nodes
+    graph = two_convolutions()
+    parts = [graph.select(operators)[0] for operators in ([0, 1], [2])]
+    rule = replace(RULE, min_sample_s=1e-3)  # what a clock's own events take is little beside it
+    for _ in range(3):  # as above
+        whole, *alone = (session.measure(one, rule=rule).latency_s.value for one in (graph, *parts))
+        apart = 1.0 - sum(alone) / whole
+        if abs(apart) < APART:
+            break
+    assert abs(apart) < APART
 
 
 def test_what_is_not_usable_says_why_and_what_to_do() -> None:
