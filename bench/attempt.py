@@ -77,7 +77,7 @@ class Conditions:
     """What is looked at around an attempt, and what is made of it.
 
     Attributes:
-        threads: that the measurement uses.
+        threads: that the measurement uses; on another device than the CPU, the cores that may issue its work.
         repeats: how often a spoiled measurement is taken again.
         watch: sees what others do meanwhile.
         sense: tells how the cores lie; None: not asked, since it does not matter.

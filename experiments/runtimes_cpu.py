@@ -134,7 +134,7 @@ def latencies(item: Item, threads: int, batch: int, folder: Path) -> dict[str, l
                     seconds[label].append(session.measure_loaded(handle, RULE).latency_s.value)
                 except LatheError as error:
                     found[label] = str(error)
-    found = seconds | found
+    found = {**seconds, **found}
     write_json(path, found)
     return found
 
