@@ -239,5 +239,4 @@ def check_networks(
 
 def _predicted(skeleton: Skeleton, table: LatencyTable, plan: Cut) -> Estimate:
     """The ratio to the unpruned network, from everything but measurements of this very network."""
-    fit = coefficients(skeleton, table, blind_to=plan)
-    return fit.interval(plan.removed, dict(plan.widths)).scaled(1.0 / fit.unpruned_s.value)
+    return coefficients(skeleton, table, blind_to=plan).ratio(plan.removed, dict(plan.widths))

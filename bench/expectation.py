@@ -41,6 +41,7 @@ class Workload:
         epochs: of training from scratch.
         training_images: to train from scratch on.
         self_distillation: that it is trained with.
+        judges: whether the images that judge have labels, without which no control is made.
     """
 
     step_s: float
@@ -49,24 +50,28 @@ class Workload:
     epochs: int
     training_images: int
     self_distillation: str
+    judges: bool
 
     def training_s(self, *, taught: bool = False) -> float:
         """Seconds of one training from scratch, with a teacher or by self-distillation."""
-        steps = self.epochs * self.training_images / _BATCH
-        return (
-            steps * self.training_step_s * (1 + _FORWARD if taught else _SECOND_VIEW[self.self_distillation])
-        )
+        return self._plain_s * (1 + _FORWARD if taught else _SECOND_VIEW[self.self_distillation])
+
+    @property
+    def _plain_s(self) -> float:
+        return self.epochs * self.training_images / _BATCH * self.training_step_s
 
     def seconds(self, recipe: Recipe) -> float:
         """What a point will take, within a factor of two or so."""
         method = SCRATCH_METHODS.get(recipe.method)
         if method is not None:
-            trainings = 1.0
-            if recipe.controls:
-                trainings += 1 if method.taught else 5
-            return _AROUND_S + trainings * self.training_s(taught=method.taught)
+            own_s = self.training_s(taught=method.taught)
+            controls_s = 0.0
+            if recipe.controls and self.judges:
+                # What is taught stands beside plain training, the others beside five trainings like their own.
+                controls_s = self._plain_s if method.taught else 5 * own_s
+            return _AROUND_S + own_s + controls_s
         chosen = get_method(recipe.method)
-        heals = 1 + 2 * (chosen.needs_controls and recipe.controls)
+        heals = 1 + 2 * (chosen.needs_controls and recipe.controls and self.judges)
         return _AROUND_S + heals * recipe.iterations * self.step_s + self._scoring_s(recipe, chosen)
 
     def _scoring_s(self, recipe: Recipe, method: Method) -> float:
@@ -106,6 +111,7 @@ def workload(subject: Subject, gallery: Gallery, config: SweepConfig) -> Workloa
         epochs=config.epochs,
         training_images=training,
         self_distillation=config.self_distillation,
+        judges=gallery.clean.labels is not None,
     )
 
 

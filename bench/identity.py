@@ -72,7 +72,7 @@ def take_identity(folder: Path, config: SweepConfig, content: Mapping[str, str])
         if there.get(name, digest) != digest:
             raise UserError(
                 f"{folder} holds a run whose {name} was another one: the name is the same, and what stands behind "
-                "it has changed since. Put it back, or name another folder with --name."
+                "it has changed since, as may what reads it. Put it back, or name another folder with --name."
             )
     write_json(path, {**there, **_identity(config), **content})
 

@@ -21,6 +21,7 @@ from latency_tables.context import coefficients
 from latency_tables.errors import UserError
 from latency_tables.files import write_atomically
 from latency_tables.skeleton import Plan
+from pruning.early.criterion import prunable
 from pruning.early.masks import Masks, keep_best, random_like, shuffled, smart_ratio
 from pruning.early.masks import sparsity as sparsity_of
 from pruning.from_scratch import SCRATCH_METHODS, ScratchMethod
@@ -107,7 +108,9 @@ class _Masked:
         # entry, and what was trained with the one does not go on with the other.
         file = self._school.folder / f"{method.name}-mask.safetensors"
         if file.exists():
-            return _read_masks(file)
+            found = _read_masks(file)
+            # In the network's order, in which controls draw.
+            return {name: found[name] for name in prunable(self._school.untrained()) if name in found}
         density = 1.0 - self._sparsity.share
         masks = keep_best(self._school.scores(method, self._school.untrained(), density), density)
         write_atomically(file, save({name: mask.contiguous() for name, mask in masks.items()}))

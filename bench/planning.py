@@ -121,7 +121,7 @@ def plan_for(
         plan,
         table.setting,
         whole,
-        steady.interval(selection.removed).scaled(1.0 / whole.value),
+        fit.ratio(selection.removed),
         budget.seconds(whole.value),
         evaluation.accuracy(outputs, known),
         evaluation.accuracy(after, known),

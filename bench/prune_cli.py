@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -27,7 +27,10 @@ from bench.words import (
     print_json,
     stoppable,
 )
-from latency_tables.errors import UserError
+from latency_tables.errors import LatheError, UserError
+
+if TYPE_CHECKING:
+    from bench.workbench import Subject
 
 ImageSource = Annotated[str, typer.Option("--images", help="digits, folder:PATH, npz:PATH or cifar10:PATH.")]
 ShiftName = Annotated[str | None, typer.Option("--shift", help="Corruption, as in gaussian_noise:3.")]
@@ -195,12 +198,11 @@ def sweep(
         }
         shape = None if input_shape is None else parse_input_shape(input_shape)
         subject = Subject(NetworkChoice(what, weights, shape), batch)
-        untrained = weights is None and subject.network.draws_weights()
         if not subject.outline.skeleton.removable:
             terminal.say(f"no block of {what} may be removed: channels go, before training from scratch")
             fields["methods"] = CHANNEL_METHODS
-        else:
-            fields["methods"] = MIXED_METHODS if untrained or train is not None else BLOCK_METHODS
+        elif (weights is None or train is not None) and subject.network.draws_weights():
+            fields["methods"] = MIXED_METHODS if _narrows(subject, terminal) else BLOCK_METHODS
         config = make_config(fields, "this sweep")
         folder = out / "runs" / (name or default_name(config))
     with stoppable("Finished points are stored; the same command goes on from there."):
@@ -213,6 +215,18 @@ def sweep(
         terminal.results.print(f"results in {folder}; draw them with: lathe report {folder}")
     if failed:
         raise typer.Exit(1)
+
+
+def _narrows(subject: Subject, terminal: Terminal) -> bool:
+    """Whether channels of a network may go; says why, if not."""
+    from bench.sweep import require_free_groups
+
+    try:
+        require_free_groups(subject.wide.skeleton)
+    except LatheError as error:
+        terminal.say(f"blocks alone go: {error}")
+        return False
+    return True
 
 
 def _refuse_beside_a_file(context: typer.Context) -> None:

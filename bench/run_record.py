@@ -98,7 +98,7 @@ def _closure(skeleton: Skeleton, setting: Setting, store: Store) -> list[Closure
         Closure(
             setting=setting.digest,
             name=f"{skeleton.name} {_lack(network.cut)}",
-            predicted_s=fit.interval(network.removed, dict(network.widths)),
+            predicted_s=fit.ratio(network.removed, dict(network.widths)).scaled(fit.unpruned_s.value),
             measured_s=network.ratio.scaled(fit.unpruned_s.value),
             fitted=network.cut in fitted,
         )

@@ -26,6 +26,7 @@ from pruning.branches import open_branches
 from pruning.early.criterion import Scores, scored
 from pruning.from_scratch import SCORING_BATCH, ScratchMethod, Training
 from pruning.recovery.batches import balanced_batch, mixed_seed, require_fit
+from pruning.recovery.checkpoint import FORMAT
 from pruning.recovery.objective import Objective
 from pruning.recovery.training import Regime, train
 from pruning.search import Progress
@@ -90,8 +91,7 @@ class School:
         criterion = method.criterion(self.training)
         if criterion.needs_labels:
             require_fit(self.images, objective, self.training.classes)
-        size = max(SCORING_BATCH, self.training.classes)  # of each class at least one
-        batch = balanced_batch(self.images, objective, size, seed)
+        batch = balanced_batch(self.images, objective, SCORING_BATCH, seed)
         return scored(criterion, model, batch, density, seed)
 
     def require_fit(self, methods: Collection[ScratchMethod]) -> None:
@@ -137,7 +137,7 @@ class School:
             LatheError: the loss is not finite.
         """
         require_fit(self.images, objective, self.training.classes)
-        name = hashlib.sha256(f"{what} {apart}".encode()).hexdigest()[:16]
+        name = hashlib.sha256(f"{FORMAT} {what} {apart}".encode()).hexdigest()[:16]
         file = self.folder / f"{name}.checkpoint"
         trained = train(
             model,
@@ -155,9 +155,16 @@ class School:
 
 
 def histories(folder: Path) -> list[Any]:
-    """Loss and accuracy by epoch of all trainings that kept their state in a folder, the first to end first."""
-    files = sorted(folder.glob(f"*{_HISTORY}"), key=lambda file: file.stat().st_mtime_ns)
-    return [json.loads(file.read_text(encoding="utf-8")) for file in files]
+    """Loss and accuracy by epoch of the trainings that kept their state in a folder, the first to end first.
+
+    Of several of one name, as where a network missed its budget and another was trained, the last one.
+    """
+    last: dict[str, Any] = {}
+    for file in sorted(folder.glob(f"*{_HISTORY}"), key=lambda file: file.stat().st_mtime_ns):
+        told = json.loads(file.read_text(encoding="utf-8"))
+        last.pop(told["training"], None)
+        last[told["training"]] = told
+    return list(last.values())
 
 
 def trained_file(folder: Path, seed: int) -> Path:
@@ -199,6 +206,7 @@ def trained_first(school: School, file: Path, progress: Progress) -> School:
                 f"compare with: {reason(error)}"
             ) from error
         state = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+        write_json(file.with_suffix(".trainings.json"), histories(alone.folder))
         write_atomically(file, save(state))
         shutil.rmtree(alone.folder, ignore_errors=True)
     return replace(school, training=replace(school.training, teacher=model))

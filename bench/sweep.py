@@ -42,8 +42,9 @@ from latency_tables.setting import Setting
 from latency_tables.skeleton import Skeleton
 from latency_tables.store import Store
 from pruning.adaptation import adapt_statistics
-from pruning.from_scratch import SCRATCH_METHODS, Training
+from pruning.from_scratch import SCORING_BATCH, SCRATCH_METHODS, Training
 from pruning.methods import HEALING_LOSS
+from pruning.recovery.checkpoint import digest
 from pruning.targets import pseudo_labels
 from reports.results import UNPRUNED, Point, Run, read_run, write_point, write_run
 
@@ -128,6 +129,11 @@ def run_sweep(
         for seed in learning:
             school = _school(config, subject, gallery.to_train_on(seed), seed, folder)
             school.require_fit(config.scratch_methods)
+        if learning and subject.classes > SCORING_BATCH:
+            terminal.say(
+                f"weights are scored on {SCORING_BATCH} images, so not all of the {subject.classes} classes are "
+                "among them"
+            )
         if asked:
             untrained = {seed for seed in config.seeds if not trained_file(folder, seed).exists()}
             first = len({recipe.seed for recipe in asked} & untrained) if config.trains_unpruned else 0
@@ -141,7 +147,8 @@ def run_sweep(
             return run if before is None else merged(before, run)
 
         content = {
-            "network's structure": subject.outline.skeleton.digest,
+            f"network's structure at batch {config.batch}": subject.outline.skeleton.digest,
+            "network's weights as built": digest(subject.model.state_dict().values()),
             "images' content": gallery.clean.digest,
         }
         if config.train is not None and learning:

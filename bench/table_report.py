@@ -106,7 +106,7 @@ def _closure(
             # A network held out is predicted as if it had never been fitted on either. A fit takes a while.
             seen = role == "closure" and cut in fitted_on
             fit = coefficients(skeleton, table, blind_to=cut) if seen else usual
-            foreseen = fit.interval(cut.removed, dict(cut.widths)).scaled(1.0 / fit.unpruned_s.value)
+            foreseen = fit.ratio(cut.removed, dict(cut.widths))
             ratios = [network.ratio for network in found]
             measured = Estimate(
                 median(ratio.value for ratio in ratios),

@@ -88,20 +88,23 @@ class Terminal:
 
     def _lines(self, title: str) -> Report:
         started_s = said_s = self._now_s()
+        begun: int | None = None
         before = 0
 
         def report(done: int, total: int, what: str) -> None:
-            nonlocal started_s, said_s, before
+            nonlocal started_s, said_s, begun, before
             now_s = self._now_s()
-            if done < before:  # the next of several things under one title
-                started_s = now_s
+            if (
+                begun is None or done < before
+            ):  # the next of several things under one title, or one that goes on
+                started_s, begun = now_s, done
             before = done
             if now_s - said_s < _EVERY_S:
                 return
             said_s = now_s
             left = ""
-            if 0 < done <= total and now_s > started_s:
-                left_s = (now_s - started_s) * (total / done - 1)
+            if begun < done <= total:
+                left_s = (now_s - started_s) / (done - begun) * (total - done)
                 left = f"; {done / total:.0%}, about {left_s / 60:.0f} minutes left"
             self.say(f"  {title}: {what}{left}")
 

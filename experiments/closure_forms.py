@@ -107,7 +107,7 @@ def judge(
     ratios = np.array([n.ratio.value for n in usable])
     case = Case(skeleton, fit.costs, [n.cut for n in usable], ratios, plans, nodes)
     predicted = {
-        IN_USE: [fit.interval(p.removed, dict(p.widths)).scaled(1 / fit.unpruned_s.value) for p in plans],
+        IN_USE: [fit.ratio(p.removed, dict(p.widths)) for p in plans],
         **{form: [point(float(ratio)) for ratio in found] for form, found in rivals(case).items()},
     }
     closures = {

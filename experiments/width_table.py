@@ -94,9 +94,7 @@ def answered(skeleton: Skeleton, table: LatencyTable, seen: dict[Cut, list[Estim
     """Predicts every held-out network that the table can."""
     fit = coefficients(skeleton, table)
     rows = [
-        HeldOut(
-            plan, fit.interval(plan.removed, dict(plan.widths)).scaled(1 / fit.unpruned_s.value), *ratios[:2]
-        )
+        HeldOut(plan, fit.ratio(plan.removed, dict(plan.widths)), *ratios[:2])
         for plan, ratios in seen.items()
         if fit.costs.knows(plan)
     ]

@@ -128,36 +128,33 @@ class Coefficients:
         return tuple((self.unpruned_s.value * shares).tolist())
 
     def interval(self, removed: Collection[str], widths: Mapping[str, int] | None = None) -> Estimate:
-        """The predicted latency with its 95 % interval.
-
-        The half-width joins the unpruned network's own uncertainty with the scatter of the fitted networks
-        around the fit (Student's t for a new observation) and, at widths between those measured, with what
-        interpolation leaves uncertain. With fewer than two fitted networks the ends are
-        infinite: nothing is known about the error.
-        """
-        value = self.latency_s(removed, widths)
-        whole = self.unpruned_s
-        if not removed and not widths:
-            return whole
-        if self.freedom <= 0:
-            return Estimate(value, -math.inf, math.inf)
-        freed = self.costs.freed(removed, widths)
-        scatter = self.scatter * math.hypot(
-            value, whole.value * math.sqrt(float(freed @ self.spread @ freed))
-        )
-        reach = float(stats.t.ppf(0.975, self.freedom)) * scatter
-        if widths:
-            uncertain_s = self.costs.interpolation_spread_s(removed, widths)
-            reach = math.hypot(reach, 1.96 * self._scale * max(self.slopes) * uncertain_s)
-        share = value / whole.value
-        low = math.hypot(reach, share * (whole.value - whole.low))
-        high = math.hypot(reach, share * (whole.high - whole.value))
+        """The predicted latency with its 95 % interval: that of `ratio` joined with the unpruned network's own."""
+        whole, ratio = self.unpruned_s, self.ratio(removed, widths)
+        low = math.hypot(whole.value * (ratio.value - ratio.low), ratio.value * (whole.value - whole.low))
+        high = math.hypot(whole.value * (ratio.high - ratio.value), ratio.value * (whole.high - whole.value))
+        value = whole.value * ratio.value
         return Estimate(value, value - low, value + high)
 
-    @property
-    def _scale(self) -> float:
-        """Seconds of the unpruned network for a second of the sum."""
-        return self.unpruned_s.value / self.costs.whole_s
+    def ratio(self, removed: Collection[str], widths: Mapping[str, int] | None = None) -> Estimate:
+        """The predicted latency as a share of the unpruned network's in the same pass, with its 95 % interval.
+
+        The half-width joins the scatter of the fitted networks around the fit (Student's t for a new observation)
+        with what interpolation leaves uncertain at widths between those measured. How fast the unpruned network is
+        in a given minute is no part of it. With fewer than two fitted networks the ends are infinite: nothing is
+        known about the error.
+        """
+        if not removed and not widths:
+            return Estimate(1.0, 1.0, 1.0)
+        freed = self.costs.freed(removed, widths)
+        value = 1.0 - float(freed @ self.slopes)
+        if self.freedom <= 0:
+            return Estimate(value, -math.inf, math.inf)
+        scatter = self.scatter * math.hypot(value, math.sqrt(float(freed @ self.spread @ freed)))
+        reach = float(stats.t.ppf(0.975, self.freedom)) * scatter
+        if widths:
+            uncertain = self.costs.interpolation_spread_s(removed, widths) / self.costs.whole_s
+            reach = math.hypot(reach, 1.96 * max(self.slopes) * uncertain)
+        return Estimate(value, value - reach, value + reach)
 
 
 def coefficients(

@@ -239,14 +239,18 @@ class Costs:
         }
 
     def interpolation_spread_s(self, removed: Collection[str], widths: Mapping[str, int]) -> float:
-        """What interpolation leaves uncertain of `total_s`: a standard deviation, errors of layers independent."""
+        """What interpolation leaves uncertain of `total_s`: a standard deviation.
+
+        Layers of one family read the same cells, so that their errors add up; those of different families are
+        taken as independent.
+        """
         gone = set(removed)
-        errors = [
-            cost.scaled_s * cost.error
-            for cost, block in zip(self.layers_at(widths), self._block_of, strict=True)
-            if block not in gone and cost.error > 0.0
-        ]
-        return math.sqrt(math.fsum(error * error for error in errors))
+        errors: dict[str, float] = {}
+        for place, cost in enumerate(self.layers_at(widths)):
+            if self._block_of[place] not in gone and cost.error > 0.0:
+                pattern = self._families[place].pattern
+                errors[pattern] = errors.get(pattern, 0.0) + cost.scaled_s * cost.error
+        return math.sqrt(math.fsum(error * error for error in errors.values()))
 
     def _saved_s(self, place: int, widths: NDArray[np.int64]) -> NDArray[np.float64] | None:
         """What a layer saves by getting narrower, seconds of the sum, shape (`WAYS`, plans), its weights left out.

@@ -29,7 +29,7 @@ from pruning.recovery.ps_kd import Progressive
 from pruning.recovery.teachers import Taught
 
 SCORING_BATCH = 128
-"""Images that weights are scored on, at least; as many as there are classes where these are more."""
+"""Images that weights are scored on; of more classes than these not all are among them."""
 TEMPERATURE, TAUGHT = 4.0, 0.9
 """Of knowledge distillation, and the teacher's share in the loss: the usual numbers."""
 

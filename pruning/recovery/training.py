@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,13 +16,13 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from latency_tables.errors import LatheError
 from pruning.recovery.batches import TrainingImages, batches, mixed_seed, require_fit
-from pruning.recovery.checkpoint import read_checkpoint, write_checkpoint
+from pruning.recovery.checkpoint import digest, read_checkpoint, write_checkpoint
 from pruning.recovery.objective import Objective
 from pruning.search import Progress
 from pruning.targets import device_of
 
 BLOWN_UP = 10.0
-"""How many times its first epoch's mean loss an epoch's may be; what is beyond does not come back."""
+"""Two epochs on end with a mean loss of so many times the first one's, and of so much, are a divergence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +121,8 @@ def train(
 
     Raises:
         UserError: the objective misses something, or the checkpoint is damaged or of another training.
-        LatheError: the loss is not finite, or an epoch's is more than `BLOWN_UP` times the first's; the message
-            names epoch and step. Or the checkpoint cannot be written.
+        LatheError: the loss is not finite, or blew up (see `BLOWN_UP`); the message names the epoch. Or the
+            checkpoint cannot be written.
     """
     require_fit(images, objective)
     return _Training(model, images, objective, regime, seed, masks or {}, checkpoint).run(progress)
@@ -142,7 +141,7 @@ class _Training:
     ) -> None:
         self._model, self._images, self._objective = model, images, objective
         self._regime, self._seed, self._checkpoint = regime, seed, checkpoint
-        self._first_weights = _digest(model.state_dict().values())
+        self._first_weights = digest(model.state_dict().values())
         if regime.channels_last:
             model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         parameters = dict(model.named_parameters())
@@ -185,7 +184,7 @@ class _Training:
 
     def _require_no_blow_up(self) -> None:
         first, last = self._history[0].loss, self._history[-1].loss
-        if first > 0 and last > BLOWN_UP * first:
+        if min(epoch.loss for epoch in self._history[-2:]) > BLOWN_UP * max(1.0, first):
             raise LatheError(
                 f"training diverged: the mean loss of epoch {len(self._history)} of {self._regime.epochs} is "
                 f"{last:.3g}, and that of the first was {first:.3g}; learning rate "
@@ -284,18 +283,10 @@ class _Training:
             "seed": self._seed,
             "images": len(self._images),
             "objective": self._objective.name,
-            "labels": "none" if labels is None else _digest([labels]),
+            "labels": "none" if labels is None else digest([labels]),
             "first weights": self._first_weights,
-            "masks": _digest(mask for _, mask in self._masked) if self._masked else "none",
+            "masks": digest(mask for _, mask in self._masked) if self._masked else "none",
         }
-
-
-def _digest(tensors: Iterable[Tensor]) -> str:
-    """Sixteen hexadecimal digits that stand for values, whatever their layout."""
-    found = hashlib.sha256()
-    for tensor in tensors:
-        found.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return found.hexdigest()[:16]
 
 
 class _Watched(nn.Module):

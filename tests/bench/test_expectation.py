@@ -20,6 +20,7 @@ WORK = Workload(
     epochs=5,
     training_images=6400,
     self_distillation="cs-kd",
+    judges=True,
 )
 
 
@@ -47,7 +48,11 @@ def test_training_from_scratch_counts_by_images_and_epochs() -> None:
     assert WORK.seconds(recipe("epsd", "90%")) == pytest.approx(10 + training)
     assert WORK.seconds(recipe("epsd", "90%", controls=True)) == pytest.approx(10 + 6 * training)
     assert WORK.seconds(recipe("epsd-structured", "0.5x", controls=True)) == pytest.approx(10 + 6 * training)
-    assert WORK.seconds(recipe("kd", "0.5x", controls=True)) == pytest.approx(10 + 2 * training)
+    assert WORK.seconds(recipe("kd", "0.5x", controls=True)) == pytest.approx(10 + training * 7 / 4)
+    unjudged = replace(WORK, judges=False)
+    for name, budget in (("epsd", "90%"), ("kd", "0.5x"), ("ttmpd", "0.5x")):
+        alone = WORK.seconds(recipe(name, budget))
+        assert unjudged.seconds(recipe(name, budget, controls=True)) == pytest.approx(alone)
     # The last batch is trained on once more, stored predictions cost nothing; a teacher stays a pass forward.
     for name, steps in (("dlb", 2.0), ("ps-kd", 1.0), ("none", 1.0)):
         other = replace(WORK, self_distillation=name)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -31,7 +30,6 @@ from latency_tables.errors import LatheError, StorageError, UserError
 from latency_tables.estimate import Estimate
 from pruning.channels import find_groups, find_strands
 from pruning.early.channel_scores import channel_scores
-from pruning.early.magnitude import Magnitude
 from pruning.from_scratch import SCRATCH_METHODS, ScratchMethod, Training
 from pruning.recovery.objective import CrossEntropy
 from pruning.recovery.training import Epoch, Regime, Trained
@@ -237,7 +235,7 @@ def test_each_training_has_a_file_of_its_own_to_go_on_from(
     school.teach(Residual(), CrossEntropy(), "the point", quiet, apart="of another method")
     assert files[3] not in files[:3]
     told = histories(tmp_path)
-    assert sorted(one["training"] for one in told) == ["a control", "the point", "the point"]
+    assert [one["training"] for one in told] == ["a control", "the point"]  # of one name the last
     assert told[0]["epochs"] == [{"loss": 1.5, "accuracy": 0.25}, {"loss": 0.5, "accuracy": None}]
 
 
@@ -401,38 +399,12 @@ def test_a_mask_is_kept_for_a_restart_and_a_damaged_one_says_so(
     monkeypatch.setattr(School, "scores", None)  # no score is taken again
     again = begun()._masks(SCRATCH_METHODS["snip"])
     assert {mask.dtype for mask in again.values()} == {torch.bool}
-    assert masks.keys() == again.keys()
+    assert list(masks) == list(again)  # controls draw in that order
     assert all(torch.equal(masks[name], again[name]) for name in masks)
     (file,) = tmp_path.glob("*.safetensors")
     file.write_bytes(file.read_bytes()[:50])
     with pytest.raises(UserError, match="mask chosen earlier cannot be read"):
         begun()._masks(SCRATCH_METHODS["snip"])
-
-
-def test_many_classes_are_all_scored_on(tmp_path: Path) -> None:
-    count = 200
-    given = spy(tmp_path)
-    pixels = np.random.default_rng(0).integers(0, 256, (2 * count, 6, 6, 3), dtype=np.uint8)
-    images = AugmentedImages(Images(pixels, np.arange(2 * count) % count, "made up"), PREPROCESS, "none")
-    training = Training("none", 2 * count, count, Residual(), 0)
-    school = School(given.network, images, given.regime, training, given.folder)
-    seen: list[Any] = []
-    method = replace(SCRATCH_METHODS["snip"], criterion=lambda _: Watching(seen))
-    school.scores(method, Residual(), 0.5)
-    assert sorted(seen[0].tolist()) == list(range(count))
-
-
-class Watching(Magnitude):
-    """Notes the labels that it is given."""
-
-    needs_labels = True
-
-    def __init__(self, seen: list[Any]) -> None:
-        self._seen = seen
-
-    def scores(self, model: nn.Module, batch: Any, density: float) -> Any:
-        self._seen.append(batch.labels)
-        return super().scores(model, batch, density)
 
 
 def test_a_full_disk_is_no_controls_own_failure(tmp_path: Path) -> None:

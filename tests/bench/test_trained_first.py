@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from pathlib import Path
 from types import SimpleNamespace
@@ -58,6 +59,8 @@ def test_the_trained_network_is_the_unpruned_one_and_a_file(swept: SimpleNamespa
     model = resolve(swept.words["network"], weights=file).build()
     drawn = resolve(swept.words["network"]).untrained(0)
     assert not torch.equal(model.stem.weight, drawn.stem.weight)
+    curve = json.loads(file.with_suffix(".trainings.json").read_text())
+    assert [len(one["epochs"]) for one in curve] == [3]
     # Three classes, told apart by brightness: three epochs do better than chance, first weights do not.
     assert unpruned.accuracy.value > 0.5
     assert swept.run.weights == "trained here first, 3 epochs with cs-kd"
@@ -109,7 +112,9 @@ def test_it_is_trained_once(swept: SimpleNamespace, monkeypatch: pytest.MonkeyPa
     assert again.accuracy_before == swept.points["unpruned"].accuracy
 
 
-@pytest.mark.parametrize("what", ["images' content", "network's structure"])
+@pytest.mark.parametrize(
+    "what", ["images' content", "network's structure at batch 1", "network's weights as built"]
+)
 def test_other_content_under_the_same_name_is_not_gone_on_with(what: str, swept: SimpleNamespace) -> None:
     name = swept.words["images"].removeprefix("npz:")
     path = Path(name if what.startswith("images") else swept.words["network"].removesuffix(":make"))
@@ -122,7 +127,10 @@ def test_other_content_under_the_same_name_is_not_gone_on_with(what: str, swept:
             arrays["images"][0, 0, 0, 0] ^= 1
             np.savez(path, **arrays)
         else:
-            path.write_bytes(before.replace(b"self.head(self.blocks", b"2 * self.head(self.blocks"))
+            old, new = (b"self.head(self.blocks", b"2 * self.head(self.blocks")
+            if "weights" in what:
+                old, new = b"    return Small()", b"    torch.rand(1)\n    return Small()"
+            path.write_bytes(before.replace(old, new))
         ran = CliRunner().invoke(app, ["sweep", str(swept.folder / "small.toml"), "--out", str(swept.folder)])
     finally:
         path.write_bytes(before)

@@ -72,6 +72,28 @@ def test_groups_are_tried_where_they_can_be_seen(scale: Tensor) -> None:
     assert "another one than with them masked" in (groups["inner"].frozen or "")
 
 
+def test_a_layer_scale_is_opened_and_what_differs_or_shifts_is_not() -> None:
+    model = closed()
+    model.scale = nn.Parameter(torch.full((8, 1, 1), 1e-6))
+    model.shift = nn.Parameter(torch.zeros(8))
+    model.learnt = nn.Parameter(torch.linspace(1e-6, 1e-4, 8))
+    model.step = nn.Parameter(torch.tensor(1e-6))
+    open_branches(model)
+    assert model.scale.flatten().tolist() == [1.0] * 8
+    assert not bool(model.shift.any())
+    assert float(model.learnt.detach().max()) < 1e-3
+    assert float(model.step.detach()) < 1e-3
+
+
+def test_a_head_that_starts_at_zero_hides_nothing() -> None:
+    torch.manual_seed(0)
+    model = Mixed(nn.Parameter(torch.ones(8, 1, 1)))
+    nn.init.zeros_(model.head.weight)
+    groups = {group.name: group for group in find_groups(model, torch.randn(2, 3, 4, 4))}
+    assert "another one than with them masked" in (groups["inner"].frozen or "")
+    assert not bool(model.head.weight.any())
+
+
 def test_what_is_told_apart_is_a_copy() -> None:
     model = closed()
     other = told_apart(model)

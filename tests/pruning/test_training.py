@@ -118,16 +118,14 @@ def test_passes_are_in_the_arithmetic_asked_for_and_updates_in_float32(bf16: boo
 @pytest.mark.parametrize("channels_last", [True, False])
 def test_weights_and_images_lie_as_asked_for(channels_last: bool) -> None:
     model, seen = residual(), set()
-    model.stem.register_forward_hook(
-        lambda _, images, __: seen.add(images[0].is_contiguous(memory_format=torch.channels_last))
-    )
-    drawn = iter(range(100))
 
-    def only_steps(*_: object) -> None:
-        next(drawn)
+    def look(module: nn.Module, images: tuple[Tensor, ...], _: Tensor) -> None:
+        if module.training:  # the last look is not a step
+            seen.add(images[0].is_contiguous(memory_format=torch.channels_last))
 
-    run(model, regime=replace(REGIME, epochs=1, channels_last=channels_last), progress=only_steps)
-    assert channels_last in seen
+    model.stem.register_forward_hook(look)
+    run(model, regime=replace(REGIME, epochs=1, channels_last=channels_last))
+    assert seen == {channels_last}
     assert model.stem.weight.is_contiguous(memory_format=torch.channels_last) is channels_last
 
 
@@ -215,9 +213,9 @@ def test_a_loss_that_is_not_finite_ends_the_training_with_a_reason(tmp_path: Pat
 
 def test_a_loss_that_blows_up_without_an_end_ends_the_training_too(tmp_path: Path) -> None:
     file = tmp_path / "c"
-    regime = Regime(epochs=8, batch_size=16, learning_rate=5.0, warmup=0.5, weight_decay=0.0)
+    regime = Regime(epochs=20, batch_size=16, learning_rate=5.0, warmup=0.5, weight_decay=0.0)
     with pytest.raises(
-        LatheError, match=r"diverged: the mean loss of epoch \d of 8 is .*that of the first was"
+        LatheError, match=r"diverged: the mean loss of epoch \d+ of 20 is .*that of the first was"
     ):
         train(Climbing(), Blobs(), CrossEntropy(), regime=regime, seed=0, checkpoint=file)
 

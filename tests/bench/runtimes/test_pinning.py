@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -66,8 +67,11 @@ def test_the_caller_is_bound_to_the_first_core() -> None:
 
 
 def cores_of_threads(process: int) -> dict[int, set[int]]:
-    threads = [int(path.name) for path in Path(f"/proc/{process}/task").iterdir()]
-    return {thread: os.sched_getaffinity(thread) for thread in threads}
+    found = {}
+    for path in Path(f"/proc/{process}/task").iterdir():
+        with contextlib.suppress(ProcessLookupError):  # it has ended meanwhile
+            found[int(path.name)] = os.sched_getaffinity(int(path.name))
+    return found
 
 
 @needs_two
@@ -87,4 +91,5 @@ def test_a_worker_with_bound_threads_measures(runtime: str) -> None:
     assert os.sched_getaffinity(0) == before
     first, second = apart(before)[:2]
     if runtime != "openvino":  # which binds its threads only while they compute
-        assert bound[worker] == {first} and {second} in bound.values()
+        assert first in bound[worker] and second not in bound[worker]
+        assert any(second in cores and first not in cores for cores in bound.values())
