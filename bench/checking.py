@@ -12,6 +12,7 @@ from bench.profiler import measure_part, time_network
 from bench.session import MeasurementFailed, Session
 from latency_tables.closure import Closure, HeldOut
 from latency_tables.context import coefficients
+from latency_tables.costs import timed_parts
 from latency_tables.errors import UserError
 from latency_tables.estimate import Estimate
 from latency_tables.measurement import Measurement
@@ -25,9 +26,6 @@ from latency_tables.verdict import Verdict, judge, ratio
 from pruning.outline import Outline
 from pruning.search import Progress
 
-#: A part has changed when it surely takes more than this share more or less than the table says, and is the same
-#: when it surely does not: processes differ among each other by a few percent.
-TOLERANCE = 0.05
 #: A table holds with at most this share of its parts surely changed.
 MOST_CHANGED = 0.1
 #: And with at least this share surely unchanged; what is between cannot be told.
@@ -116,7 +114,7 @@ def check_cells(
     not changed.
 
     Args:
-        skeleton: the network.
+        skeleton: the network; with channel groups, parts at other widths are drawn as well.
         table: of the session's setting.
         session: where to measure.
         count: parts to draw, at least 1; all where there are no more.
@@ -130,8 +128,8 @@ def check_cells(
     table.setting.require_equal(session.setting, "the table")
     stored = {
         part: table.latency_s(part)
-        for part in skeleton.parts
-        if part.key in table.cells and not isinstance(table.cells[part.key], Failure)
+        for part in timed_parts(skeleton, table)
+        if not isinstance(table.cells[part.key], Failure)
     }
     if not stored:
         raise UserError(
@@ -155,7 +153,7 @@ def check_cells(
             seen.append((part, str(error)))
     anchors.append(measure_part(session, anchor).latency_s)
     factor = median(one.value for one in anchors) / stored[anchor].value
-    changes = {_verdict(anchors[0], one) for one in anchors[1:]}
+    changes = {judge(anchors[0], one) for one in anchors[1:]}
     return Checked(
         tuple(_checked(part, table, found, factor) for part, found in seen),
         anchor,
@@ -169,20 +167,15 @@ def _checked(part: Part, table: LatencyTable, found: Measurement | str, factor: 
     if isinstance(found, str):
         return CheckedCell(part, stored, None, None, Verdict.CANNOT_TELL, Verdict.CANNOT_TELL, found)
     now = found.latency_s
-    disturbance = found.host.get("disturbance")
-    remark = "" if disturbance is None else f"disturbed by {disturbance}"
+    remark = "" if found.disturbance is None else f"disturbed by {found.disturbance}"
     was_far = is_far(table.cells[part.key])
     if not remark and was_far != is_far(found):
         remark = f"the cores lie {'near each other' if was_far else 'far apart'} today, unlike in the table"
     if remark:
         verdicts = Verdict.CANNOT_TELL, Verdict.CANNOT_TELL
     else:
-        verdicts = _verdict(stored, now), _verdict(stored.scaled(factor), now)
+        verdicts = judge(stored, now), judge(stored.scaled(factor), now)
     return CheckedCell(part, stored, now, ratio(stored, now), *verdicts, remark)
-
-
-def _verdict(stored: Estimate, now: Estimate) -> Verdict:
-    return judge(stored, now, same_within=TOLERANCE, beyond=TOLERANCE)
 
 
 def check_networks(

@@ -154,6 +154,12 @@ class HardwareLoop(Generic[T]):
         return self._through if slopes[0] <= slopes[1] else worst
 
 
+def is_open(budget: Budget, network: NetworkMeasurement) -> bool:
+    """Whether a measurement cannot tell if the budget is met: its middle meets it, and its upper end does not."""
+    ratio, latency_s = (Estimate(n.value, n.value, n.value) for n in (network.ratio, network.latency_s))
+    return not is_met(budget, network) and is_met(budget, replace(network, ratio=ratio, latency_s=latency_s))
+
+
 def is_met(budget: Budget, network: NetworkMeasurement) -> bool:
     """Whether a measured network meets a budget at 95 % confidence.
 

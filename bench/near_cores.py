@@ -17,7 +17,6 @@ from latency_tables.table import Failure, LatencyTable
 #: Seconds that are spent on waiting for the cores to come near again, before they are taken to stay where they are.
 PATIENCE_S = 120.0
 _REST_S = 1.0
-_NOT_NEAR = ("far", "moved")
 
 
 class Patience:
@@ -59,4 +58,4 @@ def taken_far(parts: Iterable[Part], table: LatencyTable) -> list[Part]:
 
 def is_far(cell: Measurement | Failure | None) -> bool:
     """Whether something was timed, and the cores lay far apart or moved meanwhile."""
-    return isinstance(cell, Measurement) and cell.host.get("cores", {}).get("mode") in _NOT_NEAR
+    return isinstance(cell, Measurement) and cell.far

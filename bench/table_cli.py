@@ -202,7 +202,10 @@ def table_check(
         int, typer.Option(min=0, help="Also prune the network at random so many times, and time those.")
     ] = 0,
     widths: Annotated[
-        bool, typer.Option("--widths", help="These lack channels, too; for a table made with --widths.")
+        bool,
+        typer.Option(
+            "--widths", help="Parts and networks at other widths, too; for a table made with --widths."
+        ),
     ] = False,
     seed: Annotated[int, typer.Option(help="Of what is drawn.")] = 0,
     out: Workspace = DEFAULT_OUT,

@@ -11,8 +11,13 @@ from latency_tables.comparison import PartDifference, TableDifference
 from latency_tables.estimate import numbers
 from latency_tables.setting import Setting
 from latency_tables.table import LatencyTable
+from latency_tables.verdict import BETWEEN_PROCESSES
 
 _UNKNOWN = ("?", "?")
+_APART = (
+    "Each table was measured in processes of its own, between which a part may differ by a few percent: "
+    f"faster and slower are said of more than {BETWEEN_PROCESSES:.0%}, same of less."
+)
 
 
 def show_difference(
@@ -36,12 +41,13 @@ def show_difference(
     typical = difference.typical_ratio()
     mean = "" if typical is None else f"; B / A {typical:.3f} (geometric mean over parts)"
     out.print(f"{len(difference.parts)} parts: {counts or 'none'}{mean}")
-    out.print("Each table was measured in processes of its own, which the intervals do not hold.")
+    out.print(_APART)
 
 
 def _difference_line(part: PartDifference, kind: str, grain: str) -> list[str]:
     times = ["" if one is None else time_text(one) for one in (part.before_s, part.after_s)]
-    verdict = f"not compared ({part.reason})" if part.verdict is None else part.verdict.value
+    verdict = "not compared" if part.verdict is None else part.verdict.value
+    verdict += f" ({part.reason})" if part.reason else ""
     return [kind, grain, *times, "" if part.ratio is None else f"{part.ratio.value:.3f}", verdict, part.key]
 
 
@@ -60,6 +66,7 @@ def difference_json(
         ],
         "counts": difference.counts(),
         "typical_ratio": difference.typical_ratio(),
+        "beyond": BETWEEN_PROCESSES,
         "parts": [
             {
                 "key": part.key,

@@ -13,11 +13,9 @@ from bench.profiler import Profiled
 from bench.runtimes import RUNTIMES
 from bench.terminal import Terminal, percent_text, time_text
 from bench.width_profiler import WidthsProfiled
-from latency_tables.costs import known_points
+from latency_tables.costs import timed_parts
 from latency_tables.estimate import Estimate, numbers
-from latency_tables.family import families
 from latency_tables.measurement import Measurement
-from latency_tables.part import Part
 from latency_tables.prediction import Prediction
 from latency_tables.setting import Setting
 from latency_tables.skeleton import Skeleton
@@ -153,14 +151,6 @@ def doubts(skeleton: Skeleton, table: LatencyTable) -> dict[str, int]:
 def network_doubts(skeleton: Skeleton, table: LatencyTable) -> dict[str, int]:
     """Of how many timings of whole networks the paired ratios do so."""
     return dict(Counter(doubt for network in whole_networks(skeleton, table) for doubt in network.doubts))
-
-
-def timed_parts(skeleton: Skeleton, table: LatencyTable) -> list[Part]:
-    """A network's parts that the table has cells of, at full width and at others."""
-    every = families(skeleton) if skeleton.sizes else ()
-    points = known_points(every, table)
-    narrower = [family.at(place) for family in every for place in points.get(family.pattern, ())]
-    return [part for part in dict.fromkeys([*skeleton.parts, *narrower]) if part.key in table.cells]
 
 
 def closure_rows(skeleton: Skeleton, table: LatencyTable) -> list[dict[str, Any]]:

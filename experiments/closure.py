@@ -8,7 +8,7 @@ each in turns with the unpruned network. Prediction and truth are ratios to it. 
 are read in simpler ones. Weights are random: they do not change what dense kernels cost. Writes
 docs/results/closure.md after each setting, whose section says when and where; what the page has of other settings
 stays. Nothing else may run meanwhile. Scale short: 40 plans for each, about 90 minutes a setting on 2 cores (batch 8:
-3 hours); full: 100 plans, twice as long. Both resume.
+3 hours); full: 100 plans, twice as long. Both resume, with the pass (of one network, of two) that was not whole.
 """
 
 from __future__ import annotations

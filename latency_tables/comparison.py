@@ -7,8 +7,9 @@ from collections import Counter
 from dataclasses import dataclass
 
 from latency_tables.estimate import Estimate
+from latency_tables.measurement import Measurement
 from latency_tables.table import Failure, LatencyTable
-from latency_tables.verdict import SAME_WITHIN, Verdict, judge, ratio
+from latency_tables.verdict import Verdict, judge, ratio
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +21,8 @@ class PartDifference:
         before_s: its latency in the first table; None where there is none.
         after_s: its latency in the second.
         ratio: second over first; None where one is missing.
-        verdict: of the second against the first; None where they cannot be compared.
-        reason: why not, or "".
+        verdict: of the second against the first; None where one of them has no latency.
+        reason: why not, or why nothing can be told; else "".
     """
 
     key: str
@@ -57,9 +58,7 @@ class TableDifference:
         return math.exp(math.fsum(logs) / len(logs)) if logs else None
 
 
-def compare_tables(
-    before: LatencyTable, after: LatencyTable, same_within: float = SAME_WITHIN
-) -> TableDifference:
+def compare_tables(before: LatencyTable, after: LatencyTable) -> TableDifference:
     """Compares two tables part by part.
 
     The only place where latencies of two settings meet: the difference of the settings is what is asked for.
@@ -68,27 +67,30 @@ def compare_tables(
     Args:
         before: the reference.
         after: the other.
-        same_within: see `SAME_WITHIN`.
     """
     keys = dict.fromkeys([*before.cells, *after.cells])
     return TableDifference(
         before.setting.differences(after.setting),
-        tuple(_compare_part(key, before, after, same_within) for key in keys),
+        tuple(_compare_part(key, before, after) for key in keys),
     )
 
 
-def _compare_part(key: str, before: LatencyTable, after: LatencyTable, same_within: float) -> PartDifference:
-    (one, why_one), (other, why_other) = (_latency(key, table) for table in (before, after))
+def _compare_part(key: str, before: LatencyTable, after: LatencyTable) -> PartDifference:
+    cells = {"first": before.cells.get(key), "second": after.cells.get(key)}
+    one, other = (cell.latency_s if isinstance(cell, Measurement) else None for cell in cells.values())
+    reason = "; ".join(f"{place}: {why}" for place, cell in cells.items() if (why := _against(cell)))
     if one is None or other is None:
-        reason = "; ".join(
-            f"{place}: {why}" for place, why in (("first", why_one), ("second", why_other)) if why
-        )
         return PartDifference(key, one, other, None, None, reason)
-    return PartDifference(key, one, other, ratio(one, other), judge(one, other, same_within), "")
+    verdict = Verdict.CANNOT_TELL if reason else judge(one, other)
+    return PartDifference(key, one, other, ratio(one, other), verdict, reason)
 
 
-def _latency(key: str, table: LatencyTable) -> tuple[Estimate | None, str]:
-    cell = table.cells.get(key)
+def _against(cell: Measurement | Failure | None) -> str:
+    """Why a cell is not held against another; "" where it is."""
     if cell is None:
-        return None, "not measured"
-    return (None, f"failed: {cell.reason}") if isinstance(cell, Failure) else (cell.latency_s, "")
+        return "not measured"
+    if isinstance(cell, Failure):
+        return f"failed: {cell.reason}"
+    if cell.disturbance is not None:
+        return f"disturbed by {cell.disturbance}"
+    return "timed while the cores lay far apart" if cell.far else ""

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from latency_tables.errors import UserError
 from latency_tables.family import Family, families, form
 from latency_tables.interpolation import Box, Stairs, Surface, find_stairs
+from latency_tables.part import Part
 from latency_tables.random_plans import NARROWEST
 from latency_tables.skeleton import Cut, Skeleton
 from latency_tables.table import LatencyTable
@@ -364,6 +365,14 @@ def known_points(every: Collection[Family], table: LatencyTable) -> dict[str, di
                 place: known.value for place, known in found.items() if known is not None
             }
     return points
+
+
+def timed_parts(skeleton: Skeleton, table: LatencyTable) -> list[Part]:
+    """A network's parts that the table has cells of, at full width and at others."""
+    every = families(skeleton) if skeleton.sizes else ()
+    points = known_points(every, table)
+    narrower = [family.at(place) for family in every for place in points.get(family.pattern, ())]
+    return [part for part in dict.fromkeys([*skeleton.parts, *narrower]) if part.key in table.cells]
 
 
 def kind_of(family: Family) -> tuple[str, int]:

@@ -76,6 +76,10 @@ def median_interval(samples: Sequence[float] | np.ndarray, confidence: float = 0
     return Estimate(median, float(ordered[k]), float(ordered[-1 - k]))
 
 
+_NOT_NEAR = ("far", "moved")
+"""Modes of the cores, as `bench.core_distance` has them."""
+
+
 @dataclass(frozen=True)
 class Measurement:
     """Repeated timings of one thing in one setting.
@@ -108,6 +112,17 @@ class Measurement:
     def latency_s(self) -> Estimate:
         """The median and its 95 % interval, seconds; where there are `findings`, it claims too much."""
         return median_interval(self.samples_s, SEQUENTIAL_CONFIDENCE)
+
+    @property
+    def far(self) -> bool:
+        """Whether the cores that it ran on lay far apart, or moved meanwhile."""
+        return self.host.get("cores", {}).get("mode") in _NOT_NEAR
+
+    @property
+    def disturbance(self) -> str | None:
+        """What others did meanwhile that spoils it, in words; None: nothing, or nobody looked."""
+        found: str | None = self.host.get("disturbance")
+        return found
 
     @cached_property
     def findings(self) -> tuple[Finding, ...]:

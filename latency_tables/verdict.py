@@ -2,7 +2,7 @@
 
 All that is used is the two medians' 95 % intervals. Where they do not overlap, one is surely smaller; where they
 lie so near each other that any difference is too small to matter, they are the same. Two measurements made apart
-also differ by what changes from process to process, which no interval of one run holds; a comparison in turns
+also differ by what changes from process to process, see `BETWEEN_PROCESSES`; a comparison in turns
 (`bench.timing.interleave`) does not have this weakness.
 """
 
@@ -13,8 +13,9 @@ import math
 
 from latency_tables.estimate import Estimate
 
-SAME_WITHIN = 0.02
-"""Two latencies are the same when neither can be more than this share above the other."""
+BETWEEN_PROCESSES = 0.05
+"""Timings of one part in two processes differ by a few percent, which neither's interval holds: only what surely
+differs by more than this share has changed, and what surely does not is the same."""
 
 
 class Verdict(enum.Enum):
@@ -27,7 +28,10 @@ class Verdict(enum.Enum):
 
 
 def judge(
-    reference: Estimate, other: Estimate, same_within: float = SAME_WITHIN, beyond: float = 0.0
+    reference: Estimate,
+    other: Estimate,
+    same_within: float = BETWEEN_PROCESSES,
+    beyond: float = BETWEEN_PROCESSES,
 ) -> Verdict:
     """What the intervals of two latencies allow to say of the second.
 
@@ -37,7 +41,7 @@ def judge(
     Args:
         reference: in any unit; an end that is not finite bounds nothing.
         other: in the same unit.
-        same_within: see `SAME_WITHIN`.
+        same_within: the same when neither can be more than this share above the other.
         beyond: "faster" and "slower" are said of differences that surely exceed this share only; 0: of all.
     """
     if other.high <= (1 + same_within) * reference.low and reference.high <= (1 + same_within) * other.low:

@@ -115,6 +115,22 @@ def test_an_unchanged_machine_and_the_anchor_between(outline: Outline, store: St
     assert "The table holds today: of 12 parts 12 same" in table_views.sentence(checked)
 
 
+def test_parts_at_other_widths_are_drawn_where_the_skeleton_has_groups(store: Store) -> None:
+    grouped = made_up.chain(WIDTHS, grouped=True)
+    setting = made_up.setting()
+    narrower = {layer.part for layer in grouped.narrowed({"block0": 2}).layers} - set(grouped.parts)
+    assert narrower
+    for part in narrower:
+        store.put(setting, part, made_up.cell(cost_s(part.graph)))
+
+    def drawn(skeleton: Skeleton) -> set[str]:
+        return {cell.part.key for cell in check(skeleton, store, ChangingSession(), count=10_000).cells}
+
+    keys = {part.key for part in narrower}
+    assert keys <= drawn(grouped)
+    assert not keys & drawn(made_up.chain(WIDTHS))
+
+
 def test_the_sample_is_seeded_and_without_repeats(outline: Outline, store: Store) -> None:
     def drawn(seed: int, count: int = 6) -> list[str]:
         return [

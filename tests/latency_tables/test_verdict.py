@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from typing import Any
 
 import made_up
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -59,14 +62,15 @@ def test_a_verdict_is_what_every_pair_of_true_values_would_say(one: Estimate, ot
     if verdict is Verdict.SLOWER:
         assert found.low > 1
     if verdict is Verdict.SAME:
-        assert found.low > 1 / 1.020001
-        assert found.high < 1.020001
+        assert found.low > 1 / 1.050001
+        assert found.high < 1.050001
 
 
 def test_the_four_verdicts() -> None:
     reference = Estimate(1.0, 0.99, 1.01)
     for value, verdict in ((0.9, "faster"), (1.2, "slower"), (1.0, "same"), (1.015, "cannot tell")):
-        assert judge(reference, Estimate(value, value - 0.009, value + 0.009)).value == verdict, value
+        other = Estimate(value, value - 0.009, value + 0.009)
+        assert judge(reference, other, same_within=0.02, beyond=0.0).value == verdict, value
     unknown = Estimate(1.0, -math.inf, math.inf)
     assert judge(reference, unknown) is Verdict.CANNOT_TELL
     assert judge(unknown, reference) is Verdict.CANNOT_TELL
@@ -104,5 +108,38 @@ def test_tables_are_compared_part_by_part() -> None:
     ]
     assert found.counts() == {"faster": 1, "slower": 1, "same": 0, "cannot tell": 0, "not compared": 3}
     assert found.typical_ratio() == 1.0
+
+
+@pytest.mark.parametrize(
+    ("host", "said"),
+    [
+        ({"disturbance": "0.4 of a core in foreign hands"}, "second: disturbed by 0.4 of a core"),
+        ({"cores": {"mode": "far"}}, "second: timed while the cores lay far apart"),
+        ({"cores": {"mode": "near"}, "disturbance": None}, ""),
+    ],
+)
+def test_what_was_disturbed_tells_nothing(host: dict[str, Any], said: str) -> None:
+    key = made_up.chain([4]).parts[0].key
+    before = LatencyTable(made_up.setting(), {key: made_up.cell(1e-3)})
+    after = LatencyTable(made_up.setting(), {key: replace(made_up.cell(2e-3), host=host)})
+    (part,) = compare_tables(before, after).parts
+    assert part.ratio is not None
+    assert part.verdict is (Verdict.CANNOT_TELL if said else Verdict.SLOWER)
+    assert part.reason.startswith(said) and bool(part.reason) is bool(said)
+
+
+@pytest.mark.parametrize(
+    ("factor", "verdict"), [(1.04, "same"), (0.97, "same"), (1.2, "slower"), (0.8, "faster")]
+)
+def test_a_few_percent_between_two_processes_are_no_difference(factor: float, verdict: str) -> None:
+    key = made_up.chain([4]).parts[0].key
+    before, after = (LatencyTable(made_up.setting(), {key: made_up.cell(s)}) for s in (1e-3, factor * 1e-3))
+    (part,) = compare_tables(before, after).parts
+    assert part.verdict is not None and part.verdict.value == verdict
+
+
+def test_tables_without_a_common_part() -> None:
+    before = LatencyTable(made_up.setting(), {made_up.chain([4]).parts[0].key: made_up.cell(1e-3)})
+    after = LatencyTable(made_up.setting(), {})
     assert compare_tables(before, before).fields == ()
     assert compare_tables(LatencyTable(made_up.setting(), {}), after).typical_ratio() is None
