@@ -47,7 +47,7 @@ def test_faster_than_faster_is_faster(three: list[Estimate], beyond: float) -> N
 
 def test_a_difference_may_have_to_be_large_enough() -> None:
     reference, other = Estimate(1.0, 0.99, 1.01), Estimate(0.96, 0.95, 0.97)
-    assert judge(reference, other, 0.05) is Verdict.FASTER
+    assert judge(reference, other, 0.05, 0.0) is Verdict.FASTER
     assert judge(reference, other, 0.05, 0.05) is Verdict.CANNOT_TELL
     assert judge(reference, other.scaled(0.9), 0.05, 0.05) is Verdict.FASTER
     assert judge(reference, other.scaled(1.15), 0.05, 0.05) is Verdict.SLOWER
