@@ -133,9 +133,7 @@ class HardwareLoop(Generic[T]):
     def foreseen(self, measured: NetworkMeasurement) -> Estimate:
         """What the table says of a network, its own measurements left out, at the speed of the pass it is from."""
         fit = coefficients(self._skeleton, self._table(), blind_to=measured.cut)
-        return fit.ratio(measured.removed, dict(measured.widths)).scaled(
-            measured.unpruned_s.value / fit.unpruned_s.value
-        )
+        return fit.ratio(measured.removed, dict(measured.widths)).scaled(measured.unpruned_s.value)
 
     def _harder(self, missed: NetworkMeasurement) -> NetworkMeasurement:
         """Of this miss and the earlier ones, the one that says that removals free least; at its worst."""

@@ -87,6 +87,16 @@ def test_a_true_table_meets_the_budget_at_once() -> None:
     assert len(world.timed) == 1
 
 
+def test_what_was_foreseen_is_told_at_the_speed_of_the_pass() -> None:
+    world = World()
+    loop = world.loop("0.5x")
+    world.speed = 2.0  # the machine is slower than when the table was made
+    loop.search()
+    (turn,) = loop.rounds
+    assert turn.predicted_s.value == pytest.approx(turn.measured_s.value) == pytest.approx(2 * 3 * PART_S)
+    assert "predicted 0.429 of the unpruned latency, measured 0.429" in world.said[0]
+
+
 class Wavering(World):
     """A machine on which the first timing of every network is a little too good."""
 
