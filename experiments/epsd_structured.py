@@ -94,8 +94,8 @@ loses 4.6 to 6.6 points.
 - This goes with [epsd_controls](epsd_controls.md): of single weights its mask is no better than the same one shuffled within each layer. So short a training and so small a network may hide what a long one would
   show; nothing here says so.
 - 47 of 48 budgets are met as measured; the other one is over by 0.002 (0.302, 0.300 to 0.303).
-- Other work ran on the machine at times during the first two seeds. Latencies are ratios timed in turns, but intervals were wider so, and networks whose file could not be told from the budget were trained again, up to
-  four times; from the second seed's 0.6x on such a file is timed once more before.
+- Other work ran on the machine at times during the first two seeds. Latencies are ratios timed in turns, but intervals were wider so, and networks whose file could not be told from the budget were trained again, twice
+  at most; from the second seed's 0.6x on such a file is timed once more before.
 """
 """What the run said, in plain words; goes to the top of the page."""
 
