@@ -77,7 +77,8 @@ def prune(
         str, typer.Option(help="Of training from scratch: cs-kd, ps-kd, dlb or none.")
     ] = "cs-kd",
     augmentation: Annotated[
-        str, typer.Option(help="Of training images: crop-flip, crop or none.")
+        str,
+        typer.Option(help="Of training images: crop-flip, crop, resized-crop-flip (large images) or none."),
     ] = "crop-flip",
     controls: Annotated[
         bool,

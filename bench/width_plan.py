@@ -71,11 +71,21 @@ class WidthPlan:
     Args:
         kin: everything that varies.
         known: seconds by family pattern and point; the caller adds what it measures.
+        tolerance: see `TOLERANCE`.
+        most_on_a_line: see `MOST_ON_A_LINE`.
     """
 
-    def __init__(self, kin: Sequence[Kin], known: dict[str, dict[Point, float]]) -> None:
+    def __init__(
+        self,
+        kin: Sequence[Kin],
+        known: dict[str, dict[Point, float]],
+        *,
+        tolerance: float = TOLERANCE,
+        most_on_a_line: int = MOST_ON_A_LINE,
+    ) -> None:
         self._kin = sorted(kin, key=lambda entry: -entry.worth_s)
         self._known = known
+        self._tolerance, self._most_on_a_line = tolerance, most_on_a_line
         self._lines: dict[str, list[list[int]]] = {}
 
     def points(self) -> Iterator[Wanted]:
@@ -125,7 +135,7 @@ class WidthPlan:
                 continue
             far = [line[-1] for line in lines]
             for axis, stairs in enumerate(self.stairs(family)):
-                for width in _dense(lines[axis], stairs.grain):
+                for width in _dense(lines[axis], stairs.grain, self._most_on_a_line):
                     values = tuple(width if i == axis else full for i, full in enumerate(far))
                     yield Wanted(family, values, "line")
 
@@ -160,7 +170,7 @@ class WidthPlan:
             return False
         others = {place: latency_s for place, latency_s in known.items() if place != values}
         expected = float(Surface(others, stairs, reach(kin.full)).at(np.array([values]))[0])
-        return not abs(expected / known[values] - 1.0) <= TOLERANCE
+        return not abs(expected / known[values] - 1.0) <= self._tolerance
 
 
 def _line(full: Sequence[int], grain: int) -> list[int]:
@@ -178,14 +188,14 @@ def _rounded_up(width: float, grain: int) -> int:
     return max(1, math.ceil(width / unit) * unit)
 
 
-def _dense(line: Sequence[int], grain: int) -> list[int]:
+def _dense(line: Sequence[int], grain: int, most: int) -> list[int]:
     """Widths between the ends of a line, an odd number of steps apart, since every fourth step is cheaper.
 
     Below the first step, which is not flat, all multiples of four.
     """
     unit = max(grain, MULTIPLE)
     first = -(-line[0] // unit)
-    stride = -(-(line[-1] // unit - first) // MOST_ON_A_LINE) | 1
+    stride = -(-(line[-1] // unit - first) // most) | 1
     small = range(-(-line[0] // MULTIPLE) * MULTIPLE, min(unit, line[-1] + 1), MULTIPLE)
     return [*small, *(step * unit for step in range(first, line[-1] // unit + 1, stride))]
 

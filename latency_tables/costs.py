@@ -47,7 +47,8 @@ class LayerCost:
         alone_s: timed alone; NaN where it is missing.
         scaled_s: the same, scaled so that the layers of a block add up to the block.
         origin: where it comes from.
-        error: standard deviation of its interpolation, relative; 0 where nothing is interpolated.
+        error: relative standard deviation of its interpolation, or of latencies on one step where its own width was
+            not measured; 0 where it was.
     """
 
     name: str
@@ -216,9 +217,11 @@ class Costs:
                 origin = Origin.MISSING
             elif self._families and self._families[place].axes:
                 family = self._families[place]
-                values = np.array([family.values(every)])
-                if not self._surfaces[family.pattern].measured(values)[0]:
+                values, surface = np.array([family.values(every)]), self._surfaces[family.pattern]
+                if not surface.measured(values)[0]:
                     origin, error = Origin.INTERPOLATED, self.interpolation_error[kind_of(family)[0]]
+                elif not surface.exact(values)[0]:
+                    error = self.step_error[kind_of(family)[0]]
             found.append(LayerCost(layer.name, latency_s / self._scale[place], latency_s, origin, error))
         return tuple(found)
 
@@ -228,15 +231,25 @@ class Costs:
 
         Infinite for a kind that is interpolated and has no probe.
         """
-        checks: dict[str, dict[str, tuple[float, ...]]] = {}
-        for family in self._families:
-            if family.axes and family.pattern in self._surfaces:
-                seen = self._surfaces[family.pattern].checks
-                checks.setdefault(kind_of(family)[0], {})[family.pattern] = seen
-        pooled = {kind: [e for errors in seen.values() for e in errors] for kind, seen in checks.items()}
+        return self._pooled({pattern: surface.checks for pattern, surface in self._surfaces.items()})
+
+    @cached_property
+    def step_error(self) -> dict[str, float]:
+        """By kind of part, the root mean square of what widths on one step differ by from their median, relative.
+
+        Infinite for a kind that was measured at one width a step only.
+        """
+        return self._pooled({pattern: surface.treads for pattern, surface in self._surfaces.items()})
+
+    def _pooled(self, errors: Mapping[str, Sequence[float]]) -> dict[str, float]:
+        """By kind of part, the root mean square of its families' errors."""
+        kinds = {family.pattern: kind_of(family)[0] for family in self._families if family.axes}
+        pooled: dict[str, list[float]] = {kind: [] for kind in kinds.values()}
+        for pattern, kind in kinds.items():
+            pooled[kind] += errors.get(pattern, ())
         return {
-            kind: math.sqrt(math.fsum(e * e for e in errors) / len(errors)) if errors else math.inf
-            for kind, errors in pooled.items()
+            kind: math.sqrt(math.fsum(e * e for e in seen) / len(seen)) if seen else math.inf
+            for kind, seen in pooled.items()
         }
 
     def interpolation_spread_s(self, removed: Collection[str], widths: Mapping[str, int]) -> float:

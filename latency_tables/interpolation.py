@@ -131,8 +131,9 @@ class Surface:
     Attributes:
         anchors: for each axis, the widths of the grid, rounded up to steps, ascending.
         multiple: only multiples of this follow the stairs, whichever the axis.
-        checks: interpolated over measured latency, less 1, at the points that interpolation does not rest on; on a
-            single axis, where it rests on every point, at each inner one as if it were not there.
+        checks: interpolated over measured latency, less 1, at the points that interpolation does not rest on; where
+            it rests on every point, at those of each inner line of the grid as if the line were not there.
+        treads: where several points were measured on one step, each one's latency over their median, less 1.
     """
 
     def __init__(
@@ -146,6 +147,13 @@ class Surface:
         for place, latency_s in zip(map(tuple, places.tolist()), points.values(), strict=True):
             gathered.setdefault(place, []).append(latency_s)
         known = {place: float(np.median(latencies)) for place, latencies in sorted(gathered.items())}
+        self.treads = tuple(
+            one / known[place] - 1.0
+            for place, latencies in gathered.items()
+            if len(latencies) > 1
+            for one in latencies
+        )
+        self._exact = frozenset(points)
         self._places = np.array(list(known), dtype=np.int64)
         self._latencies = np.array(list(known.values()))
         self._codes = self._code(self._places)
@@ -163,7 +171,7 @@ class Surface:
         others = regular[~self.rests_on(regular)]
         between = self._interpolate(others)
         errors = between / np.array([known[place] for place in map(tuple, others.tolist())]) - 1.0
-        self.checks = (*errors[np.isfinite(errors)].tolist(), *self._left_out())
+        self.checks = tuple(errors[np.isfinite(errors)].tolist()) or self._left_out()
 
     def at(self, values: NDArray[np.int64]) -> NDArray[np.float64]:
         """Latencies, seconds.
@@ -183,6 +191,12 @@ class Surface:
     def measured(self, values: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Which of some widths, shape (n, axes), were measured, or lie on the step of ones that were."""
         return self._rank(self.places(values))[1]
+
+    def exact(self, values: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which of some widths, shape (n, axes), were measured themselves; of three axes or more, their sum."""
+        if self._summed:
+            return self.measured(values)
+        return np.array([tuple(value) in self._exact for value in values.tolist()], dtype=np.bool_)
 
     def off_steps(self, values: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Which of some widths, shape (n, axes), are above the first step on some axis and not at a step's end."""
@@ -204,15 +218,19 @@ class Surface:
         on_line: NDArray[np.bool_] = (places == far).any(axis=1)
         return on_grid | on_line
 
-    def _left_out(self) -> list[float]:
-        """Errors at the inner points of a single axis, each interpolated from its neighbours."""
-        if len(self.anchors) > 1:
-            return []
-        ((widths, known),) = self._lines
-        share = (widths[1:-1] - widths[:-2]) / (widths[2:] - widths[:-2])
-        between = (1.0 - share) * known[:-2] + share * known[2:]
-        errors: list[float] = (between / known[1:-1] - 1.0).tolist()
-        return errors
+    def _left_out(self) -> tuple[float, ...]:
+        """Errors on the inner lines of the grid, each interpolated from its neighbours."""
+        if len(self.anchors) == 1:
+            ((widths, known),) = self._lines
+            return _between(widths, known)
+        # At the far end of the other axis a line measured there is known, whatever lines the grid has.
+        grids = (self._grid[:, :-1], self._grid[:-1, :].T)
+        errors = [
+            _between(np.array(anchors, dtype=np.float64), column)
+            for anchors, grid in zip(self.anchors, grids, strict=True)
+            for column in grid.T
+        ]
+        return tuple(error for column in errors for error in column if math.isfinite(error))
 
     def _through_corner(
         self, known: Mapping[tuple[int, ...], float]
@@ -291,6 +309,13 @@ class Surface:
 
 
 _MOST = 1 << 24  # no network is that wide
+
+
+def _between(widths: NDArray[np.float64], known: NDArray[np.float64]) -> tuple[float, ...]:
+    """Relative errors at the inner widths of a line, each interpolated from its neighbours."""
+    share = (widths[1:-1] - widths[:-2]) / (widths[2:] - widths[:-2])
+    between = (1.0 - share) * known[:-2] + share * known[2:]
+    return tuple((between / known[1:-1] - 1.0).tolist())
 
 
 def _grid(places: NDArray[np.int64]) -> tuple[tuple[int, ...], ...]:

@@ -12,8 +12,10 @@ from bench.workloads.network import Preprocess
 from bench.workloads.torchvision_operators import declare_operators
 from latency_tables.errors import UserError
 
-Augmentation = Literal["crop-flip", "crop", "none"]
-"""A random crop of the image padded by an eighth with black, with or without mirroring every other one; nothing."""
+Augmentation = Literal["crop-flip", "crop", "resized-crop-flip", "none"]
+"""A random crop of the image padded by an eighth with black, with or without mirroring every other one, as is usual
+for small images; a random part of it, 8 % of its area to all, scaled to its size, and mirroring, as for large ones;
+nothing."""
 
 
 class AugmentedImages:
@@ -64,7 +66,10 @@ def _change(augmentation: Augmentation, size: tuple[int, ...]) -> Any:
             "without augmentation."
         ) from error
     height, width = size
-    steps: list[Any] = [v2.RandomCrop((height, width), padding=[width // 8, height // 8])]
-    if augmentation == "crop-flip":
+    if augmentation == "resized-crop-flip":
+        steps: list[Any] = [v2.RandomResizedCrop((height, width))]
+    else:
+        steps = [v2.RandomCrop((height, width), padding=[width // 8, height // 8])]
+    if augmentation != "crop":
         steps.append(v2.RandomHorizontalFlip())
     return v2.Compose(steps)

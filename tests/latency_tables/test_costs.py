@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 
 import made_up
@@ -29,7 +30,11 @@ def layer_s(width: int) -> float:
     return 1e-5 + 1e-7 * width
 
 
-def table(networks: tuple[NetworkMeasurement, ...] = (), anchors: tuple[int, ...] = ANCHORS) -> LatencyTable:
+def table(
+    networks: tuple[NetworkMeasurement, ...] = (),
+    anchors: tuple[int, ...] = ANCHORS,
+    layer_s: Callable[[int], float] = layer_s,
+) -> LatencyTable:
     """Cells of the three layers of a block at each anchor; blocks cost 1.5 times their layers."""
     latencies: dict[str, float] = {}
     for width in anchors:
@@ -118,6 +123,23 @@ def test_interpolation_is_charged_to_the_interval() -> None:
     # Left out in turn: of the first layers 16, 30 and 64 between their neighbours, of the second ones 64 alone.
     assert 0.01 < fit.costs.interpolation_error["linear"] < 1 - 1 / 1.2
     narrow, wide = fit.interval((), {"block2": 128}), fit.interval((), {"block2": 90})
+    assert wide.high - wide.low > narrow.high - narrow.low
+
+
+def test_a_width_on_a_measured_step_has_that_steps_spread() -> None:
+    def on_stairs_s(width: int) -> float:
+        return (1e-5 + 1e-7 * 16 * math.ceil(width / 16)) * (1.01 if width % 8 else 0.99)
+
+    known = (measured(set(), {}, 1.0), *(measured(*some, 1.0) for some in WORLD))
+    stepped = table(known, (*range(16, 65, 4), 128), on_stairs_s)
+    fit = coefficients(SKELETON, stepped)
+    assert fit.costs.step_error["linear"] == pytest.approx(0.01, rel=0.2)
+    itself, beside = (
+        {cost.name: cost for cost in fit.costs.layers_at({"block2": width})}["block2.a"] for width in (60, 58)
+    )
+    assert itself.origin is beside.origin is Origin.MEASURED
+    assert (itself.error, beside.error) == (0.0, fit.costs.step_error["linear"])
+    narrow, wide = fit.interval((), {"block2": 60}), fit.interval((), {"block2": 58})
     assert wide.high - wide.low > narrow.high - narrow.low
 
 

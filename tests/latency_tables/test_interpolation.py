@@ -148,6 +148,25 @@ def test_on_one_axis_each_inner_anchor_is_a_check() -> None:
     assert Surface({(8,): 1.0, (24,): 3.0}, [Stairs()]).checks == ()
 
 
+def test_a_grid_without_other_points_is_checked_on_its_inner_lines() -> None:
+    # Along both far ends nothing bends, so that the lines multiply to a plane through the corner.
+    bent = {(8, 16): 1.0, (16, 16): 1.2, (24, 16): 1.0, (8, 32): 1.0, (16, 32): 1.0, (24, 32): 1.0}
+    assert Surface(bent, [Stairs(), Stairs()]).checks == pytest.approx((1 / 1.2 - 1,))
+    assert Surface({(b, a): known for (a, b), known in bent.items()}, [Stairs(), Stairs()]).checks == (
+        pytest.approx((1 / 1.2 - 1,))
+    )
+    probed = Surface(bent | {(12, 24): 1.05}, [Stairs(), Stairs()])
+    assert probed.checks == pytest.approx((0.0,)), "where something was probed, that counts"
+
+
+def test_points_on_one_step_tell_how_flat_it_is() -> None:
+    surface = Surface({(16,): 1.0, (20,): 1.9, (28,): 2.0, (32,): 2.2, (48,): 3.0}, [Stairs(16)])
+    assert sorted(surface.treads) == pytest.approx([1.9 / 2 - 1, 0.0, 2.2 / 2 - 1])
+    assert surface.exact(np.array([[20], [24], [32], [33]])).tolist() == [True, False, True, False]
+    summed = Surface({(8, 8, 8): 1.0, (16, 16, 16): 2.0}, [Stairs(), Stairs(), Stairs()])
+    assert summed.exact(np.array([[4, 12, 8], [8, 8, 9]])).tolist() == [True, False]
+
+
 @pytest.mark.parametrize("step", [1, 16])
 @pytest.mark.parametrize(("multiple", "slow"), [(1, ()), (2, (1, 3)), (4, (1, 2, 3))])
 def test_widths_without_a_fast_kernel_are_seen(step: int, multiple: int, slow: tuple[int, ...]) -> None:

@@ -61,6 +61,18 @@ def test_about_half_of_the_images_are_mirrored() -> None:
 
 
 @needs_torchvision
+def test_resized_crops_show_a_part_of_each_image_scaled_to_its_size() -> None:
+    got = taken("resized-crop-flip")
+    spans = [int(np.ptp(image[0])) for image in got]  # the ramp's rows that are left of its sixteen
+    assert got.shape == (40, 3, 16, 16)
+    assert all((image[2] == number + 1).all() for number, image in enumerate(got)), "nothing is padded"
+    assert min(spans) < 8
+    assert max(spans) > 11
+    mirrored = [image[1][8][0] > image[1][8][-1] for image in got]
+    assert 8 < sum(mirrored) < 32
+
+
+@needs_torchvision
 def test_a_seed_draws_the_same_again_and_leaves_the_callers_luck_alone() -> None:
     torch.manual_seed(5)
     expected = torch.rand(3)
