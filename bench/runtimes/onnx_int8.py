@@ -7,6 +7,7 @@ import logging
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -71,7 +72,7 @@ def quantise(
         made = Path(folder) / "int8.onnx"
         try:
             quantization.quantize_static(
-                onnx.load_from_string(content),
+                _with_own_initialisers(onnx.load_from_string(content)),
                 made,
                 Reader(),
                 quant_format=quantization.QuantFormat.QDQ,
@@ -90,6 +91,44 @@ def quantise(
     if path is not None:
         write_atomically(path, quantised)
     return quantised
+
+
+def _with_own_initialisers(model: Any) -> Any:
+    """A model in which no two operators share a constant.
+
+    The exporter keeps equal constants, as the biases of a network with random weights, once and hands them on by
+    Identity operators. Behind these a bias is not quantised, and then its convolution runs in floats; shared, it
+    could not be, since its scale is that of its operator's input and weights.
+    """
+    import onnx
+
+    graph = model.graph
+    constants = {constant.name: constant for constant in graph.initializer}
+    results = {output.name for output in graph.output}
+    handed_on = [
+        node
+        for node in graph.node
+        if node.op_type == "Identity" and node.input[0] in constants and node.output[0] not in results
+    ]
+    copies = {node.output[0]: node.input[0] for node in handed_on}
+    for node in handed_on:
+        graph.node.remove(node)
+    taken: set[str] = set()
+    for node in graph.node:
+        for place, name in enumerate(node.input):
+            source = copies.get(name, name)
+            if source not in constants:
+                continue
+            own = source if source not in taken else f"{node.name or node.output[0]}/{place}/{source}"
+            if own not in constants:
+                copy = onnx.TensorProto()
+                copy.CopyFrom(constants[source])
+                copy.name = own
+                graph.initializer.append(copy)
+                constants[own] = copy
+            taken.add(own)
+            node.input[place] = own
+    return model
 
 
 def calibration_feeds(graph: Graph, images: Sequence[Array] | None) -> list[dict[str, Array]]:

@@ -6,8 +6,10 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+import torch
 from hand_graphs import conv_relu, linear_add
 from onnx import numpy_helper
+from torch import nn
 
 from bench.runtimes.base import random_arrays
 from bench.runtimes.onnx_export import export_graph
@@ -19,6 +21,7 @@ from bench.runtimes.onnx_int8 import (
     quantise,
 )
 from latency_tables.errors import LatheError
+from pruning.capture import capture
 
 onnxruntime = pytest.importorskip("onnxruntime")
 
@@ -124,3 +127,28 @@ def test_what_cannot_be_quantised_is_said(monkeypatch: pytest.MonkeyPatch) -> No
     graph = conv_relu()
     with pytest.raises(LatheError, match="cannot quantise the network: RuntimeError: no range for x"):
         quantise(export_graph(graph, None), calibration_feeds(graph, None))
+
+
+def test_equal_constants_do_not_keep_operators_in_floats(tmp_path: Path) -> None:
+    block = [nn.Conv2d(8, 8, 3, padding=1) for _ in range(3)]
+    for one in block:
+        nn.init.zeros_(one.bias)
+    network = nn.Sequential(
+        block[0], nn.ReLU(), block[1], nn.ReLU(), block[2], nn.Flatten(), nn.Linear(512, 8)
+    )
+    nn.init.zeros_(network[-1].bias)  # equal to the others
+    captured = capture(network.eval(), torch.zeros(1, 8, 8, 8))
+    plain = export_graph(captured.graph, captured.weights)
+    assert "Identity" in {node.op_type for node in onnx.load_from_string(plain).graph.node}
+    arrays = [np.random.default_rng(2).standard_normal((64, 8, 8, 8)).astype(np.float32)]
+    content = quantise(plain, calibration_feeds(captured.graph, arrays))
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "as_run.onnx")
+    own = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    kinds = [node.op_type for node in onnx.load(tmp_path / "as_run.onnx").graph.node]
+    assert kinds.count("QLinearConv") == 3 and kinds.count("QGemm") == 1
+    assert not {"Conv", "Gemm", "MatMul"} & set(kinds)
+    image = arrays[0][:1]
+    [found] = own.run(None, {"images": image})
+    wanted = network(torch.from_numpy(image)).detach().numpy()
+    assert np.abs(found - wanted).max() < 0.1 * np.abs(wanted).max()
