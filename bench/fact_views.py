@@ -28,6 +28,7 @@ def facts_json(skeleton: Skeleton, table: LatencyTable) -> dict[str, Any]:
         "builds_s": unpruned.get("builds_s", []),
         "launch": unpruned.get("launch"),
         "ran_elsewhere": unpruned.get("ran_elsewhere", {}),
+        "ran_in_floats": unpruned.get("ran_in_floats", {}),
     }
 
 
@@ -53,6 +54,9 @@ def show_facts(terminal: Terminal, skeleton: Skeleton, table: LatencyTable) -> N
         said.append(f"the unpruned network takes {queued} of work, and {issued} as it is issued")
     for provider, names in unpruned.get("ran_elsewhere", {}).items():
         said.append(f"  left to {provider}: {len(names)} nodes of the unpruned network: {', '.join(names)}")
+    if floats := unpruned.get("ran_in_floats"):
+        kinds = ", ".join(f"{count} {kind}" for kind, count in floats.items())
+        said.append(f"  computed in floats, not in integers, of the unpruned network: {kinds}")
     for line in said:
         terminal.results.print(line)
 

@@ -1,4 +1,4 @@
-"""Which execution providers ran the nodes of a network, by ONNX Runtime's profile of a run.
+"""Which execution providers ran the nodes of a network, and in what numbers, by ONNX Runtime's profile of a run.
 
 A session falls back without a word for each node that its provider does not take. Forbidding that by the option
 ``session.disable_cpu_ep_fallback`` would refuse most networks, since reckoning with shapes is left to the CPU on
@@ -8,6 +8,7 @@ purpose; so it is seen afterwards what was left to whom.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from math import prod
 from typing import Any
@@ -19,6 +20,8 @@ CPU_PROVIDER = "CPUExecutionProvider"
 TIMED = "_kernel_time"
 # The most numbers in a result that are taken for a shape, an axis or a scale.
 _BOOKKEEPING = 16
+# Operators that multiply floats, as ONNX has them and as ONNX Runtime fuses them.
+_FLOATS = frozenset({"Conv", "ConvTranspose", "FusedConv", "FusedGemm", "FusedMatMul", "Gemm", "MatMul"})
 # Nodes that a message names.
 _NAMED = 5
 
@@ -60,6 +63,15 @@ def ran_elsewhere(events: Sequence[Mapping[str, Any]], provider: str) -> dict[st
     for event in others:
         found.setdefault(event["args"]["provider"], []).append(_name(event))
     return found
+
+
+def ran_in_floats(events: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """How many nodes multiplied floats where integers were asked for, by operator.
+
+    Args:
+        events: of a run, see `node_events`.
+    """
+    return dict(Counter(kind for event in events if (kind := event["args"]["op_name"]) in _FLOATS))
 
 
 def _refusal(left: Sequence[Mapping[str, Any]], provider: str, why: str) -> UnsupportedOperatorError:

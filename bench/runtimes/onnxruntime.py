@@ -32,7 +32,7 @@ from bench.runtimes.base import (
 from bench.runtimes.cuda import came_later
 from bench.runtimes.onnx_export import export_graph, operators_of
 from bench.runtimes.onnx_int8 import calibration_feeds, overflows, quantise
-from bench.runtimes.onnx_placement import CPU_PROVIDER, TIMED, node_events, ran_elsewhere
+from bench.runtimes.onnx_placement import CPU_PROVIDER, TIMED, node_events, ran_elsewhere, ran_in_floats
 from bench.runtimes.pinning import bind_caller
 from latency_tables.errors import LatheError
 from latency_tables.graph import Graph
@@ -48,7 +48,8 @@ _TYPES = {"tensor(float16)": "float16"}
 class OnnxRuntimeLoaded(Loaded):
     """A session with its inputs and outputs bound, so that no run copies or allocates them.
 
-    Off the CPU `facts` tell, under "ran_elsewhere", which nodes another provider ran than the one that is timed.
+    Off the CPU `facts` tell, under "ran_elsewhere", which nodes another provider ran than the one that is timed; in
+    int8, under "ran_in_floats", how many nodes of which operator multiplied floats nevertheless.
     """
 
     def __init__(self, graph: Graph, session: Any, device_kind: str) -> None:
@@ -168,7 +169,9 @@ class OnnxRuntime(Runtime):
         spinning = "between runs of a part alone" if together else "stopped between runs"
         chosen = {"provider": _PROVIDERS[device_kind], "spinning": spinning}
         if precision == "int8":
-            chosen["quantisation"] = "static, QDQ, uint8 activations, int8 weights by channel, min-max"
+            chosen["quantisation"] = (
+                "static, QDQ, uint8 activations, int8 weights by channel, min-max, no shared constants"
+            )
         if device_kind == "cuda" and precision != "tf32":
             # TensorRT computes fp32 in TensorFloat-32 unless NVIDIA's own switch for the process forbids it.
             chosen[ENVIRONMENT_PREFIX + "NVIDIA_TF32_OVERRIDE"] = "0"
@@ -181,7 +184,8 @@ class OnnxRuntime(Runtime):
         content = self._content(order)
         model = content if order.artefact is None else str(order.artefact)
         kind = self.setting.device.kind
-        if self._provider() == CPU_PROVIDER:
+        in_integers = self.setting.precision == "int8"
+        if self._provider() == CPU_PROVIDER and not in_integers:
             return OnnxRuntimeLoaded(order.graph, self._session(model, alone=order.alone), kind)
         with tempfile.TemporaryDirectory() as folder:
             session = self._session(model, alone=order.alone, profile=Path(folder) / "placement")
@@ -189,8 +193,10 @@ class OnnxRuntime(Runtime):
             loaded.run()
             # From here on nothing is profiled any more, so the same session is timed.
             events = node_events(Path(session.end_profiling()).read_bytes())
-        if elsewhere := ran_elsewhere(events, self._provider()):
-            loaded.facts = {"ran_elsewhere": elsewhere}
+        told: dict[str, Any] = {"ran_elsewhere": ran_elsewhere(events, self._provider())}
+        if in_integers:
+            told["ran_in_floats"] = ran_in_floats(events)
+        loaded.facts = {name: found for name, found in told.items() if found}
         return loaded
 
     def _provider(self) -> str:

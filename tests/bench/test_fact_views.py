@@ -51,6 +51,7 @@ def test_everything_is_told_in_sentences(capsys: pytest.CaptureFixture[str]) -> 
                 "builds_s": [1.1e-3, 1e-3, 1.05e-3],
                 "launch": {"queued_s": 0.9e-3, "issued_s": 3.2e-3},
                 "ran_elsewhere": {"CUDAExecutionProvider": ["/o0/Conv", "/o3/Erf"]},
+                "ran_in_floats": {"MatMul": 24, "Conv": 1},
             }
         ),
     )
@@ -61,6 +62,7 @@ def test_everything_is_told_in_sentences(capsys: pytest.CaptureFixture[str]) -> 
     assert "3 builds of the unpruned network are 10.0% apart, 1 ms to 1.1 ms" in printed
     assert "takes 900 µs of work, and 3.2 ms as it is issued" in printed
     assert "left to CUDAExecutionProvider: 2 nodes of the unpruned network: /o0/Conv, /o3/Erf" in printed
+    assert "in floats, not in integers, of the unpruned network: 24 MatMul, 1 Conv" in printed
     assert facts_json(SKELETON, known)["compile_s"] == [30.0, 12.0, 25.04]
     assert launch_cost(SKELETON, known) == {"queued_s": 0.9e-3, "issued_s": 3.2e-3}
 
@@ -74,5 +76,6 @@ def test_where_nothing_is_told_nothing_is_said(capsys: pytest.CaptureFixture[str
         "builds_s": [],
         "launch": None,
         "ran_elsewhere": {},
+        "ran_in_floats": {},
     }
     assert launch_cost(SKELETON, table()) is None

@@ -11,6 +11,7 @@ from hand_graphs import conv_relu, linear_add
 from onnx import numpy_helper
 from torch import nn
 
+from bench.runtimes import onnxruntime as adapter
 from bench.runtimes.base import random_arrays
 from bench.runtimes.onnx_export import export_graph
 from bench.runtimes.onnx_int8 import (
@@ -20,6 +21,8 @@ from bench.runtimes.onnx_int8 import (
     overflows,
     quantise,
 )
+from bench.runtimes.onnxruntime import OnnxRuntime
+from bench.workbench import SettingChoice
 from latency_tables.errors import LatheError
 from pruning.capture import capture
 
@@ -152,3 +155,14 @@ def test_equal_constants_do_not_keep_operators_in_floats(tmp_path: Path) -> None
     [found] = own.run(None, {"images": image})
     wanted = network(torch.from_numpy(image)).detach().numpy()
     assert np.abs(found - wanted).max() < 0.1 * np.abs(wanted).max()
+
+
+def test_what_stays_in_floats_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    graph = conv_relu()
+    setting = SettingChoice("onnxruntime", precision="int8").make()
+    with OnnxRuntime(setting).load(graph) as loaded:
+        assert loaded.facts == {}
+    monkeypatch.setattr(adapter, "quantise", lambda content, *_, **__: content)
+    with OnnxRuntime(setting).load(graph) as loaded:
+        (counts,) = loaded.facts["ran_in_floats"].items()
+        assert counts in (("Conv", 1), ("FusedConv", 1))
