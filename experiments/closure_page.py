@@ -40,11 +40,12 @@ def pooled(judged: Sequence[Judged], form: str) -> Closure:
 def within(judged: Sequence[Judged], share: float, wanted: float) -> str:
     """Share of all predictions within an error, with what is wanted of it.
 
-    Its 95 % interval comes of drawing networks anew as wholes; two can be drawn in three ways only, and have none.
+    Its 95 % interval comes of drawing networks anew as wholes. It has none where that tells nothing: two networks can
+    be drawn in three ways only, and where each has the same share every draw is the same.
     """
     shares = [one.closures[IN_USE].within(share) for one in judged]
     interval = ""
-    if len(judged) > 2:
+    if len(judged) > 2 and len(set(shares)) > 1:
         draws = np.mean(np.random.default_rng(0).choice(shares, (4000, len(shares))), axis=1)
         low, high = np.quantile(draws, [0.025, 0.975])
         interval = f"{low:.0%} to {high:.0%}; "

@@ -75,6 +75,10 @@ NETWORKS = st.builds(
         st.none() | TRACES,
         doubts=st.lists(TEXT, max_size=2).map(tuple),
         dropped=st.dictionaries(TEXT, st.integers(0, 100), max_size=2),
+        widths=st.dictionaries(TEXT, st.integers(1, 4096), max_size=2).map(
+            lambda widths: tuple(sorted(widths.items()))
+        ),
+        facts=st.dictionaries(TEXT, JSON, max_size=2),
     ),
 )
 SETTINGS = st.builds(

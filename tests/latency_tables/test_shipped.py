@@ -18,6 +18,7 @@ NETWORKS = {
 
 def test_names_are_the_files() -> None:
     assert {path.parent for _, path in TABLES} == {FOLDER}
+    assert {name.split("-fp32-")[0].split("-")[-1] for name, _ in TABLES} >= {"eager", "onnxruntime"}
     assert shipped_skeleton("no/such", 1) is None
     assert skeleton_path("timm/resnet18", 8).name == "timm-resnet18-b8.skeleton"
 
