@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import safetensors.torch
 import torch
 from torch import nn
 
@@ -17,6 +16,7 @@ from bench.runtimes.onnx_export import export_graph
 from bench.served import calibration_for
 from bench.session import Handle, Session
 from bench.workloads import Network
+from bench.workloads.weights import saved
 from latency_tables.errors import LatheError
 from latency_tables.files import write_atomically, write_json
 from latency_tables.skeleton import Cut, Plan
@@ -135,8 +135,7 @@ def lay_down(
             "blocks share state that lathe does not see. Please report the network."
         )
     files = {"weights": folder / "weights.safetensors", "plan": folder / "plan.json"}
-    state = {name: tensor.contiguous() for name, tensor in pruned.state_dict().items()}
-    write_atomically(files["weights"], safetensors.torch.save(state))
+    write_atomically(files["weights"], saved(pruned))
     write_json(files["plan"], plan.to_json())
     return small, files
 

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import safetensors.torch
 
 from bench import views
 from bench.runtimes import get_runtime
@@ -17,6 +16,7 @@ from bench.sweep_config import SweepConfig
 from bench.terminal import Terminal
 from bench.workloads import Images, load_images, parse_input_shape, resolve
 from bench.workloads.training_images import AugmentedImages
+from bench.workloads.weights import saved
 from latency_tables.errors import UserError
 from latency_tables.files import write_atomically
 from pruning.recovery.objective import CrossEntropy
@@ -99,8 +99,7 @@ def _prepare(weights: Path, images: Path, progress: Progress) -> None:
     model = network.build(seed=_SEED)
     images_seen = AugmentedImages(seen, network.preprocess, "none")
     train(model, images_seen, CrossEntropy(), regime=_REGIME, seed=_SEED, progress=progress)
-    state = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
-    write_atomically(weights, safetensors.torch.save(state))
+    write_atomically(weights, saved(model))
     packed = io.BytesIO()
     np.savez(packed, images=unseen.pixels, labels=_labels(unseen))
     write_atomically(images, packed.getvalue())

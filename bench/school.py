@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from safetensors.torch import save
 from torch import Tensor, nn
 
 from bench.failure import FAILURES, reason
@@ -19,7 +18,7 @@ from bench.host import cpu_device
 from bench.workbench import Subject, channels_last
 from bench.workloads import Network
 from bench.workloads.training_images import AugmentedImages
-from bench.workloads.weights import load_into, load_state
+from bench.workloads.weights import load_into, load_state, saved
 from latency_tables.errors import LatheError, StorageError, UserError
 from latency_tables.files import write_atomically, write_json
 from pruning.branches import open_branches
@@ -205,9 +204,8 @@ def trained_first(school: School, file: Path, progress: Progress) -> School:
                 f"the unpruned network could not be trained with seed {school.training.seed}, so nothing stands to "
                 f"compare with: {reason(error)}"
             ) from error
-        state = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
         write_json(file.with_suffix(".trainings.json"), histories(alone.folder))
-        write_atomically(file, save(state))
+        write_atomically(file, saved(model))
         shutil.rmtree(alone.folder, ignore_errors=True)
     return replace(school, training=replace(school.training, teacher=model))
 

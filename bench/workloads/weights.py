@@ -1,4 +1,4 @@
-"""Reading weight files and putting them into networks, without ever running code from a file."""
+"""Weight files: read without ever running code from them, put into networks, and written."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import safetensors
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save
 from torch import nn
 
 from latency_tables.errors import UserError
@@ -107,6 +107,20 @@ def load_into(model: nn.Module, state: dict[str, torch.Tensor]) -> None:
                 "the training that wrote it diverged. Use an earlier checkpoint."
             )
     model.load_state_dict(state, strict=False)
+
+
+def saved(model: nn.Module) -> bytes:
+    """A network's state dict as the content of a safetensors file.
+
+    Every tensor is copied, since safetensors refuses names that share their storage, as tied weights do. Each of
+    these names gets the values, so that the file loads into a network that ties them and into one that does not.
+    """
+    state = {
+        name: tensor.clone(memory_format=torch.contiguous_format)
+        for name, tensor in model.state_dict().items()
+    }
+    content: bytes = save(state)
+    return content
 
 
 def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:

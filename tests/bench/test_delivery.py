@@ -21,6 +21,7 @@ from bench.workloads.network import Network, Preprocess
 from latency_tables.errors import LatheError
 from latency_tables.setting import Setting
 from latency_tables.skeleton import Plan
+from pruning import load
 from pruning.outline import outline
 
 SHAPE = (3, 6, 6)
@@ -130,3 +131,24 @@ def test_weights_that_do_not_belong_to_the_plan_are_not_written(tmp_path: Path) 
     with pytest.raises(LatheError, match="computes something else as a module than as a graph"):
         delivery.lay_down(network, unpruned, other, plan, 1, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_network_with_tied_weights_is_written_and_read_again(tmp_path: Path) -> None:
+    class Tied(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem, self.first, self.second = (nn.Conv2d(k, 4, 3, padding=1) for k in (3, 4, 4))
+            self.second.weight = self.first.weight
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.second(torch.relu(self.first(self.stem(x)))).mean((2, 3))
+
+    torch.manual_seed(0)
+    model = Tied().eval()
+    network = Network("tied", Tied, SHAPE, Preprocess((0.5,) * 3, (0.5,) * 3, 255.0))
+    unpruned = outline("tied", model, SHAPE, 1)
+    plan = Plan("tied", unpruned.skeleton.digest, ())
+    _, files = delivery.lay_down(network, unpruned, model, plan, 1, tmp_path)
+    again = load(Tied, files["plan"], files["weights"])
+    with torch.no_grad():
+        torch.testing.assert_close(again(IMAGES), model(IMAGES))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -144,6 +145,19 @@ def test_a_network_that_cannot_be_trained_first_says_so(
     with pytest.raises(raised, match=said):
         trained_first(spy(tmp_path), file, quiet)
     assert not file.exists()
+
+
+def test_a_network_with_tied_weights_that_was_trained_first_is_kept(tmp_path: Path) -> None:
+    class Tied(Residual):
+        def __init__(self) -> None:
+            super().__init__()
+            self.narrow_norm.weight = self.norm.weight
+
+    tied = replace(spy(tmp_path), network=Network("tied", Tied, (3, 6, 6), PREPROCESS))
+    file = tmp_path / "unpruned-s0.safetensors"
+    first, again = (trained_first(tied, file, quiet).training.teacher for _ in range(2))
+    assert len(lessons) == 1  # the second time it is read
+    torch.testing.assert_close(again.state_dict(), first.state_dict())
 
 
 def test_a_mask_is_kept_for_a_restart_and_a_damaged_one_says_so(

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from bench.workloads.weights import load_into, load_state
+from bench.workloads.weights import load_into, load_state, saved
 from latency_tables.errors import UserError
 
 
@@ -163,3 +163,18 @@ def test_half_precision_weights_are_widened() -> None:
         },
     )
     assert target[0].weight.dtype == torch.float32
+
+
+def test_weights_that_are_tied_are_written_under_both_names(tmp_path: Path) -> None:
+    source, target = _model(), _model()
+    for model in (source, target):
+        model.append(nn.Conv2d(3, 4, 3))
+        model[2].weight = model[0].weight
+    source.to(memory_format=torch.channels_last)
+    path = tmp_path / "tied.safetensors"
+    path.write_bytes(saved(source))
+    state = load_state(path)
+    torch.testing.assert_close(state, dict(source.state_dict()))
+    load_into(target, state)
+    assert target[2].weight is target[0].weight
+    torch.testing.assert_close(target[0].weight, source[0].weight)
