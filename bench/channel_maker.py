@@ -19,7 +19,7 @@ from pruning.early.channel_scores import channel_scores
 from pruning.early.criterion import EarlyCriterion
 from pruning.from_scratch import SCRATCH_METHODS, ScratchMethod, Training
 from pruning.outline import Outline
-from pruning.recovery.batches import mixed_seed
+from pruning.recovery.batches import drawn_by, mixed_seed
 from pruning.recovery.objective import CrossEntropy, Objective
 from pruning.search import Progress
 from pruning.width_search import WidthSelection, choose_smart, choose_uniform, choose_widths
@@ -133,7 +133,7 @@ class ChannelMaker:
 
     def _redrawn(self, chosen: WidthSelection) -> dict[str, tuple[int, ...]]:
         """As many channels of each group, but others."""
-        draw = torch.Generator().manual_seed(self._school.training.seed)
+        draw = drawn_by("redrawn channels", self._school.training.seed)
         full = {group.name: group.channels for group in self._groups}
         return {
             name: tuple(sorted(torch.randperm(full[name], generator=draw)[: len(stays)].tolist()))

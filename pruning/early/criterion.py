@@ -11,6 +11,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from latency_tables.errors import LatheError
 from pruning.early.functional import Stateless
+from pruning.recovery.batches import mixed_seed
 from pruning.recovery.objective import Batch
 
 Scores: TypeAlias = Mapping[str, Tensor]
@@ -74,7 +75,7 @@ def scored(
     """
     # The fused kernels of attention have no second derivative, which some criteria take.
     with torch.random.fork_rng(), sdpa_kernel(SDPBackend.MATH):
-        torch.manual_seed(seed)
+        torch.manual_seed(mixed_seed("dropout while scoring", seed))
         found = criterion.scores(model, batch, density)
         running = used(model, batch)
     told = {name: score.cpu() for name, score in found.items() if name in running}

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from latency_tables.errors import UserError
 from pruning.early.criterion import Scores, finite, prunable
 from pruning.early.functional import Stateless
+from pruning.recovery.batches import drawn_by
 from pruning.recovery.objective import Batch
 
 TEMPERATURE = 200.0
@@ -66,7 +67,7 @@ class Grasp:
 
     def _weights(self, model: nn.Module) -> dict[str, Tensor]:
         modules = dict(model.named_modules())
-        generator = torch.Generator().manual_seed(self._seed)
+        generator = drawn_by("linear layers for grasp", self._seed)
         weights = {}
         for name, weight in model.named_parameters():
             value = weight.detach().clone()

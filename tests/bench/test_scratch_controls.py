@@ -33,6 +33,7 @@ from latency_tables.errors import LatheError, StorageError
 from pruning.channels import find_strands
 from pruning.early.channel_scores import channel_scores
 from pruning.from_scratch import SCRATCH_METHODS, ScratchMethod
+from pruning.recovery.batches import drawn_by
 from pruning.width_search import choose_smart
 
 
@@ -79,6 +80,14 @@ def test_channels_beside_their_controls(tmp_path: Path) -> None:
         wanted = alone.choose(fit, fit.latency_s((), dict(chosen.cut.widths)), quiet)
         assert str(sorted(wanted.channels.items())) in told[name].what
     assert not same(told[channel_maker.BY_CHANCE].model, point)
+    # As many of each group, drawn for this purpose alone: what else has this seed draws others.
+    draw = drawn_by("redrawn channels", shop.school.training.seed)
+    full = {group.name: group.channels for group in maker.outline.skeleton.groups}
+    redrawn = {
+        name: tuple(sorted(torch.randperm(full[name], generator=draw)[: len(stays)].tolist()))
+        for name, stays in chosen.channels.items()
+    }
+    assert str(sorted(redrawn.items())) in told[channel_maker.OTHER_CHANNELS].what
     limit_s = fit.latency_s((), dict(chosen.cut.widths))
     by_profile = choose_smart(maker.outline.skeleton.groups, fit, limit_s)
     assert str(sorted(by_profile.channels.items())) in told[channel_maker.SMART].what

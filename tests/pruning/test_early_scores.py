@@ -21,6 +21,7 @@ from pruning.early.prospr import ProsPr
 from pruning.early.random import RandomScores
 from pruning.early.snip import Snip
 from pruning.early.synflow import SynFlow
+from pruning.recovery.batches import drawn_by
 from pruning.recovery.objective import Batch, CrossEntropy
 
 
@@ -120,7 +121,7 @@ def test_grasp_is_the_product_with_the_hessian() -> None:
     model, images = perceptron(), batch((4,), torch.float64)
     scores = Grasp(3).scores(model, images, 0.5)
     with torch.no_grad():  # the scoring draws linear layers anew, in their order
-        generator = torch.Generator().manual_seed(3)
+        generator = drawn_by("linear layers for grasp", 3)
         for layer in (model[0], model[2]):
             nn.init.xavier_normal_(layer.weight, generator=generator)
     expected = hessian_product(model, images.images, images.labels)
