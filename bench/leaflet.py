@@ -7,7 +7,15 @@ from bench.runtimes import get_runtime
 from bench.sweep_config import SweepConfig
 from latency_tables.estimate import Estimate
 from latency_tables.setting import Setting
+from pruning.from_scratch import SCRATCH_METHODS
+from reports.difference import Change, apart, change
 from reports.results import Point
+
+_STANDING = {
+    Change.BETTER: "above it",
+    Change.WORSE: "below it",
+    Change.CANNOT_TELL: "not told apart from it",
+}
 
 
 def leaflet(point: Point, config: SweepConfig, setting: Setting) -> str:
@@ -29,11 +37,16 @@ def leaflet(point: Point, config: SweepConfig, setting: Setting) -> str:
         f"- What is missing: {_missing(point)}.",
         f"- Latency in {setting.label}: {_ms(point.measured_s)}; the unpruned network took "
         f"{_ms(point.unpruned_s)} in the same pass, so the ratio is {_share(point.ratio)}.",
+        f"- Budget: {_budget(point)}.",
+        f"- How it was made good: {_training(point, config)}.",
         f"- Accuracy on {images_text(config)}{shift}: {_percent(point.accuracy)}; that of the unpruned network"
         f"{', trained the same way' if config.trains_unpruned else ''}: {_percent(point.accuracy_before)}.",
-        f"- Same answer as the unpruned network: {_percent(point.agreement)} of the images.",
+        f"- Same answer as the unpruned network, as PyTorch computes it in fp32: {_percent(point.agreement)} of "
+        "the images.",
         "",
         "Intervals are 95 %. Accuracy is that on images which neither healed nor trained the network.",
+        "",
+        *_controls(point, config),
         "",
         "| file | what it is |",
         "| --- | --- |",
@@ -78,6 +91,55 @@ def _missing(point: Point) -> str:
     if point.widths:
         said.append("channels: " + ", ".join(f"{name} keeps {width}" for name, width in point.widths.items()))
     return "; ".join(said) or "nothing"
+
+
+def _budget(point: Point) -> str:
+    if point.budget_s is None:
+        return "of the latency nothing was asked"
+    held = "ratio" if point.budget.endswith("x") else "latency"
+    verdict = "met" if point.met else "missed"
+    return (
+        f"{point.budget}, which is {1e3 * point.budget_s:.4g} ms here; {verdict}, since the upper end of the "
+        f"{held}'s interval lies {'within' if point.met else 'above'} it"
+    )
+
+
+def _training(point: Point, config: SweepConfig) -> str:
+    images = f"the {config.calibration} calibration images with their labels"
+    if config.train is not None:
+        images = f"the images of {config.train}"
+    trained = f"{config.epochs} epochs on {images}"
+    if point.method in SCRATCH_METHODS:
+        how = "plain cross entropy" if config.self_distillation == "none" else config.self_distillation
+        if SCRATCH_METHODS[point.method].taught:
+            how = "the unpruned network as teacher"
+        return f"trained from scratch for {trained}, with {how}"
+    first = f"; the unpruned network was trained here for {trained}" if config.trains_unpruned else ""
+    return (
+        f"finetuned for {config.iterations} steps on the {config.calibration} calibration images, without their "
+        f"labels{first}"
+    )
+
+
+def _controls(point: Point, config: SweepConfig) -> list[str]:
+    """What the result must stand beside, each with what the intervals of the images allow to say."""
+    if not point.controls and not point.uncontrolled:
+        why = "nothing was taken out" if config.controls else "they were left out with `--no-controls`"
+        return [f"It stands beside no controls: {why}. So nothing says what explains its accuracy."]
+    rows = []
+    for name, control in point.controls.items():
+        standing = "" if point.accuracy is None else _STANDING[change(apart(point.accuracy, control))]
+        rows.append(f"| {name} | {_percent(control)} | {standing} |")
+    for name, reason in point.uncontrolled.items():
+        rows.append(f"| {name} | not made: {' '.join(reason.split()).replace('|', '/')} | |")
+    return [
+        "What could explain its accuracy away, judged on the same images; this network is above or below one "
+        "where the intervals of the images say so, of one seed:",
+        "",
+        "| control | accuracy | this network is |",
+        "| --- | --- | --- |",
+        *rows,
+    ]
 
 
 def _ms(estimate: Estimate | None) -> str:
