@@ -82,7 +82,7 @@ def done_point(
     measured = delivered.measured
     return Point(
         **_of_recipe(recipe, shop.session.setting),
-        accuracy_before=shop.accuracy(shop.unpruned_outputs),
+        accuracy_before=shop.accuracy(shop.unpruned_served),
         status="done",
         reason=None,
         accuracy=shop.accuracy(outputs),
@@ -120,11 +120,11 @@ def unpruned_point(shop: Shop, id_: str, seed: int, artefacts: Mapping[str, str]
     """
     measured = time_network(shop.subject.outline, shop.session, Cut(), "fit", shop.quick_s())
     shop.store.put_network(shop.session.setting, shop.subject.outline.skeleton.name, measured)
-    outputs = shop.outputs(shop.subject.model, "the unpruned network")
+    outputs = shop.unpruned_served
     predicted = coefficients(shop.subject.outline.skeleton, shop.store.table(shop.session.setting)).unpruned_s
     return Point(
         **_common(shop.session.setting, id_, UNPRUNED, "", seed, ""),
-        accuracy_before=shop.accuracy(shop.unpruned_outputs),
+        accuracy_before=shop.accuracy(outputs),
         status="done",
         reason=None,
         accuracy=shop.accuracy(outputs),

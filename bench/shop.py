@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -32,7 +33,7 @@ class Shop:
     Attributes:
         subject: the unpruned network.
         images: calibration and report images.
-        unpruned_outputs: the unpruned network's outputs on the report images.
+        unpruned_outputs: the unpruned network's outputs on the report images, as PyTorch computes them in fp32.
         session: where to time.
         store: the tables.
         terminal: where progress is drawn.
@@ -87,6 +88,11 @@ class Shop:
     def accuracy(self, outputs: torch.Tensor) -> Estimate | None:
         """Accuracy on the report images; None where they have no labels."""
         return evaluation.accuracy(outputs, self.images.report.labels)
+
+    @cached_property
+    def unpruned_served(self) -> torch.Tensor:
+        """The unpruned network's outputs as the setting computes them, asked for once; else as `outputs`."""
+        return self.outputs(self.subject.model, "the unpruned network")
 
     def outputs(self, network: nn.Module, what: str, progress: Progress | None = None) -> torch.Tensor:
         """A network's outputs on the report images, as the setting computes them, shape (n, classes).

@@ -343,7 +343,7 @@ class _Job:
                 if isinstance(error, LatheError):
                     raise
                 raise LatheError(f"{recipe.id} failed: {reason(error)}") from error
-            before = shop.accuracy(shop.unpruned_outputs)
+            before = shop.accuracy(shop.unpruned_served)
             point = failed_point(recipe, self.session.setting, reason(error), before)
             self.terminal.say(f"{recipe.id} failed: {point.reason}")
         self._replace(point, made)

@@ -364,7 +364,7 @@ def show_point(terminal: Terminal, point: Point) -> None:
         out.print(f"          {percent_text(estimate)} {name}")
     for name, reason in point.uncontrolled.items():
         out.print(f"          not made: {name} ({reason})")
-    out.print(f"agreement {percent_text(point.agreement)} with the unpruned network")
+    out.print(f"agreement {percent_text(point.agreement)} with the unpruned network in fp32")
     stages = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in point.stages_s.items())
     out.print(f"time      {stages}")
     out.print(f"again     {point.command}")

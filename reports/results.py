@@ -93,9 +93,9 @@ class Point:
         status: "done" or "failed".
         reason: why it failed; None when done.
         accuracy: share of the test images classified rightly, 0 to 1; None without labels.
-        accuracy_before: the same of the unpruned network on the same images.
-        agreement: share of the test images given the unpruned network's class, 0 to 1.
-        kl: mean divergence from the unpruned network's outputs, in nats, at least 0.
+        accuracy_before: the same of the unpruned network on the same images, in the same setting.
+        agreement: share of the test images given the class that the unpruned network gives in fp32, 0 to 1.
+        kl: mean divergence from that network's outputs in fp32, in nats, at least 0.
         predicted_s: latency by the table.
         measured_s: latency on the device; a done point has one.
         unpruned_s: the unpruned network's latency in the same interleaved pass.

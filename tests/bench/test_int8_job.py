@@ -16,6 +16,7 @@ from bench.served import Served, require_calibration
 from bench.session import Session
 from bench.workbench import Gallery, ImageChoice, NetworkChoice, SettingChoice, Subject
 from latency_tables.errors import UserError
+from reports.results import UNPRUNED, read_run
 
 onnxruntime = pytest.importorskip("onnxruntime")
 
@@ -57,7 +58,11 @@ def test_the_accuracy_is_that_of_the_delivered_file(
     outputs = np.concatenate([session.run(None, {"images": image[None]})[0] for image in images])
     hits = float((outputs.argmax(1) == report.labels).mean())
     assert point["accuracy_after"] == pytest.approx(hits)
-    assert "int8" in (path.parent / "README.md").read_text()
+    unpruned = next(point for point in read_run(folder)[1] if point.method == UNPRUNED)
+    assert unpruned.accuracy is not None and unpruned.accuracy_before == unpruned.accuracy
+    assert point["accuracy_before"] == unpruned.accuracy.value
+    text = (path.parent / "README.md").read_text()
+    assert "int8" in text and "as PyTorch computes it in fp32" in text
     assert b"QuantizeLinear" in path.read_bytes()
 
 

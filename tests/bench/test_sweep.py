@@ -43,7 +43,7 @@ class Job:
         parts: list[Any] = [*[None] * 4, session, None]
         self.job = sweep._Job(*parts, folder, folder, cast(Any, silent))
         shop = SimpleNamespace(
-            folder=folder / ".making", session=session, accuracy=lambda _: None, unpruned_outputs=None
+            folder=folder / ".making", session=session, accuracy=lambda _: None, unpruned_served=None
         )
         self.shop = cast(Any, shop)
         self.recipe = recipe(self.old.id)
