@@ -34,7 +34,7 @@ def unpruned_controls(shop: Shop, iterations: int, seed: int, progress: Progress
         progress: told of the finetuning.
 
     Returns:
-        Accuracies and reasons; nothing where there are no labels to tell.
+        As `bench.judging.judged`.
     """
 
     def healed() -> nn.Module:
@@ -64,7 +64,7 @@ def pruned_controls(
         progress: told of the finetuning.
 
     Returns:
-        Accuracies and reasons; nothing where there are no labels to tell, or nothing was removed.
+        As `bench.judging.judged`; nothing where nothing was removed.
     """
     if not removed:
         return Judged()

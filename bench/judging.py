@@ -16,6 +16,8 @@ from pruning.search import Progress
 if TYPE_CHECKING:
     from bench.shop import Shop
 
+NO_LABELS = "the images that judge have no labels"
+
 
 @dataclass(frozen=True, slots=True)
 class Judged:
@@ -43,14 +45,14 @@ def judged(shop: Shop, makers: Mapping[str, Callable[[], nn.Module]], progress: 
         progress: told of the passes.
 
     Returns:
-        Accuracies and reasons; nothing of either where the report images have no labels.
+        Accuracies and reasons; where the report images have no labels nothing is made, and that is the reason.
 
     Raises:
         StorageError: nothing can be written any more.
     """
-    found = Judged()
     if shop.images.report.labels is None:
-        return found
+        return Judged(failed=dict.fromkeys(makers, NO_LABELS))
+    found = Judged()
     for name, make in makers.items():
         try:
             found.accuracies.update(shop.judge({name: make()}, progress))

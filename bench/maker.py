@@ -66,5 +66,5 @@ class Maker(Protocol[T]):
         ...
 
     def controls(self, chosen: T, fit: Coefficients, progress: Progress) -> Judged:
-        """The networks that the result must stand beside; nothing without labels."""
+        """The networks that the result must stand beside."""
         ...

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from reports import findings_measurements as measurements
 from reports import findings_results as results
 from reports.finding import Finding, Kind
+from reports.findings_alone import alone
 from reports.findings_scratch import from_scratch
 from reports.scenes import Scene
 
@@ -20,6 +21,7 @@ _FINDERS: tuple[Callable[[Scene], Iterable[Finding]], ...] = (
     results.not_above_random,
     results.controls,
     from_scratch,
+    alone,
     results.useless,
     results.few_seeds,
     measurements.unordered,

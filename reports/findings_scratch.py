@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from reports.finding import Finding, Kind, Level, counted, listed
+from reports.finding import Finding, Kind, Level, listed
 from reports.rivals import Lead, doubt, leads_over_controls
 from reports.scenes import Placed, Scene
 
@@ -28,15 +28,12 @@ def from_scratch(scene: Scene) -> Iterator[Finding]:
     groups: dict[tuple[str, str], list[Placed]] = {}
     for placed in scene.done:
         point = placed.point
-        if (point.sparsity is not None or point.widths) and (point.controls or point.uncontrolled):
+        if point.sparsity is not None or point.widths:
             groups.setdefault((placed.series, point.budget), []).append(placed)
     for (series, budget), points in groups.items():
-        leads = leads_over_controls(points)
-        missing = _missing(points)
-        if leads:
-            yield _compared(f"{series} at {budget}", leads, missing)
-        elif missing:
-            yield _alone(f"{series} at {budget}", missing)
+        # Where there is none, `reports.findings_alone` says so.
+        if leads := leads_over_controls(points):
+            yield _compared(f"{series} at {budget}", leads, _missing(points))
 
 
 def _compared(what: str, leads: Sequence[Lead], missing: Sequence[str]) -> Finding:
@@ -76,18 +73,6 @@ def _compared(what: str, leads: Sequence[Lead], missing: Sequence[str]) -> Findi
         remedy,
         "points",
         84 if behind else 70,
-    )
-
-
-def _alone(what: str, missing: Sequence[str]) -> Finding:
-    return Finding(
-        Kind.CONTROL,
-        Level.HAZARD,
-        f"{what} stands beside no control: {counted(len(missing), 'control')} could not be made.",
-        f"Nothing is known of {_named(missing)}, so nothing says what explains the result.",
-        "The point says why each control is missing; mend that, and make the point again by its command.",
-        "points",
-        84,
     )
 
 

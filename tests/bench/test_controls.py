@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from bench import controls
-from bench.judging import Judged
+from bench.judging import NO_LABELS, Judged
 from bench.shop import Shop
 from latency_tables.estimate import Estimate
 from pruning.adaptation import adapt_statistics
@@ -140,11 +140,25 @@ def test_each_pruned_control_differs_in_one_thing() -> None:
     assert set(gone(by_chance)) == set(drawn.removed) != set(removed)
 
 
-def test_without_labels_or_without_a_removal_there_is_nothing_to_compare() -> None:
-    assert pruned(FakeShop(labelled=False), ("blocks.1",)) == Judged()
+def test_without_a_removal_there_is_nothing_to_compare() -> None:
     assert pruned(FakeShop(), ()) == Judged()
-    unlabelled = cast(Shop, FakeShop(labelled=False))
-    assert controls.unpruned_controls(unlabelled, 7, 3, lambda *_: None) == Judged()
+
+
+def test_without_labels_nothing_is_made_and_every_control_says_why() -> None:
+    shop = FakeShop(labelled=False)
+    found = pruned(shop, ("blocks.1",))
+    found = found.beside(controls.unpruned_controls(cast(Shop, shop), 7, 3, lambda *_: None))
+    assert found.accuracies == {} and not shop.healed
+    assert found.failed == dict.fromkeys(
+        (
+            controls.PRUNED_ADAPTED,
+            controls.PRUNED_PLAIN_TEACHER,
+            controls.PRUNED_RANDOM,
+            controls.UNPRUNED_ADAPTED,
+            controls.UNPRUNED_HEALED,
+        ),
+        NO_LABELS,
+    )
 
 
 def test_a_control_that_runs_out_of_memory_costs_itself_alone() -> None:

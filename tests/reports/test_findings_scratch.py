@@ -86,10 +86,6 @@ def test_controls_that_failed_are_named() -> None:
     assert "is above its control that could be made beyond the interval" in finding.hazard
     assert f"Nothing is known of “{ANEW}”" in finding.meaning
     assert "why a control is missing" in finding.remedy
-    alone = told(*seeds(0.05, failed=(SHUFFLED, ANEW)))
-    assert alone.level is Level.HAZARD
-    assert "stands beside no control: 2 controls could not be made" in alone.hazard
-    assert f"“{SHUFFLED}” and “{ANEW}”" in alone.meaning
 
 
 def test_one_seed_has_no_interval_to_be_beyond() -> None:
