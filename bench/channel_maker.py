@@ -27,7 +27,9 @@ from pruning.width_search import WidthSelection, choose_smart, choose_uniform, c
 OTHER_CHANNELS = "same widths, channels drawn at random, trained the same way"
 WEIGHTS_ANEW = "same channels, first weights drawn anew, trained the same way"
 PLAIN, RANDOM = "prospr-structured", "random-weights-structured"
-PLAIN_SCORES = "simple combination: channels by plain cross entropy (prospr), trained the same way"
+PLAIN_SCORES = (
+    "simple combination: channels by plain cross entropy, no slower as predicted, trained the same way"
+)
 BY_CHANCE = "channels at random, no slower as predicted, trained the same way"
 SMART = "channels by the smart density profile, no slower as predicted, trained the same way"
 UNTAUGHT = "same widths, trained without a teacher"

@@ -22,6 +22,9 @@ _HELD = {
     "same widths, trained without": "the widths without a teacher",
 }
 
+#: Controls of other widths, by the beginning of their names: the table alone holds them to the point's latency.
+_BY_TABLE = ("channels at random", "channels by the smart density profile", "simple combination: channels")
+
 
 def from_scratch(scene: Scene) -> Iterator[Finding]:
     """How each method that prunes before training stands to its controls, budget by budget."""
@@ -56,6 +59,11 @@ def _compared(what: str, leads: Sequence[Lead], missing: Sequence[str]) -> Findi
     )
     if others:
         meaning = "The others: " + "; ".join(f"{o.text('it')}: “{o.rival}”" for o in others) + f". {meaning}"
+    if by_table := [lead.rival for lead in leads if lead.rival.startswith(_BY_TABLE)]:
+        meaning += (
+            f" {_named(by_table)} {'is' if len(by_table) == 1 else 'are'} no slower than the point as the table "
+            "predicts, and not timed: what is slower or quicker in truth has more or less left to be good with."
+        )
     if missing:
         meaning += f" Nothing is known of {_named(missing)}, which could not be made with every seed."
     remedy = (

@@ -88,6 +88,13 @@ def test_controls_that_failed_are_named() -> None:
     assert "why a control is missing" in finding.remedy
 
 
+def test_controls_of_other_widths_are_as_quick_as_predicted() -> None:
+    by_table = "channels at random, no slower as predicted, trained the same way"
+    finding = told(*seeds(0.05, UNTAUGHT, by_table, sparsity=None))
+    assert f"“{by_table}” is no slower than the point as the table predicts, and not timed" in finding.meaning
+    assert "not timed" not in told(*seeds(0.05, UNTAUGHT, sparsity=None)).meaning
+
+
 def test_one_seed_has_no_interval_to_be_beyond() -> None:
     assert told(early(0.05, SHUFFLED)).hazard.startswith(
         "epsd at 90% is above its control as far as the images tell (one seed, so no interval): 5.0 points above it"
