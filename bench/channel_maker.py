@@ -84,6 +84,8 @@ class ChannelMaker:
         """See `bench.maker.Maker`."""
         if not chosen.channels:
             return Judged()
+        # It is that again where a smaller network was tried after it and failed.
+        self._choices.keep_point(chosen)
 
         def trained(channels: Mapping[str, tuple[int, ...]], name: str, luck: int = 0) -> nn.Module:
             return self._trained(channels, self._objective(), name, progress, luck)

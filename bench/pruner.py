@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Generic, TypeVar
+from dataclasses import replace
+from typing import Generic, NamedTuple, TypeVar
 
 from torch import nn
 
@@ -12,6 +14,7 @@ from bench.block_maker import BlockMaker
 from bench.budget import Budget, Sparsity
 from bench.channel_maker import ChannelMaker
 from bench.delivery import Delivered, deliver
+from bench.failure import FAILURES, reason
 from bench.hardware_loop import Choice, HardwareLoop, is_open
 from bench.judging import Judged
 from bench.maker import Maker
@@ -21,7 +24,7 @@ from bench.profiler import time_network
 from bench.shop import Shop
 from bench.stages import Stages
 from latency_tables.context import Coefficients
-from latency_tables.errors import UserError
+from latency_tables.errors import StorageError, UserError
 from latency_tables.skeleton import Cut, Plan
 from latency_tables.table import NetworkMeasurement
 from pruning.from_scratch import SCRATCH_METHODS
@@ -63,12 +66,22 @@ def make_point(shop: Shop, recipe: Recipe) -> Point:
     return _Pruning(shop, recipe, recipe.budget, channels, stages).run()
 
 
+class _Finished(NamedTuple, Generic[T]):
+    """A network that was made and delivered, and whether its delivered form met the budget."""
+
+    student: nn.Module
+    choice: Choice[T]
+    delivered: Delivered
+    met: bool
+
+
 class _Pruning(Generic[T]):
     """The stages of one point, each timed."""
 
     def __init__(self, shop: Shop, recipe: Recipe, budget: Budget, maker: Maker[T], stages: Stages) -> None:
         self._shop, self._recipe, self._budget = shop, recipe, budget
         self._maker, self._stages = maker, stages
+        self._deliveries = 0
 
     def run(self) -> Point:
         shop, recipe, maker = self._shop, self._recipe, self._maker
@@ -89,26 +102,37 @@ class _Pruning(Generic[T]):
         )
         # What the loop times has the shape of the delivered network, so making it good waits until it fits. Where
         # the delivered file then misses by a hair, the loop goes on with what was seen.
-        finished: tuple[nn.Module, Choice[T], Delivered] | None = None
-        while True:
+        finished, confirmed = self._made(loop), False
+        while not finished.met:
+            # A wide interval is no reason to make another network for minutes; whatever comes now counts.
+            again = maker.costly and not confirmed and is_open(self._budget, finished.delivered.measured)
+            if loop.exhausted and not again:
+                break
             try:
-                choice = loop.search()
-            except UserError:
-                if finished is None:
-                    raise
-                # Nothing smaller is within reach: what missed by a hair is still the best there is.
-                return self._judge(*finished, loop)
-            with self._stage(maker.stage) as progress:
-                student = maker.make(choice.selection, progress)
-            delivered = self._deliver(student, choice)
-            met = loop.saw("delivered", delivered.measured)
-            if maker.costly and is_open(self._budget, delivered.measured):
-                # A wide interval is no reason to make another network for minutes; whatever comes now counts.
-                delivered = self._deliver(student, choice)
-                met = loop.saw("delivered, once more", delivered.measured)
-            finished = student, choice, delivered
-            if met or loop.exhausted:
-                return self._judge(*finished, loop)
+                finished = self._delivered_again(loop, finished) if again else self._made(loop)
+            except StorageError:
+                raise
+            except FAILURES as error:
+                # What missed by a hair is still the best there is: nothing smaller is within reach, or it failed.
+                missed = f"what was delivered stays, though it misses {self._budget.text}"
+                shop.terminal.say(f"  {missed}: {reason(error)}")
+                break
+            confirmed = again
+        return self._judge(*finished, loop)
+
+    def _made(self, loop: HardwareLoop[T]) -> _Finished[T]:
+        """Chooses, makes and delivers a network."""
+        choice = loop.search()
+        with self._stage(self._maker.stage) as progress:
+            student = self._maker.make(choice.selection, progress)
+        delivered = self._deliver(student, choice)
+        return _Finished(student, choice, delivered, loop.saw("delivered", delivered.measured))
+
+    def _delivered_again(self, loop: HardwareLoop[T], finished: _Finished[T]) -> _Finished[T]:
+        """The same network once more."""
+        delivered = self._deliver(finished.student, finished.choice)
+        met = loop.saw("delivered, once more", delivered.measured)
+        return finished._replace(delivered=delivered, met=met)
 
     def _measure(self, cut: Cut) -> NetworkMeasurement:
         shop = self._shop
@@ -131,6 +155,7 @@ class _Pruning(Generic[T]):
             channels=channels,
             input_shape=shop.subject.network.input_shape if channels else None,
         )
+        self._deliveries += 1
         with self._stage("deliver"):
             delivered = deliver(
                 shop.subject.network,
@@ -139,16 +164,31 @@ class _Pruning(Generic[T]):
                 plan,
                 shop.session,
                 shop.images.calibration,
-                shop.folder / self._recipe.id,
+                # Of several the one that is judged is kept, so none may write over another one's files.
+                shop.folder / self._recipe.id / f"delivery{self._deliveries}",
                 quick_s=shop.quick_s(),
             )
         shop.store.put_network(shop.session.setting, skeleton.name, delivered.measured)
         return delivered
 
+    def _kept(self, delivered: Delivered) -> Delivered:
+        """Puts the files of one delivery where the point's belong; those of the others go."""
+        folder = self._shop.folder / self._recipe.id
+        files = {name: path.replace(folder / path.name) for name, path in delivered.files.items()}
+        for number in range(1, self._deliveries + 1):
+            shutil.rmtree(folder / f"delivery{number}", ignore_errors=True)
+        return replace(delivered, files=files)
+
     def _judge(
-        self, student: nn.Module, choice: Choice[T], delivered: Delivered, loop: HardwareLoop[T]
+        self,
+        student: nn.Module,
+        choice: Choice[T],
+        delivered: Delivered,
+        met: bool,
+        loop: HardwareLoop[T],
     ) -> Point:
         shop, recipe = self._shop, self._recipe
+        delivered = self._kept(delivered)
         measured = delivered.measured
         with self._stage("evaluate") as progress:
             outputs = shop.outputs(student, "the pruned network", progress)
@@ -167,7 +207,7 @@ class _Pruning(Generic[T]):
             sparsity=None,
             predicted_s=loop.foreseen(measured),
             budget_s=self._budget.seconds(measured.unpruned_s.value),
-            met=loop.rounds[-1].met,
+            met=met,
             stages_s=self._stages.seconds,
             rounds=loop.rounds,
             controls=controls,

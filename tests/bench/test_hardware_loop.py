@@ -2,17 +2,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection
-from types import SimpleNamespace
-from typing import Any, cast
 
 import made_up
 import pytest
 
 from bench.budget import parse_budget
 from bench.hardware_loop import HardwareLoop, is_met, is_open
-from bench.pruner import _Pruning
-from bench.stages import Stages
-from bench.terminal import Terminal
 from latency_tables.context import Coefficients
 from latency_tables.errors import LatheError
 from latency_tables.estimate import Estimate
@@ -196,65 +191,3 @@ def test_a_network_timed_too_few_times_to_tell_is_an_error() -> None:
 def test_a_timing_that_cannot_tell_is_open(budget: str, width: float, open_: bool) -> None:
     seen = World(width=width).at(SKELETON.removable[:4])
     assert is_open(parse_budget(budget), seen) is open_
-
-
-class Scripted:
-    """A loop whose timings are foretold."""
-
-    def __init__(self, met: list[bool]) -> None:
-        self.met, self.said, self.searches, self.exhausted = met, [], 0, False
-
-    def search(self) -> SimpleNamespace:
-        self.searches += 1
-        return SimpleNamespace(selection=self.searches)
-
-    def saw(self, what: str, _: object) -> bool:
-        self.said.append(what)
-        return self.met.pop(0)
-
-
-@pytest.mark.parametrize(
-    ("costly", "widths", "met", "said", "made"),
-    [
-        (True, [0.05, 0.0], [False, True], ["delivered", "delivered, once more"], 1),
-        (True, [0.0], [True], ["delivered"], 1),
-        (False, [0.05, 0.0], [False, True], ["delivered", "delivered"], 2),
-        (
-            True,
-            [0.05, 0.05, 0.0],
-            [False, False, True],
-            ["delivered", "delivered, once more", "delivered"],
-            2,
-        ),
-    ],
-)
-def test_what_takes_minutes_to_make_is_timed_again_before_it_is_made_again(
-    monkeypatch: pytest.MonkeyPatch,
-    costly: bool,
-    widths: list[float],
-    met: list[bool],
-    said: list[str],
-    made: int,
-) -> None:
-    loop, makings = Scripted(met), []
-    monkeypatch.setattr("bench.pruner.HardwareLoop", lambda *_, **__: loop)
-
-    def make(selection: int, _: object) -> int:
-        makings.append(selection)
-        return selection
-
-    maker = SimpleNamespace(outline=SimpleNamespace(skeleton=None), costly=costly, stage="train", make=make)
-    shop = SimpleNamespace(terminal=Terminal(quiet=True), session=None, store=None)
-    pruning = _Pruning(
-        cast(Any, shop),
-        cast(Any, SimpleNamespace(rounds=4)),
-        parse_budget("0.44x"),
-        cast(Any, maker),
-        Stages(),
-    )
-    timings = [SimpleNamespace(measured=World(width=width).at(SKELETON.removable[:4])) for width in widths]
-    monkeypatch.setattr(pruning, "_deliver", lambda *_: timings.pop(0))
-    monkeypatch.setattr(pruning, "_judge", lambda student, *_: student)
-    assert pruning.run() == made == len(makings)
-    assert loop.said == said
-    assert not timings

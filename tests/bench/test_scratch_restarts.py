@@ -109,6 +109,9 @@ def test_a_restart_goes_on_with_the_channels_that_were_in_training(tmp_path: Pat
     maker.make(other, quiet)
     maker = begun()
     assert maker.choose(first, 20.0, quiet) == other
+    # Where that one's training fails, the point is what it was before, after a restart as well.
+    maker.controls(chosen, refitted, quiet)
+    assert begun().choose(refitted, 20.0, quiet) == chosen
 
 
 def test_channels_of_another_network_do_not_count_and_a_damaged_file_says_so(tmp_path: Path) -> None:
