@@ -36,6 +36,7 @@ class Recipe:
         rounds: most turns of the hardware loop.
         controls: whether a point that needs controls is made with them.
         command: the command line that makes the point again.
+        lessons: names the folder of its trainings; points that train the same networks have one together.
     """
 
     id: str
@@ -46,6 +47,7 @@ class Recipe:
     rounds: int
     controls: bool
     command: str
+    lessons: str
 
 
 def done_point(

@@ -62,7 +62,7 @@ def make_point(shop: Shop, recipe: Recipe) -> Point:
         return _Pruning(shop, recipe, recipe.budget, blocks, stages).run()
     if not method.structured:
         raise UserError(f"{recipe.method} takes single weights out: write a sparsity, as in 90%")
-    channels = ChannelMaker(shop, shop.teaching(recipe.id), method)
+    channels = ChannelMaker(shop, shop.teaching(recipe.lessons), method)
     return _Pruning(shop, recipe, recipe.budget, channels, stages).run()
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from bench.budget import parse_budget, parse_sparsity
 from bench.points import Recipe
 from bench.school import trained_file
-from bench.sweep_config import SweepConfig
+from bench.sweep_config import SweepConfig, takes_single_weights
 from bench.workbench import SettingChoice, command_line
 from pruning.from_scratch import SCRATCH_METHODS
+from reports.results import Point
 
 
 def recipes_of(
@@ -28,9 +31,13 @@ def recipes_of(
     recipes = []
     for text, method in config.pairs():
         budget = parse_sparsity(text) or parse_budget(text)
+        lessons = f"{method}-{budget.text.replace('%', 'pct')}-s{seed}"
+        id_ = f"{choice.runtime}-{lessons}"
+        # No latency decides which single weights go, so every runtime is given the same networks.
+        together = takes_single_weights(method) and len(config.runtimes) > 1
         recipes.append(
             Recipe(
-                id=f"{choice.runtime}-{method}-{budget.text.replace('%', 'pct')}-s{seed}",
+                id=id_,
                 method=method,
                 budget=budget,
                 seed=seed,
@@ -38,9 +45,24 @@ def recipes_of(
                 rounds=config.rounds,
                 controls=config.controls,
                 command=_command(config, choice, method, budget.text, seed, workspace, folder),
+                lessons=lessons if together else id_,
             )
         )
     return recipes
+
+
+def forget_lessons(folder: Path, recipes: Sequence[Recipe], points: Sequence[Point]) -> None:
+    """Removes what trainings keep, once all points that are made of them are done.
+
+    Args:
+        folder: in which trainings keep it.
+        recipes: of all points of a run.
+        points: those that were made of them.
+    """
+    done = {point.id for point in points if point.status == "done"}
+    needed = {recipe.lessons for recipe in recipes if recipe.id not in done}
+    for lessons in {recipe.lessons for recipe in recipes} - needed:
+        shutil.rmtree(folder / lessons, ignore_errors=True)
 
 
 def _command(

@@ -136,7 +136,7 @@ class School:
             LatheError: the loss is not finite.
         """
         require_fit(self.images, objective, self.training.classes)
-        name = hashlib.sha256(f"{FORMAT} {what} {apart}".encode()).hexdigest()[:16]
+        name = _name(what, apart)
         file = self.folder / f"{name}.checkpoint"
         trained = train(
             model,
@@ -151,6 +151,14 @@ class School:
         epochs = [asdict(epoch) for epoch in trained.epochs]
         write_json(self.folder / f"{name}{_HISTORY}", {"training": what, "epochs": epochs})
         return model
+
+    def knows(self, what: str, apart: str = "") -> bool:
+        """Whether a training was finished before, so that `teach` only reads what came of it; words as there."""
+        return (self.folder / f"{_name(what, apart)}{_HISTORY}").exists()
+
+
+def _name(what: str, apart: str) -> str:
+    return hashlib.sha256(f"{FORMAT} {what} {apart}".encode()).hexdigest()[:16]
 
 
 def histories(folder: Path) -> list[Any]:

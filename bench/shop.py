@@ -58,18 +58,18 @@ class Shop:
     controls: Judged
     school: School | None = None
 
-    def teaching(self, point: str) -> School:
+    def teaching(self, lessons: str) -> School:
         """How networks are trained from scratch.
 
         Args:
-            point: whose trainings these will be; they keep their state in a folder of that name.
+            lessons: the name of the folder in which these trainings keep their state.
 
         Raises:
             ValueError: nobody opened a school, since no method of the sweep was known to need one.
         """
         if self.school is None:
             raise ValueError("the shop has no school")
-        return replace(self.school, folder=self.school.folder / point)
+        return replace(self.school, folder=self.school.folder / lessons)
 
     def pseudo_labels(self) -> Targets:
         """What the teacher says of the calibration images.

@@ -21,7 +21,7 @@ from bench.points import Recipe, failed_point, unpruned_point
 from bench.profiler import pending_networks
 from bench.pruner import make_point
 from bench.quiet import remarks
-from bench.recipes import recipes_of
+from bench.recipes import forget_lessons, recipes_of
 from bench.run_record import make_record, merged
 from bench.school import School, UntrainedError, histories, open_school, trained_file, trained_first
 from bench.served import require_calibration
@@ -118,13 +118,13 @@ def run_sweep(
                 "Give trained ones with --weights, or name a method that trains, as epsd-structured."
             )
         points: list[Point] = []
-        asked = [
+        recipes = [
             recipe
             for choice in config.setting_choices()
             for seed in config.seeds
             for recipe in recipes_of(config, choice, seed, workspace, folder)
-            if again or recipe.id not in present or present[recipe.id].status == "failed"
         ]
+        asked = [r for r in recipes if again or r.id not in present or present[r.id].status == "failed"]
         learning = sorted({recipe.seed for recipe in asked if recipe.method in SCRATCH_METHODS})
         for seed in learning:
             school = _school(config, subject, gallery.to_train_on(seed), seed, folder)
@@ -160,6 +160,7 @@ def run_sweep(
                 profiling_s = job.profile()
                 write_run(folder, record())
                 points += job.run({} if again else present, profiling_s, keep_failures=not again)
+        forget_lessons(folder / _TRAINING, recipes, points)
         for choice in config.setting_choices():
             setting = settings[choice.runtime]
             todo = lacking(points, setting.digest)
@@ -331,10 +332,10 @@ class _Job:
 
     def _make(self, shop: Shop, recipe: Recipe, *, keep_failures: bool) -> Point:
         self.terminal.say(f"{recipe.id}")
-        made = shop.folder / recipe.id
+        made, lessons = shop.folder / recipe.id, self.folder / _TRAINING / recipe.lessons
         shutil.rmtree(made, ignore_errors=True)  # what a process that was killed left
         try:
-            point = self._with_papers(make_point(shop, recipe), made)
+            point = self._with_papers(make_point(shop, recipe), made, lessons)
         except StorageError:
             raise  # the other points would be lost as well
         except FAILURES as error:
@@ -347,14 +348,14 @@ class _Job:
             point = failed_point(recipe, self.session.setting, reason(error), before)
             self.terminal.say(f"{recipe.id} failed: {point.reason}")
         self._replace(point, made)
-        if point.status == "done":
-            shutil.rmtree(self.folder / _TRAINING / recipe.id, ignore_errors=True)
+        if point.status == "done" and recipe.lessons == recipe.id:
+            shutil.rmtree(lessons, ignore_errors=True)
         return point
 
-    def _with_papers(self, point: Point, made: Path) -> Point:
+    def _with_papers(self, point: Point, made: Path, lessons: Path) -> Point:
         """With a README, and what the trainings said."""
         artefacts = {**point.artefacts, "readme": f"{made.name}/README.md"}
-        if trainings := histories(self.folder / _TRAINING / point.id):
+        if trainings := histories(lessons):
             write_json(made / "trainings.json", trainings)
             artefacts["trainings"] = f"{made.name}/trainings.json"
         text = leaflet(replace(point, artefacts=artefacts), self.config, self.session.setting)

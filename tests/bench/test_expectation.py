@@ -25,7 +25,9 @@ WORK = Workload(
 
 
 def recipe(method: str, budget: str, *, controls: bool = False) -> Recipe:
-    return Recipe("a", method, parse_sparsity(budget) or parse_budget(budget), 0, 200, 4, controls, "again")
+    return Recipe(
+        "a", method, parse_sparsity(budget) or parse_budget(budget), 0, 200, 4, controls, "again", "a"
+    )
 
 
 def test_finetuning_scoring_and_controls_count() -> None:

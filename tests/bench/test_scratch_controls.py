@@ -133,7 +133,7 @@ def test_masks_beside_their_controls(tmp_path: Path) -> None:
     shop = FakeShop(tmp_path)
     point = _Masked(
         cast(Shop, shop),
-        cast(Any, SimpleNamespace(id="a")),
+        cast(Any, SimpleNamespace(id="a", lessons="a")),
         SCRATCH_METHODS["epsd"],
         Sparsity("60%", 0.6),
         Stages(),
@@ -190,7 +190,7 @@ def test_no_control_makes_the_same_mask_once_more(
     method: str, self_distillation: str, plain: bool, tmp_path: Path
 ) -> None:
     shop = cast(Shop, FakeShop(tmp_path, self_distillation))
-    recipe = cast(Any, SimpleNamespace(id="a"))
+    recipe = cast(Any, SimpleNamespace(id="a", lessons="a"))
     point = _Masked(shop, recipe, SCRATCH_METHODS[method], Sparsity("60%", 0.6), Stages())
     found = point._controls(point._masks(SCRATCH_METHODS[method]), quiet)
     assert (masked_point.PLAIN_SCORES in found.accuracies) is plain

@@ -168,7 +168,7 @@ def test_a_mask_is_kept_for_a_restart_and_a_damaged_one_says_so(
 ) -> None:
     def begun() -> _Masked:
         shop = cast(Shop, FakeShop(tmp_path))
-        recipe = cast(Any, SimpleNamespace(id="a"))
+        recipe = cast(Any, SimpleNamespace(id="a", lessons="a"))
         return _Masked(shop, recipe, SCRATCH_METHODS["snip"], Sparsity("60%", 0.6), Stages())
 
     masks = begun()._masks(SCRATCH_METHODS["snip"])

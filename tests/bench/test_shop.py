@@ -87,7 +87,7 @@ def test_before_and_after_are_of_one_precision(
     )
     point = done_point(
         shop(precision),
-        Recipe("a", "last", parse_budget("0.9x"), 0, 2, 4, False, "lathe prune"),
+        Recipe("a", "last", parse_budget("0.9x"), 0, 2, 4, False, "lathe prune", "a"),
         outputs_of(0),
         cast(Any, SimpleNamespace(measured=measured, files={})),
         removed=(),

@@ -24,7 +24,7 @@ from reports.results import Point, read_run, write_point, write_run
 
 
 def recipe(id_: str, seed: int = 0) -> Recipe:
-    return Recipe(id_, "ttmpd", parse_budget("0.7x"), seed, 200, 4, True, "lathe prune")
+    return Recipe(id_, "ttmpd", parse_budget("0.7x"), seed, 200, 4, True, "lathe prune", id_)
 
 
 class Job:

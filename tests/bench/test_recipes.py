@@ -1,0 +1,99 @@
+"""What points of several runtimes have in common, and train once."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import made_up_runs as made
+import pytest
+from small_job import write_job
+from typer.testing import CliRunner
+
+from bench.cli import app
+from bench.recipes import forget_lessons, recipes_of
+from bench.sweep_config import SweepConfig, make_config
+from pruning.recovery.training import Trained, train
+from reports.results import read_run
+
+
+def config(runtimes: tuple[str, ...]) -> SweepConfig:
+    fields = {"network": "cifar/resnet20", "images": "digits", "methods": ["snip", "kd"]}
+    return make_config({**fields, "budgets": ["80%", "0.7x"], "runtimes": list(runtimes)}, "a test")
+
+
+def lessons(asked: SweepConfig) -> list[dict[str, str]]:
+    """By method, of each runtime."""
+    return [
+        {recipe.method: recipe.lessons for recipe in recipes_of(asked, choice, 0, Path("out"), Path("run"))}
+        for choice in asked.setting_choices()
+    ]
+
+
+def test_only_what_no_latency_decides_is_trained_together() -> None:
+    first, second = lessons(config(("onnxruntime", "eager")))
+    assert first["snip"] == second["snip"] == "snip-80pct-s0"
+    assert (first["kd"], second["kd"]) == ("onnxruntime-kd-0.7x-s0", "eager-kd-0.7x-s0")
+    (alone,) = lessons(config(("eager",)))
+    assert alone["snip"] == "eager-snip-80pct-s0"
+
+
+def test_lessons_stay_until_the_last_point_is_done(tmp_path: Path) -> None:
+    asked = config(("onnxruntime", "eager"))
+    recipes = [
+        recipe
+        for choice in asked.setting_choices()
+        for recipe in recipes_of(asked, choice, 0, Path("out"), Path("run"))
+    ]
+    for recipe in recipes:
+        (tmp_path / recipe.lessons).mkdir(exist_ok=True)
+    others = tmp_path / "of another run"
+    others.mkdir()
+    done = [made.point(id=recipe.id) for recipe in recipes]
+    lost = [made.failed(id=point.id) if point.id == "eager-snip-80pct-s0" else point for point in done]
+    forget_lessons(tmp_path, recipes, lost)
+    assert {path.name for path in tmp_path.iterdir()} == {"snip-80pct-s0", others.name}
+    forget_lessons(tmp_path, recipes, done)
+    assert list(tmp_path.iterdir()) == [others]
+
+
+def test_a_second_runtime_is_given_the_network_that_the_first_was_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = write_job(tmp_path, blocks=2)
+    sweep = tmp_path / "small.toml"
+    sweep.write_text(
+        f"""
+network = "{words["network"]}"
+weights = "{words["weights"]}"
+images = "{words["images"]}"
+calibration = 60
+methods = ["snip"]
+budgets = ["80%"]
+runtimes = ["onnxruntime", "eager"]
+epochs = 2
+augmentation = "none"
+controls = false
+"""
+    )
+    trained: list[Trained] = []
+
+    def watched(*given: Any, **named: Any) -> Trained:
+        trained.append(train(*given, **named))
+        return trained[-1]
+
+    monkeypatch.setattr("bench.school.train", watched)
+    ran = CliRunner().invoke(app, ["sweep", str(sweep), "--out", str(tmp_path)])
+    assert ran.exit_code == 0, ran.output
+    assert [one.resumed for one in trained] == [0, 2]
+    folder = tmp_path / "runs" / "small"
+    points = {p.id: p for p in read_run(folder)[1] if p.method == "snip"}
+    first, second = points["onnxruntime-snip-80pct-s0"], points["eager-snip-80pct-s0"]
+    for what in ("weights", "trainings"):
+        assert (folder / first.artefacts[what]).read_bytes() == (folder / second.artefacts[what]).read_bytes()
+    assert len(json.loads((folder / second.artefacts["trainings"]).read_text())[0]["epochs"]) == 2
+    # Nobody takes the second one's second for what such a network costs.
+    assert "train" in first.stages_s and "train" not in second.stages_s
+    assert "train, done before" in second.stages_s
+    assert not list((folder / ".training").iterdir())
