@@ -170,10 +170,11 @@ def sweep(
     from bench import views
     from bench.sweep import default_name, run_sweep
     from bench.sweep_config import BLOCK_METHODS, CHANNEL_METHODS, MIXED_METHODS, make_config, read_config
-    from bench.workbench import NetworkChoice, Subject
+    from bench.workbench import Gallery, Material, NetworkChoice, Subject
     from bench.workloads import parse_input_shape
 
     terminal = Terminal(quiet=as_json)
+    material: Material | None = None
     if what.endswith(".toml"):
         _refuse_beside_a_file(context)
         config = read_config(Path(what))
@@ -205,9 +206,11 @@ def sweep(
         elif (weights is None or train is not None) and subject.network.draws_weights():
             fields["methods"] = MIXED_METHODS if _narrows(subject, terminal) else BLOCK_METHODS
         config = make_config(fields, "this sweep")
+        material = Material(subject, Gallery(config.image_choice(), subject.network))
         folder = out / "runs" / (name or default_name(config))
     with stoppable("Finished points are stored; the same command goes on from there."):
-        points = run_sweep(config, folder, out, terminal, command=shlex.join(["lathe", *sys.argv[1:]]))
+        command = shlex.join(["lathe", *sys.argv[1:]])
+        points = run_sweep(config, folder, out, terminal, command=command, material=material)
     failed = sum(point.status == "failed" for point in points)
     if as_json:
         print_json({"folder": str(folder), "points": [views.point_json(point) for point in points]})
@@ -220,7 +223,7 @@ def sweep(
 
 def _narrows(subject: Subject, terminal: Terminal) -> bool:
     """Whether channels of a network may go; says why, if not."""
-    from bench.sweep import require_free_groups
+    from bench.requirements import require_free_groups
 
     try:
         require_free_groups(subject.wide.skeleton)

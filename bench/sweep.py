@@ -22,6 +22,7 @@ from bench.profiler import pending_networks
 from bench.pruner import make_point
 from bench.quiet import remarks
 from bench.recipes import forget_lessons, recipes_of
+from bench.requirements import require_prunable
 from bench.run_record import make_record, merged
 from bench.school import School, UntrainedError, histories, open_school, trained_file, trained_first
 from bench.served import require_calibration
@@ -32,14 +33,13 @@ from bench.sweep_config import SweepConfig
 from bench.tables import open_store
 from bench.terminal import Terminal
 from bench.width_profiler import profile_depth, profile_with_widths
-from bench.workbench import Gallery, GalleryPart, SettingChoice, Subject
+from bench.workbench import Gallery, GalleryPart, Material, SettingChoice, Subject
 from bench.workloads import Images
 from bench.workloads.training_images import AugmentedImages
 from latency_tables.context import coefficients
 from latency_tables.errors import LatheError, StorageError, UserError
 from latency_tables.files import write_atomically, write_json
 from latency_tables.setting import Setting
-from latency_tables.skeleton import Skeleton
 from latency_tables.store import Store
 from pruning.adaptation import adapt_statistics
 from pruning.from_scratch import SCORING_BATCH, SCRATCH_METHODS, Training
@@ -72,6 +72,7 @@ def run_sweep(
     *,
     command: str,
     again: bool = False,
+    material: Material | None = None,
 ) -> list[Point]:
     """Runs every point of a sweep that the folder does not hold yet.
 
@@ -82,6 +83,7 @@ def run_sweep(
         terminal: where progress is drawn.
         command: the command line that makes the run again.
         again: points that are there are made anew, and an error ends the run instead of becoming a failed point.
+        material: the network and the images of ``config``, where they were made before; None: they are made here.
 
     Returns:
         The points asked for, in the order asked for, failed ones with their reason.
@@ -100,17 +102,9 @@ def run_sweep(
     with locked(workspace), locked(folder):
         store = open_store(workspace)
         before, present = _resume(config, settings, folder)
-        subject = Subject(config.network_choice(), config.batch)
-        takes_blocks = len(config.scratch_methods) < len(config.methods)
-        if takes_blocks and not subject.outline.skeleton.removable:
-            raise UserError(
-                f"{config.network} has no block that can be removed: no module adds to its input unchanged. "
-                "Methods that take channels out, as epsd-structured, work for this one, as do `lathe profile` and "
-                "`lathe predict`."
-            )
-        if config.narrows:
-            require_free_groups(subject.wide.skeleton)
-        gallery = Gallery(config.image_choice(), subject.network)
+        subject = Subject(config.network_choice(), config.batch) if material is None else material.subject
+        require_prunable(config, subject)
+        gallery = Gallery(config.image_choice(), subject.network) if material is None else material.gallery
         weights = _weights_text(config, subject)
         if weights == _RANDOM:
             terminal.say(
@@ -292,7 +286,7 @@ class _Job:
                 artefacts = {"weights": file.name}
                 outputs = images.outputs(subject.model, "the unpruned network", progress)
             teacher, labels = subject.model, None
-            if self._heals:
+            if self.config.takes_blocks:
                 with stages.stage("adapt"):
                     teacher = adapt_statistics(subject.model, images.calibration).model
                 with stages.stage("pseudo labels"):
@@ -312,17 +306,12 @@ class _Job:
                 Judged(),
                 school,
             )
-            if self.config.controls and self._heals:
+            if self.config.controls and self.config.takes_blocks:
                 controls = unpruned_controls(shop, self.config.iterations, seed, progress)
                 shop = replace(shop, controls=controls)
         name = f"{self.choice.runtime}-{UNPRUNED}-s{seed}"
         write_point(self.folder, unpruned_point(shop, name, seed, artefacts))
         return shop
-
-    @property
-    def _heals(self) -> bool:
-        """Whether a method asked for starts from the trained network."""
-        return len(self.config.scratch_methods) < len(self.config.methods)
 
     def _open_school(self, images: GalleryPart, seed: int) -> School | None:
         if not self.config.scratch_methods:
@@ -372,18 +361,3 @@ class _Job:
         if made.exists():
             made.rename(self.folder / point.id)
         write_point(self.folder, point)
-
-
-def require_free_groups(skeleton: Skeleton) -> None:
-    """Makes sure that some channels may go.
-
-    Raises:
-        UserError: none may; the message says why, group by group.
-    """
-    if any(group.frozen is None for group in skeleton.groups):
-        return
-    reasons = [f"{group.name}: {group.frozen}" for group in skeleton.groups[:3]]
-    raise UserError(
-        f"no channels of {skeleton.name} can be taken out ({'; '.join(reasons) or 'it has no channel groups'}"
-        f"{'; ...' if len(skeleton.groups) > 3 else ''}). Choose a method that takes blocks out."
-    )

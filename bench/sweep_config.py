@@ -120,6 +120,11 @@ class SweepConfig(BaseModel):
         return any(method.structured for method in self.scratch_methods)
 
     @property
+    def takes_blocks(self) -> bool:
+        """Whether a method takes blocks out of the trained network, and heals what is left."""
+        return len(self.scratch_methods) < len(self.methods)
+
+    @property
     def scratch_methods(self) -> list[ScratchMethod]:
         """Those of the methods that train from scratch."""
         return [SCRATCH_METHODS[method] for method in self.methods if method in SCRATCH_METHODS]

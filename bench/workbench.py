@@ -239,6 +239,19 @@ class GalleryPart:
         return logits
 
 
+@dataclass(frozen=True, slots=True)
+class Material:
+    """What a sweep works on. Whoever has it already hands it on: on a large network both take minutes.
+
+    Attributes:
+        subject: the network.
+        gallery: its images.
+    """
+
+    subject: Subject
+    gallery: Gallery
+
+
 def channels_last(model: nn.Module, input_shape: tuple[int, int, int]) -> nn.Module:
     """Lays a network's weights out for this process's own passes; what is timed has the setting's layout.
 

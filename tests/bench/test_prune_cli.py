@@ -8,10 +8,13 @@ from typing import Any
 import made_up_runs
 import pytest
 import torch
+from small_job import write_job
 
 from bench import cli
 from bench.sweep_config import BLOCK_METHODS, CHANNEL_METHODS, MIXED_METHODS, SweepConfig
+from bench.workbench import Gallery, Subject
 from bench.workloads import resolve
+from latency_tables.errors import LatheError
 
 
 @pytest.fixture
@@ -122,3 +125,27 @@ def test_a_missed_budget_is_a_status_of_its_own(
     monkeypatch.setattr("bench.sweep.run_sweep", lambda *_, **__: [made_up_runs.point(**changes)])
     words = ("prune", "cifar/resnet20", "--images", "digits", "--budget", "0.7x", "--out", str(tmp_path))
     assert lathe(monkeypatch, *words) == status
+
+
+def test_network_and_images_are_made_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    made: list[str] = []
+
+    def counted(kind: type[Any]) -> None:
+        initialise = kind.__init__
+
+        def remember(self: Any, *given: Any) -> None:
+            made.append(kind.__name__)
+            initialise(self, *given)
+
+        monkeypatch.setattr(kind, "__init__", remember)
+
+    def no_session(*_: Any) -> None:
+        raise LatheError("no session in this test")
+
+    counted(Subject)
+    counted(Gallery)
+    monkeypatch.setattr("bench.sweep.Session", no_session)
+    job = write_job(tmp_path)
+    words = ("sweep", job["network"], "--weights", job["weights"], "--images", job["images"])
+    assert lathe(monkeypatch, *words, "--out", str(tmp_path / "out")) == 1
+    assert made == ["Subject", "Gallery"]

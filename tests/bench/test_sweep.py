@@ -16,6 +16,7 @@ from torch import nn
 from bench import sweep
 from bench.budget import parse_budget
 from bench.points import Recipe
+from bench.requirements import require_free_groups
 from bench.school import UntrainedError
 from bench.sweep_config import SweepConfig
 from latency_tables.errors import LatheError, StorageError, UserError
@@ -172,9 +173,9 @@ def test_a_seed_that_cannot_be_trained_leaves_the_other_seeds_alone(
 )
 def test_a_network_whose_channels_must_all_stay(groups: tuple[ChannelGroup, ...], message: str) -> None:
     with pytest.raises(UserError, match=message):
-        sweep.require_free_groups(cast(Any, SimpleNamespace(name="small", groups=groups)))
+        require_free_groups(cast(Any, SimpleNamespace(name="small", groups=groups)))
     free = (*groups, ChannelGroup("free", 8, None))
-    sweep.require_free_groups(cast(Any, SimpleNamespace(name="small", groups=free)))
+    require_free_groups(cast(Any, SimpleNamespace(name="small", groups=free)))
 
 
 def test_points_without_their_run_are_not_made_anew(tmp_path: Path) -> None:
