@@ -99,9 +99,7 @@ def workload(subject: Subject, gallery: Gallery, config: SweepConfig) -> Workloa
     """
     drawn = torch.Generator().manual_seed(0)
     example = torch.randn(_BATCH, *subject.network.input_shape, generator=drawn)
-    training = config.calibration
-    if config.train is not None and config.scratch_methods:
-        training = len(gallery.training())
+
     step_s = step_seconds(subject.model, example)
     quicker = bool(config.scratch_methods) and computes_in_bf16()
     return Workload(
@@ -109,7 +107,7 @@ def workload(subject: Subject, gallery: Gallery, config: SweepConfig) -> Workloa
         training_step_s=step_seconds(subject.model, example, bf16=True) if quicker else step_s,
         blocks=len(subject.outline.skeleton.removable),
         epochs=config.epochs,
-        training_images=training,
+        training_images=gallery.trained_on if config.scratch_methods else 0,
         self_distillation=config.self_distillation,
         judges=gallery.clean.labels is not None,
     )

@@ -27,18 +27,22 @@ from bench.words import (
     print_json,
     stoppable,
 )
-from latency_tables.errors import LatheError, UserError
+from latency_tables.errors import UserError
 
 if TYPE_CHECKING:
-    from bench.workbench import Subject
+    from bench.workbench import Material
 
 ImageSource = Annotated[str, typer.Option("--images", help="digits, folder:PATH, npz:PATH or cifar10:PATH.")]
 ShiftName = Annotated[str | None, typer.Option("--shift", help="Corruption, as in gaussian_noise:3.")]
 Train = Annotated[
     str | None,
-    typer.Option(help="Labelled images to train from scratch on; default: the calibration images."),
+    typer.Option(
+        help="Labelled images to train from scratch on, or a number: so many of --images, and the rest judges. "
+        "Default: the calibration images; of `lathe sweep NETWORK` four fifths of --images, at most 10000."
+    ),
 ]
 Calibration = Annotated[int, typer.Option(help="Unlabelled images to prune and heal on; the rest judge.")]
+Epochs = Annotated[int, typer.Option(help="Of training from scratch.")]
 
 
 def prune(
@@ -66,7 +70,7 @@ def prune(
     iterations: Annotated[int, typer.Option(help="Steps of finetuning.")] = 200,
     rounds: Annotated[int, typer.Option(help="Most turns of choosing and timing.")] = 4,
     train: Train = None,
-    epochs: Annotated[int, typer.Option(help="Of training from scratch.")] = 30,
+    epochs: Epochs = 30,
     learning_rate: Annotated[float, typer.Option(help="Of training from scratch, the highest.")] = 0.1,
     schedule: Annotated[str, typer.Option(help="Of training from scratch: cosine or step.")] = "cosine",
     average: Annotated[
@@ -155,7 +159,12 @@ def sweep(
     weights: Weights = None,
     input_shape: Input = None,
     shift: ShiftName = None,
+    calibration: Calibration = 500,
     train: Train = None,
+    epochs: Epochs = 30,
+    seed: Annotated[
+        list[int] | None, typer.Option("--seed", help="Of everything random, 0 by default; may be repeated.")
+    ] = None,
     runtime: RuntimeName = "onnxruntime",
     device: DeviceKind = "cpu",
     threads: Threads = 1,
@@ -168,10 +177,9 @@ def sweep(
 ) -> None:
     """Methods × budgets × seeds × runtimes; goes on where it was stopped."""
     from bench import views
+    from bench.default_sweep import default_sweep
     from bench.sweep import default_name, run_sweep
-    from bench.sweep_config import BLOCK_METHODS, CHANNEL_METHODS, MIXED_METHODS, make_config, read_config
-    from bench.workbench import Gallery, Material, NetworkChoice, Subject
-    from bench.workloads import parse_input_shape
+    from bench.sweep_config import make_config, read_config
 
     terminal = Terminal(quiet=as_json)
     material: Material | None = None
@@ -190,7 +198,10 @@ def sweep(
             "input": input_shape,
             "images": images,
             "shift": shift,
+            "calibration": calibration,
             "train": train,
+            "epochs": epochs,
+            "seeds": tuple(seed or (0,)),
             "runtimes": (runtime,),
             "device": device,
             "threads": threads,
@@ -198,15 +209,7 @@ def sweep(
             "precision": precision,
             "options": dict(parse_options(option)),
         }
-        shape = None if input_shape is None else parse_input_shape(input_shape)
-        subject = Subject(NetworkChoice(what, weights, shape), batch)
-        if not subject.outline.skeleton.removable:
-            terminal.say(f"no block of {what} may be removed: channels go, before training from scratch")
-            fields["methods"] = CHANNEL_METHODS
-        elif (weights is None or train is not None) and subject.network.draws_weights():
-            fields["methods"] = MIXED_METHODS if _narrows(subject, terminal) else BLOCK_METHODS
-        config = make_config(fields, "this sweep")
-        material = Material(subject, Gallery(config.image_choice(), subject.network))
+        config, material = default_sweep(make_config(fields, "this sweep"), terminal.say)
         folder = out / "runs" / (name or default_name(config))
     with stoppable("Finished points are stored; the same command goes on from there."):
         command = shlex.join(["lathe", *sys.argv[1:]])
@@ -219,18 +222,6 @@ def sweep(
         terminal.results.print(f"results in {folder}; draw them with: lathe report {folder}")
     if failed:
         raise typer.Exit(1)
-
-
-def _narrows(subject: Subject, terminal: Terminal) -> bool:
-    """Whether channels of a network may go; says why, if not."""
-    from bench.requirements import require_free_groups
-
-    try:
-        require_free_groups(subject.wide.skeleton)
-    except LatheError as error:
-        terminal.say(f"blocks alone go: {error}")
-        return False
-    return True
 
 
 def _refuse_beside_a_file(context: typer.Context) -> None:

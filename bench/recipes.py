@@ -77,8 +77,10 @@ def _command(
     words = ["--method", method, "--budget", budget, "--seed", str(seed)]
     words += ["--iterations", str(config.iterations), "--rounds", str(config.rounds)]
     words += [] if config.controls else ["--no-controls"]
+    # Where it is a number, other images judge.
+    if config.train is not None and (method in SCRATCH_METHODS or config.image_choice().train_count is not None):
+        words += ["--train", config.train]
     if method in SCRATCH_METHODS:
-        words += [] if config.train is None else ["--train", config.train]
         words += ["--epochs", str(config.epochs), "--learning-rate", str(config.learning_rate)]
         words += ["--schedule", config.schedule, "--average", str(config.average)]
         words += ["--self-distillation", config.self_distillation, "--augmentation", config.augmentation]

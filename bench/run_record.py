@@ -80,8 +80,10 @@ def merged(before: Run, now: Run) -> Run:
 
 
 def images_text(config: SweepConfig) -> str:
-    """The images in words: where from, how many of them to calibrate on."""
-    return f"{config.images}, {config.calibration} to calibrate"
+    """The images in words: where from, how many of them to calibrate and to train on."""
+    count = config.image_choice().train_count
+    trained = "" if count is None else f", {count} to train on"
+    return f"{config.images}, {config.calibration} to calibrate{trained}"
 
 
 def _closure(skeleton: Skeleton, setting: Setting, store: Store) -> list[Closure]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -92,25 +92,6 @@ class School:
             require_fit(self.images, objective, self.training.classes)
         batch = balanced_batch(self.images, objective, SCORING_BATCH, seed)
         return scored(criterion, model, batch, density, seed)
-
-    def require_fit(self, methods: Collection[ScratchMethod]) -> None:
-        """Says what trainings would miss, before anything is measured for them.
-
-        Args:
-            methods: that will train.
-
-        Raises:
-            UserError: the network comes with weights of its own, so that nothing of it is untrained; labels are
-                missing, there is one class alone, or the images do not have the network's classes.
-        """
-        if not self.network.draws_weights():
-            raise UserError(
-                f"{self.network.name} has the same weights whatever the seed, so they are not drawn but loaded by "
-                "its factory. To train from scratch, name a factory that leaves its network untrained, and give "
-                "trained weights with --weights."
-            )
-        for method in methods:
-            require_fit(self.images, method.objective(self.training), self.training.classes)
 
     def teach(
         self,

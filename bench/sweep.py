@@ -24,7 +24,8 @@ from bench.quiet import remarks
 from bench.recipes import forget_lessons, recipes_of
 from bench.requirements import require_prunable
 from bench.run_record import make_record, merged
-from bench.school import School, UntrainedError, histories, open_school, trained_file, trained_first
+from bench.school import School, UntrainedError, histories, trained_file, trained_first
+from bench.scratch_training import require_trainable, school_of, training_words
 from bench.served import require_calibration
 from bench.session import Session
 from bench.shop import Shop
@@ -34,15 +35,14 @@ from bench.tables import open_store
 from bench.terminal import Terminal
 from bench.width_profiler import profile_depth, profile_with_widths
 from bench.workbench import Gallery, GalleryPart, Material, SettingChoice, Subject
-from bench.workloads import Images
-from bench.workloads.training_images import AugmentedImages
+
 from latency_tables.context import coefficients
 from latency_tables.errors import LatheError, StorageError, UserError
 from latency_tables.files import write_atomically, write_json
 from latency_tables.setting import Setting
 from latency_tables.store import Store
 from pruning.adaptation import adapt_statistics
-from pruning.from_scratch import SCORING_BATCH, SCRATCH_METHODS, Training
+from pruning.from_scratch import SCRATCH_METHODS
 from pruning.methods import HEALING_LOSS
 from pruning.recovery.checkpoint import digest
 from pruning.targets import pseudo_labels
@@ -105,6 +105,7 @@ def run_sweep(
         subject = Subject(config.network_choice(), config.batch) if material is None else material.subject
         require_prunable(config, subject)
         gallery = Gallery(config.image_choice(), subject.network) if material is None else material.gallery
+        gallery.require_enough()
         weights = _weights_text(config, subject)
         if weights == _RANDOM:
             terminal.say(
@@ -120,14 +121,10 @@ def run_sweep(
         ]
         asked = [r for r in recipes if again or r.id not in present or present[r.id].status == "failed"]
         learning = sorted({recipe.seed for recipe in asked if recipe.method in SCRATCH_METHODS})
-        for seed in learning:
-            school = _school(config, subject, gallery.to_train_on(seed), seed, folder)
-            school.require_fit(config.scratch_methods)
-        if learning and subject.classes > SCORING_BATCH:
-            terminal.say(
-                f"weights are scored on {SCORING_BATCH} images, so not all of the {subject.classes} classes are "
-                "among them"
-            )
+        if learning:
+            require_trainable(config, subject, gallery, learning)
+            for line in training_words(config, subject, gallery):
+                terminal.say(line)
         if asked:
             untrained = {seed for seed in config.seeds if not trained_file(folder, seed).exists()}
             first = len({recipe.seed for recipe in asked} & untrained) if config.trains_unpruned else 0
@@ -145,7 +142,7 @@ def run_sweep(
             "network's weights as built": digest(subject.model.state_dict().values()),
             "images' content": gallery.clean.digest,
         }
-        if config.train is not None and learning:
+        if gallery.choice.train_source is not None and learning:
             content["training images' content"] = gallery.training().digest
         take_identity(folder, config, content)
         for choice in config.setting_choices():
@@ -199,16 +196,6 @@ def _resume(
                 old.require_equal(setting, f"the run in {folder}")
     return run, {point.id: point for point in points}
 
-
-def _school(config: SweepConfig, subject: Subject, source: Images, seed: int, folder: Path) -> School:
-    """How the trainings of one seed go."""
-    return open_school(
-        subject,
-        AugmentedImages(source, subject.network.preprocess, config.augmentation),
-        Training(config.self_distillation, len(source), subject.classes, subject.model, seed),
-        config.schooling(),
-        folder / _TRAINING,
-    )
 
 
 @dataclass(frozen=True)
@@ -316,8 +303,8 @@ class _Job:
     def _open_school(self, images: GalleryPart, seed: int) -> School | None:
         if not self.config.scratch_methods:
             return None
-        source = images.training if self.config.train is None else self.gallery.training()
-        return _school(self.config, self.subject, source, seed, self.folder)
+        source = images.training if self.gallery.choice.train_source is None else self.gallery.training()
+        return school_of(self.config, self.subject, source, seed, self.folder / _TRAINING)
 
     def _make(self, shop: Shop, recipe: Recipe, *, keep_failures: bool) -> Point:
         self.terminal.say(f"{recipe.id}")

@@ -55,7 +55,8 @@ class SweepConfig(BaseModel):
     calibration: PositiveInt = 500
     train: str | None = Field(
         default=None,
-        description="images to train from scratch on; without, the calibration images with their labels",
+        description="images to train from scratch on, or a number: so many of `images`, which then do not judge; "
+        "without, the calibration images with their labels",
     )
     methods: tuple[str, ...] = BLOCK_METHODS
     budgets: tuple[str, ...] = ("0.8x", "0.6x", "0.4x")
@@ -77,6 +78,12 @@ class SweepConfig(BaseModel):
     self_distillation: str = Field(default="cs-kd", description="cs-kd, ps-kd, dlb or none")
     augmentation: Augmentation = "crop-flip"
     controls: bool = Field(True, description="finetune the controls as well")
+
+    @field_validator("train", mode="before")
+    @classmethod
+    def _number_as_text(cls, value: object) -> object:
+        """A number may stand in a TOML file without quotes."""
+        return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
     @field_validator("methods", "budgets", "seeds", "runtimes")
     @classmethod

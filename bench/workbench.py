@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
@@ -15,7 +15,7 @@ from torch import nn
 from bench import evaluation
 from bench.runtimes import make_setting
 from bench.workloads import Images, Network, apply_shift, load_images, parse_shift, resolve, split
-from bench.workloads.images import require_apart
+from bench.workloads.images import require_apart, require_enough
 from latency_tables.errors import UserError
 from latency_tables.setting import Setting
 from pruning.outline import Outline, outline
@@ -92,8 +92,10 @@ class ImageChoice:
     Attributes:
         source: as `bench.workloads.load_images` takes it.
         shift: corruption and severity, or None.
-        calibration: images to prune and heal on; the others are reported on.
-        train: images to train from scratch on, as ``source``; None: the calibration images.
+        calibration: images to prune and heal on.
+        train: what to train from scratch on: images of their own, as ``source``; or a number, so many of the
+            images themselves, the calibration images first; None: the calibration images. Images that are neither
+            calibrated nor trained on are reported on.
     """
 
     source: str
@@ -101,8 +103,18 @@ class ImageChoice:
     calibration: int = 500
     train: str | None = None
 
+    @property
+    def train_count(self) -> int | None:
+        """How many of the images themselves are trained on, where that is named as a number."""
+        return int(self.train) if self.train is not None and self.train.isdecimal() else None
+
+    @property
+    def train_source(self) -> str | None:
+        """Where images to train on are read from, where they are others."""
+        return None if self.train_count is not None else self.train
+
     def arguments(self) -> list[str]:
-        """The command line's words for it."""
+        """The command line's words for it, those for training left out."""
         words = ["--images", self.source]
         if self.shift is not None:
             words += ["--shift", self.shift]
@@ -172,19 +184,48 @@ class Gallery:
         self.clean = load_images(choice.source, size=network.input_shape[1:])
         self._training: Images | None = None
 
+    def training_on(self, train: str | None) -> Gallery:
+        """The same images, others of them to train on; nothing is read anew.
+
+        Args:
+            train: as in `ImageChoice`.
+        """
+        other = copy.copy(self)
+        other.choice = replace(self.choice, train=train)
+        other._training = self._training if train == self.choice.train else None
+        return other
+
     def training(self) -> Images:
         """Images to train from scratch on, of a source of their own; read once.
 
         Raises:
             UserError: none is named, it cannot be read, or some of its images are among those that judge.
         """
-        if self.choice.train is None:
+        source = self.choice.train_source
+        if source is None:
             raise UserError("no source of training images is named; name one with --train")
         if self._training is None:
-            found = load_images(self.choice.train, size=self._network.input_shape[1:], training=True)
+            found = load_images(source, size=self._network.input_shape[1:], training=True)
             require_apart(found, self.clean)
             self._training = found
         return self._training
+
+    @property
+    def trained_on(self) -> int:
+        """How many images networks are trained from scratch on.
+
+        Raises:
+            UserError: as `training`, where a source of its own is named.
+        """
+        return self._share if self.choice.train_source is None else len(self.training())
+
+    def require_enough(self) -> None:
+        """Makes sure that images are left to judge by.
+
+        Raises:
+            UserError: all are calibrated or trained on.
+        """
+        require_enough(self.clean, self._seen)
 
     def to_train_on(self, seed: int) -> Images:
         """What networks of a seed are trained on, as it was before any shift.
@@ -192,17 +233,33 @@ class Gallery:
         Raises:
             UserError: as `training`, where a source of its own is named.
         """
-        if self.choice.train is not None:
+        if self.choice.train_source is not None:
             return self.training()
-        return split(self.clean, self.choice.calibration, seed)[0]
+        return self._split(self.clean, seed)[0].first(self._share)
 
     def part(self, seed: int) -> GalleryPart:
-        """Calibration and report images for one seed, shifted with that seed."""
+        """Images to calibrate, to train and to report on for one seed, shifted with that seed."""
         images = self.clean
         if self.choice.shift is not None:
             images = apply_shift(images, self.choice.shift, seed)
-        calibration, report = split(images, self.choice.calibration, seed)
-        return GalleryPart(self._network, calibration, report)
+        seen, report = self._split(images, seed)
+        training = seen.first(self._share)
+        return GalleryPart(self._network, seen.first(self.choice.calibration), training, report)
+
+    @property
+    def _share(self) -> int:
+        """How many of the images themselves may be trained on."""
+        count = self.choice.train_count
+        return self.choice.calibration if count is None else count
+
+    @property
+    def _seen(self) -> int:
+        """How many of the images do not judge."""
+        return max(self.choice.calibration, self._share)
+
+    def _split(self, images: Images, seed: int) -> tuple[Images, Images]:
+        """What may be seen, the calibration images first, and what is reported on."""
+        return split(images, self._seen, seed)
 
 
 class GalleryPart:
@@ -210,16 +267,16 @@ class GalleryPart:
 
     Attributes:
         calibration: preprocessed, shape (n, channels, height, width); without labels.
-        training: the same as pixels, with their labels, for methods that train from scratch.
-        report: images to judge on, none of them among the calibration images.
+        training: pixels with their labels, for methods that train from scratch and have no source of their own.
+        report: images to judge on, none of them among the others.
     """
 
-    def __init__(self, network: Network, calibration: Images, report: Images) -> None:
+    def __init__(self, network: Network, calibration: Images, training: Images, report: Images) -> None:
         self._network = network
         self.calibration: torch.Tensor = network.preprocess(calibration.pixels).contiguous(
             memory_format=torch.channels_last
         )
-        self.training = calibration
+        self.training = training
         self.report = report
 
     def outputs(self, model: nn.Module, what: str, progress: Progress | None = None) -> torch.Tensor:

@@ -53,6 +53,15 @@ class Images:
         labels = None if self.labels is None else self.labels[indices]
         return Images(self.pixels[indices], labels, self.source)
 
+    def first(self, count: int) -> Images:
+        """The first images, as views: a large set is not copied.
+
+        Args:
+            count: how many; all where there are fewer.
+        """
+        labels = None if self.labels is None else self.labels[:count]
+        return Images(self.pixels[:count], labels, self.source)
+
 
 def load_images(spec: str, *, size: tuple[int, int], training: bool = False) -> Images:
     """Loads images.
@@ -109,38 +118,50 @@ def require_apart(training: Images, judging: Images) -> None:
     if common:
         raise UserError(
             f"{common} of {len(training)} images to train on ({training.source}) are among those to judge on "
-            f"({judging.source}); name others, or leave --train out to train on the calibration images, which do "
-            "not judge."
+            f"({judging.source}); name others, or let --train say a number: so many of the images are then trained "
+            "on and do not judge."
         )
 
 
-def split(images: Images, calibration: int, seed: int) -> tuple[Images, Images]:
-    """Splits images into a part to calibrate on and a part to report on.
+def split(images: Images, seen: int, seed: int) -> tuple[Images, Images]:
+    """Splits images into a part to calibrate or train on and a part to report on.
 
-    The two have no image in common, and both are in random order. A smaller calibration part with the same seed
-    is the beginning of a larger one.
+    The two have no image in common, and both are in random order. A smaller first part with the same seed is the
+    beginning of a larger one.
 
     Args:
         images: all images.
-        calibration: images of the first part, 1 or more.
+        seen: images of the first part, 1 or more.
         seed: of the random order, 0 or more.
 
     Returns:
-        The calibration images and the rest, at least one.
+        The images that may be seen and the rest, at least one.
 
     Raises:
-        UserError: there are too few images for both parts, or ``calibration`` is below 1.
+        UserError: there are too few images for both parts, or ``seen`` is below 1.
     """
-    if calibration < 1:
-        raise UserError(f"at least 1 image is needed for calibration; received {calibration}.")
-    if len(images) <= calibration:
-        raise UserError(
-            f"{calibration} images for calibration and at least 1 more to report on need "
-            f"{calibration + 1} images, "
-            f"but {images.source} has {len(images)}. Use fewer for calibration or more images."
-        )
+    require_enough(images, seen)
     order = np.random.default_rng(seed).permutation(len(images))
-    return images.take(order[:calibration]), images.take(order[calibration:])
+    return images.take(order[:seen]), images.take(order[seen:])
+
+
+def require_enough(images: Images, seen: int) -> None:
+    """Makes sure that so many images leave others to report on.
+
+    Args:
+        images: all images.
+        seen: how many are calibrated or trained on.
+
+    Raises:
+        UserError: there are too few images for both parts, or ``seen`` is below 1.
+    """
+    if seen < 1:
+        raise UserError(f"at least 1 image is needed for calibration; received {seen}.")
+    if len(images) <= seen:
+        raise UserError(
+            f"{seen} images to calibrate or train on and at least 1 more to report on need {seen + 1} images, "
+            f"but {images.source} has {len(images)}. Use fewer of them (--calibration, --train) or more images."
+        )
 
 
 def _digits(size: tuple[int, int]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:

@@ -63,6 +63,10 @@ class Regime:
         if not (0 <= self.warmup < 1 and 0 <= self.average < 1 and 0 <= self.momentum < 1):
             raise ValueError(f"warm-up, average and momentum must be 0 to below 1, got {self}")
 
+    def steps(self, images: int) -> int:
+        """Steps of an epoch over so many images, at least one of them; see `batches` for the last batch."""
+        return images // min(self.batch_size, images)
+
 
 @dataclass(frozen=True, slots=True)
 class Epoch:
@@ -156,7 +160,7 @@ class _Training:
             weight_decay=regime.weight_decay,
             nesterov=regime.momentum > 0,
         )
-        self._steps = max(1, len(images) // min(regime.batch_size, len(images)))
+        self._steps = regime.steps(len(images))
         self._rates = _schedule(self._optimiser, regime, self._steps * regime.epochs)
         self._average = (
             AveragedModel(

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import made_up_runs
+import numpy as np
 import pytest
 import torch
 from small_job import write_job
@@ -50,6 +51,7 @@ def test_a_network_and_images_are_enough_for_a_sweep(
         2,
     )
     assert config.methods == MIXED_METHODS  # it has no trained weights, and is trained first
+    assert config.train == "1437"  # of 1797 digits; a fifth judges
     assert config.budgets == SweepConfig.model_fields["budgets"].default
     assert folder.parent == tmp_path / "runs"
 
@@ -91,6 +93,61 @@ def test_a_network_without_removable_blocks_loses_channels(
     assert lathe(monkeypatch, *words, "--out", str(tmp_path)) == 0
     ((config, _),) = asked
     assert config.methods == CHANNEL_METHODS
+
+
+def test_a_sweep_takes_the_words_of_a_pruning(
+    asked: list[tuple[SweepConfig, Path]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    words = ("sweep", "cifar/resnet20", "--images", "digits", "--calibration", "300", "--epochs", "4")
+    more = ("--seed", "1", "--seed", "2", "--train", "700")
+    assert lathe(monkeypatch, *words, *more, "--out", str(tmp_path)) == 0
+    ((config, _),) = asked
+    assert (config.calibration, config.epochs, config.seeds, config.train) == (300, 4, (1, 2), "700")
+
+
+@pytest.mark.parametrize(
+    ("labels", "why"),
+    [
+        (None, "cs-kd needs labels, and the images have none"),
+        ([0, 1], "1 of 3 classes have no training image, the first of them class 2"),
+    ],
+)
+def test_where_nothing_can_be_trained_blocks_go_alone_and_the_reason_is_said(
+    labels: list[int] | None,
+    why: str,
+    asked: list[tuple[SweepConfig, Path]],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    job = write_job(tmp_path)
+    arrays = {"images": np.random.default_rng(0).integers(0, 256, (120, 24, 24, 3), dtype=np.uint8)}
+    if labels is not None:
+        arrays["labels"] = np.resize(labels, 120).astype(np.int64)
+    np.savez(tmp_path / "few.npz", **arrays)
+    words = ("sweep", job["network"], "--images", f"npz:{tmp_path / 'few.npz'}", "--calibration", "60")
+    assert lathe(monkeypatch, *words, "--out", str(tmp_path)) == 0
+    ((config, _),) = asked
+    assert (config.methods, config.train) == (BLOCK_METHODS, None)
+    said = capsys.readouterr().err
+    assert "blocks alone go, since nothing can be trained from scratch" in said
+    assert why in said
+    # Whoever asks for training is told what it misses; the sweep itself does so.
+    assert lathe(monkeypatch, *words, "--train", "80", "--out", str(tmp_path)) == 0
+    assert asked[1][0].methods == MIXED_METHODS
+
+
+def test_too_few_images_are_said_before_anything_is_run(
+    asked: list[tuple[SweepConfig, Path]],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    job = write_job(tmp_path)
+    words = ("sweep", job["network"], "--images", job["images"], "--out", str(tmp_path))
+    assert lathe(monkeypatch, *words) == 2
+    assert "500 images to calibrate or train on and at least 1 more" in capsys.readouterr().err
+    assert not asked
 
 
 def test_a_file_decides_alone(
@@ -147,5 +204,5 @@ def test_network_and_images_are_made_once(monkeypatch: pytest.MonkeyPatch, tmp_p
     monkeypatch.setattr("bench.sweep.Session", no_session)
     job = write_job(tmp_path)
     words = ("sweep", job["network"], "--weights", job["weights"], "--images", job["images"])
-    assert lathe(monkeypatch, *words, "--out", str(tmp_path / "out")) == 1
+    assert lathe(monkeypatch, *words, "--calibration", "40", "--out", str(tmp_path / "out")) == 1
     assert made == ["Subject", "Gallery"]
