@@ -17,7 +17,12 @@ from reports.results import Point
 
 
 def recipes_of(
-    config: SweepConfig, choice: SettingChoice, seed: int, workspace: Path, folder: Path
+    config: SweepConfig,
+    choice: SettingChoice,
+    seed: int,
+    workspace: Path,
+    folder: Path,
+    pairs: Sequence[tuple[str, str]],
 ) -> list[Recipe]:
     """The recipes of one setting and seed, budget by budget, in the order of the methods.
 
@@ -27,9 +32,10 @@ def recipes_of(
         seed: of everything random.
         workspace: where the tables live, for the command that makes a point again.
         folder: of the run, for the same; the unpruned network may have been trained there.
+        pairs: budgets with their methods, as `SweepConfig.pairs` gives them.
     """
     recipes = []
-    for text, method in config.pairs():
+    for text, method in pairs:
         budget = parse_sparsity(text) or parse_budget(text)
         lessons = f"{method}-{budget.text.replace('%', 'pct')}-s{seed}"
         id_ = f"{choice.runtime}-{lessons}"
@@ -78,7 +84,9 @@ def _command(
     words += ["--iterations", str(config.iterations), "--rounds", str(config.rounds)]
     words += [] if config.controls else ["--no-controls"]
     # Where it is a number, other images judge.
-    if config.train is not None and (method in SCRATCH_METHODS or config.image_choice().train_count is not None):
+    if config.train is not None and (
+        method in SCRATCH_METHODS or config.image_choice().train_count is not None
+    ):
         words += ["--train", config.train]
     if method in SCRATCH_METHODS:
         words += ["--epochs", str(config.epochs), "--learning-rate", str(config.learning_rate)]

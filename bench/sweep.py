@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from bench.points import Recipe, failed_point, unpruned_point
 from bench.profiler import pending_networks
 from bench.pruner import make_point
 from bench.quiet import remarks
+from bench.reach import pairs_within_reach
 from bench.recipes import forget_lessons, recipes_of
 from bench.requirements import require_prunable
 from bench.run_record import make_record, merged
@@ -35,7 +37,6 @@ from bench.tables import open_store
 from bench.terminal import Terminal
 from bench.width_profiler import profile_depth, profile_with_widths
 from bench.workbench import Gallery, GalleryPart, Material, SettingChoice, Subject
-
 from latency_tables.context import coefficients
 from latency_tables.errors import LatheError, StorageError, UserError
 from latency_tables.files import write_atomically, write_json
@@ -117,7 +118,7 @@ def run_sweep(
             recipe
             for choice in config.setting_choices()
             for seed in config.seeds
-            for recipe in recipes_of(config, choice, seed, workspace, folder)
+            for recipe in recipes_of(config, choice, seed, workspace, folder, config.pairs())
         ]
         asked = [r for r in recipes if again or r.id not in present or present[r.id].status == "failed"]
         learning = sorted({recipe.seed for recipe in asked if recipe.method in SCRATCH_METHODS})
@@ -150,7 +151,10 @@ def run_sweep(
                 job = _Job(config, choice, subject, gallery, session, store, folder, workspace, terminal)
                 profiling_s = job.profile()
                 write_run(folder, record())
-                points += job.run({} if again else present, profiling_s, keep_failures=not again)
+                pairs = pairs_within_reach(
+                    config, subject, store.table(session.setting), present, terminal.say
+                )
+                points += job.run(pairs, {} if again else present, profiling_s, keep_failures=not again)
         forget_lessons(folder / _TRAINING, recipes, points)
         for choice in config.setting_choices():
             setting = settings[choice.runtime]
@@ -197,7 +201,6 @@ def _resume(
     return run, {point.id: point for point in points}
 
 
-
 @dataclass(frozen=True)
 class _Job:
     """One setting of a sweep."""
@@ -212,10 +215,18 @@ class _Job:
     workspace: Path
     terminal: Terminal
 
-    def run(self, present: dict[str, Point], profiling_s: float, *, keep_failures: bool) -> list[Point]:
+    def run(
+        self,
+        pairs: Sequence[tuple[str, str]],
+        present: dict[str, Point],
+        profiling_s: float,
+        *,
+        keep_failures: bool,
+    ) -> list[Point]:
+        """Every point of these budgets and methods, those that are there as they are."""
         points: list[Point] = []
         for seed in self.config.seeds:
-            recipes = recipes_of(self.config, self.choice, seed, self.workspace, self.folder)
+            recipes = recipes_of(self.config, self.choice, seed, self.workspace, self.folder, pairs)
             todo = [r for r in recipes if r.id not in present or present[r.id].status == "failed"]
             made: dict[str, Point] = {}
             if todo:

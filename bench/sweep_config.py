@@ -112,6 +112,11 @@ class SweepConfig(BaseModel):
         if self.shift is not None:
             parse_shift(self.shift)
 
+    @property
+    def default_budgets(self) -> bool:
+        """Whether nobody named a budget."""
+        return "budgets" not in self.model_fields_set
+
     def pairs(self) -> list[tuple[str, str]]:
         """Every budget with every method that it makes sense for: sparsities for those that take single weights."""
         return [

@@ -197,10 +197,21 @@ def _check_reachable(
             "block that can be removed: no sub-module adds to its input unchanged. Choose a network with "
             "residual blocks, or a budget that it already meets."
         )
-    helpful = frozenset(block for block in candidates if latency.latency_s(frozenset({block})) < full_s)
-    lowest_s = min(latency.latency_s(helpful), latency.latency_s(frozenset(candidates)))
+    lowest_s = least_without_blocks_s(candidates, latency)
     if lowest_s > budget_s:
         raise UserError(_unreachable(lowest_s, full_s, budget_s))
+
+
+def least_without_blocks_s(candidates: Sequence[str], latency: LatencyModel) -> float:
+    """The least latency that taking blocks out can reach, in seconds.
+
+    Args:
+        candidates: the removable blocks.
+        latency: seconds of the network without a set of blocks.
+    """
+    full_s = latency.latency_s(frozenset())
+    helpful = frozenset(block for block in candidates if latency.latency_s(frozenset({block})) < full_s)
+    return min(latency.latency_s(helpful), latency.latency_s(frozenset(candidates)))
 
 
 def _unreachable(lowest_s: float, full_s: float, budget_s: float) -> str:

@@ -98,8 +98,31 @@ def choose_uniform(groups: Sequence[ChannelGroup], latency: WidthLatency, budget
     Raises:
         UserError: the budget is out of reach at the least widths, or the table knows too few widths.
     """
-    shares = np.linspace(1.0, NARROWEST, _SHARES)
-    return _widest(groups, [uniform_widths(groups, float(share)) for share in shares], latency, budget_s)
+    return _widest(groups, _uniform(groups), latency, budget_s)
+
+
+def least_chosen_s(groups: Sequence[ChannelGroup], latency: WidthLatency) -> float:
+    """The least latency that `choose_widths` can reach, in seconds; what channels are worth changes little of it.
+
+    Args:
+        groups: all of the network, in the skeleton's order; frozen ones stay.
+        latency: of the network at given widths.
+    """
+    alike = {group.name: np.ones(group.channels) for group in groups if group.frozen is None}
+    search = _Search(groups, alike, latency, 0.0)
+    while search.take():
+        pass
+    return search.now_s
+
+
+def least_uniform_s(groups: Sequence[ChannelGroup], latency: WidthLatency) -> float:
+    """The same of `choose_uniform`."""
+    return float(np.nanmin(_predicted_s(groups, _uniform(groups), latency)))
+
+
+def _uniform(groups: Sequence[ChannelGroup]) -> list[dict[str, int]]:
+    """Widths at one share of every group's channels, from all of them to the least."""
+    return [uniform_widths(groups, float(share)) for share in np.linspace(1.0, NARROWEST, _SHARES)]
 
 
 def choose_smart(groups: Sequence[ChannelGroup], latency: WidthLatency, budget_s: float) -> WidthSelection:
@@ -141,10 +164,7 @@ def _widest(
 ) -> WidthSelection:
     """The first of some widths, from wide to narrow, that meets the budget; the first is the whole network."""
     full = {group.name: group.channels for group in groups}
-    seconds = latency.latencies_s(
-        [frozenset[str]()] * len(offers),
-        np.array([list((full | dict(offer)).values()) for offer in offers], np.int64),
-    )
+    seconds = _predicted_s(groups, offers, latency)
     fitting = np.flatnonzero(seconds <= budget_s)
     if not fitting.size:
         raise UserError(_unreachable(float(np.nanmin(seconds)), float(seconds[0]), budget_s))
@@ -154,6 +174,15 @@ def _widest(
     gone = sum(full[name] - width for name, width in chosen.items())
     channels = {name: tuple(range(width)) for name, width in chosen.items()}
     return WidthSelection(channels, float(seconds[place]), gone / free if free else 0.0)
+
+
+def _predicted_s(
+    groups: Sequence[ChannelGroup], offers: Sequence[Mapping[str, int]], latency: WidthLatency
+) -> NDArray[np.float64]:
+    """Seconds at each of some widths; groups that are not named keep their channels."""
+    full = {group.name: group.channels for group in groups}
+    widths = np.array([list((full | dict(offer)).values()) for offer in offers], np.int64)
+    return latency.latencies_s([frozenset[str]()] * len(offers), widths)
 
 
 def _unreachable(least_s: float, full_s: float, budget_s: float) -> str:
@@ -183,19 +212,30 @@ class _Search:
         self._widths = np.array([group.channels for group in groups], np.int64)
         (self._now_s,) = self._predict(self._widths[None])
 
+    @property
+    def now_s(self) -> float:
+        """The latency at the present widths, in seconds."""
+        return float(self._now_s)
+
     def narrow(self) -> None:
         """Until the budget is met."""
         full_s = self._now_s
         while self._now_s > self._budget_s:
-            offers = self._offers(range(1, REACH + 1), down=True)
-            seconds = self._predict(offers)
-            saved = np.minimum(self._now_s - seconds, self._now_s - self._budget_s)
-            lost = np.array([self._worth(self._widths) - self._worth(offer) for offer in offers])
-            useful = np.flatnonzero(saved > 0)  # also false where a latency is unknown
-            if not useful.size:
+            if not self.take():
                 raise UserError(_unreachable(self._now_s, full_s, self._budget_s))
-            best = useful[np.argmin(lost[useful] / saved[useful])]
-            self._widths, self._now_s = offers[best], float(seconds[best])
+
+    def take(self) -> bool:
+        """Makes the group narrower that loses least for what it saves; whether any saves something."""
+        offers = self._offers(range(1, REACH + 1), down=True)
+        seconds = self._predict(offers)
+        saved = np.minimum(self._now_s - seconds, self._now_s - self._budget_s)
+        useful = np.flatnonzero(saved > 0)  # also false where a latency is unknown
+        if not useful.size:
+            return False
+        lost = np.array([self._worth(self._widths) - self._worth(offer) for offer in offers])
+        best = useful[np.argmin(lost[useful] / saved[useful])]
+        self._widths, self._now_s = offers[best], float(seconds[best])
+        return True
 
     def widen(self) -> None:
         """As long as a group can get channels back within the budget."""

@@ -76,7 +76,8 @@ def test_a_command_that_makes_a_point_again_is_judged_by_the_same_images(tmp_pat
     def commands(train: object) -> dict[str, str]:
         config, _, _ = job(tmp_path, [0, 1, 2] * 40, train=train, methods=("ttmpd", "kd"), budgets=("0.7x",))
         (choice,) = config.setting_choices()
-        return {r.method: r.command for r in recipes_of(config, choice, 0, tmp_path, tmp_path)}
+        recipes = recipes_of(config, choice, 0, tmp_path, tmp_path, config.pairs())
+        return {recipe.method: recipe.command for recipe in recipes}
 
     assert all("--train 80" in command for command in commands(80).values())
     others = commands("npz:more.npz")
@@ -98,4 +99,6 @@ def test_a_sweep_by_default_trains_on_the_larger_share(
     images: int, labelled: bool, expected: str | None
 ) -> None:
     labels = np.zeros(images, np.int64) if labelled else None
-    assert share_to_train_on(Images(np.zeros((images, 1, 1, 3), np.uint8), labels, "made up"), 500) == expected
+    assert (
+        share_to_train_on(Images(np.zeros((images, 1, 1, 3), np.uint8), labels, "made up"), 500) == expected
+    )

@@ -148,14 +148,14 @@ def test_a_seed_that_cannot_be_trained_leaves_the_other_seeds_alone(
     monkeypatch.setattr(sweep, "leaflet", lambda *_: "how it was made")
     monkeypatch.setattr(sweep, "recipes_of", lambda _c, _s, seed, *_: [recipe(f"a-s{seed}", seed)])
     two = replace(job.job, config=cast(Any, SimpleNamespace(seeds=(0, 1))))
-    points = two.run({}, 0.0, keep_failures=True)
+    points = two.run([], {}, 0.0, keep_failures=True)
     assert [(p.id, p.status, p.reason) for p in points] == [
         ("a-s0", "failed", "training diverged"),
         ("a-s1", "done", None),
     ]
     assert {p.id for p in read_run(job.folder)[1]} == {job.old.id, "a-s0", "a-s1"}
     with pytest.raises(UntrainedError):
-        two.run({}, 0.0, keep_failures=False)
+        two.run([], {}, 0.0, keep_failures=False)
 
 
 @pytest.mark.parametrize(

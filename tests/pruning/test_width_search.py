@@ -13,7 +13,14 @@ from numpy.typing import NDArray
 
 from latency_tables.errors import UserError
 from latency_tables.widths import ChannelGroup
-from pruning.width_search import WidthSelection, choose_smart, choose_uniform, choose_widths
+from pruning.width_search import (
+    WidthSelection,
+    choose_smart,
+    choose_uniform,
+    choose_widths,
+    least_chosen_s,
+    least_uniform_s,
+)
 
 
 class Steps:
@@ -168,3 +175,21 @@ def test_a_profile_meets_its_budget_with_the_first_channels_or_says_that_it_cann
         choose(groups, Steps([1.0] * 3), 47.0)
     with pytest.raises(UserError, match="out of reach"):
         choose(groups, Steps([1.0] * 3, unknown_below=40), 100.0)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 10_000), st.sampled_from([1, 8, 32]), st.booleans())
+def test_the_least_latency_is_where_budgets_end(seed: int, step: int, uniform: bool) -> None:
+    groups = [*groups_of(16, 48, 64), ChannelGroup("g3", 32, "a reason")]
+    latency = Steps(list(np.random.default_rng(seed).random(4) + 0.2), step)
+    scores = scores_of(groups, seed)
+    least_s = (least_uniform_s if uniform else least_chosen_s)(groups, latency)
+
+    def choose(budget_s: float) -> WidthSelection:
+        if uniform:
+            return choose_uniform(groups, latency, budget_s)
+        return choose_widths(groups, scores, latency, budget_s)
+
+    assert choose(least_s * (1 + 1e-9)).predicted_s == pytest.approx(least_s)
+    with pytest.raises(UserError, match="out of reach"):
+        choose(least_s * 0.999)
