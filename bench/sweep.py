@@ -18,6 +18,7 @@ from bench.identity import identity_digest, require_identity, take_identity
 from bench.judging import Judged
 from bench.leaflet import leaflet
 from bench.lock import locked
+from bench.outlook import Outlook, outlook
 from bench.points import Recipe, failed_point, unpruned_point
 from bench.profiler import pending_networks
 from bench.pruner import make_point
@@ -114,13 +115,9 @@ def run_sweep(
                 "Give trained ones with --weights, or name a method that trains, as epsd-structured."
             )
         points: list[Point] = []
-        recipes = [
-            recipe
-            for choice in config.setting_choices()
-            for seed in config.seeds
-            for recipe in recipes_of(config, choice, seed, workspace, folder, config.pairs())
-        ]
-        asked = [r for r in recipes if again or r.id not in present or present[r.id].status == "failed"]
+        asked, lacks = _foreseen(
+            config, settings, subject, store, {} if again else present, workspace, folder
+        )
         learning = sorted({recipe.seed for recipe in asked if recipe.method in SCRATCH_METHODS})
         if learning:
             require_trainable(config, subject, gallery, learning)
@@ -129,7 +126,8 @@ def run_sweep(
         if asked:
             untrained = {seed for seed in config.seeds if not trained_file(folder, seed).exists()}
             first = len({recipe.seed for recipe in asked} & untrained) if config.trains_unpruned else 0
-            terminal.say(expectation.words(asked, expectation.workload(subject, gallery, config), first))
+            work = expectation.workload(subject, gallery, config)
+            terminal.say(expectation.words(asked, work, first, lacks))
 
         def record() -> Run:
             skeleton = (subject.wide if config.narrows else subject.outline).skeleton
@@ -155,6 +153,12 @@ def run_sweep(
                     config, subject, store.table(session.setting), present, terminal.say
                 )
                 points += job.run(pairs, {} if again else present, profiling_s, keep_failures=not again)
+        recipes = [
+            recipe
+            for choice in config.setting_choices()
+            for seed in config.seeds
+            for recipe in recipes_of(config, choice, seed, workspace, folder, config.pairs())
+        ]
         forget_lessons(folder / _TRAINING, recipes, points)
         for choice in config.setting_choices():
             setting = settings[choice.runtime]
@@ -170,6 +174,37 @@ def run_sweep(
         write_run(folder, record())
         store.close()
     return points
+
+
+def _foreseen(
+    config: SweepConfig,
+    settings: dict[str, Setting],
+    subject: Subject,
+    store: Store,
+    present: dict[str, Point],
+    workspace: Path,
+    folder: Path,
+) -> tuple[list[Recipe], Outlook]:
+    """The points to make, as far as that is known before tables are whole, and what is to be timed for these."""
+    outline = subject.wide if config.narrows else subject.outline
+    asked: list[Recipe] = []
+    lacks = Outlook()
+    for choice in config.setting_choices():
+        table = store.table(settings[choice.runtime])
+        own = outlook(outline, table)
+        pairs = config.pairs()
+        if own == Outlook():
+            pairs = pairs_within_reach(config, subject, table, present, lambda _: None)
+        recipes = [
+            recipe
+            for seed in config.seeds
+            for recipe in recipes_of(config, choice, seed, workspace, folder, pairs)
+            if recipe.id not in present or present[recipe.id].status == "failed"
+        ]
+        asked += recipes
+        # Each network is timed in the other runtimes, too.
+        lacks += own + Outlook(networks=len(recipes) * (len(settings) - 1))
+    return asked, lacks
 
 
 def _weights_text(config: SweepConfig, subject: Subject) -> str:
