@@ -105,9 +105,11 @@ def _budget(point: Point) -> str:
 
 
 def _training(point: Point, config: SweepConfig) -> str:
-    images = f"the {config.calibration} calibration images with their labels"
-    if config.train is not None:
-        images = f"the images of {config.train}"
+    images, choice = f"the {config.calibration} calibration images with their labels", config.image_choice()
+    if choice.train_source is not None:
+        images = f"the images of {choice.train_source}"
+    elif choice.train_count is not None:
+        images = f"{choice.train_count} of the images"
     trained = f"{config.epochs} epochs on {images}"
     if point.method in SCRATCH_METHODS:
         how = "plain cross entropy" if config.self_distillation == "none" else config.self_distillation

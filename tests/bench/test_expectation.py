@@ -72,7 +72,14 @@ def test_training_from_scratch_counts_by_images_and_epochs() -> None:
     ],
 )
 def test_words(step_s: float, count: int, expected: str) -> None:
-    assert words([recipe("random", "0.5x")] * count, replace(WORK, step_s=step_s)) == expected
+    made = [replace(recipe("random", "0.5x"), lessons=str(number)) for number in range(count)]
+    assert words(made, replace(WORK, step_s=step_s)) == expected
+
+
+def test_what_runtimes_share_is_trained_once() -> None:
+    shared = [recipe("epsd", "90%", controls=True)] * 3
+    alone = words(shared[:1], WORK)
+    assert words(shared, WORK) == alone.replace("1 point", "3 points")
 
 
 def test_what_the_tables_lack_is_in_the_time_and_said() -> None:

@@ -60,6 +60,8 @@ def test_what_it_was_trained_on() -> None:
     methods = {"methods": ["epsd-structured", "kd", "ttmpd"], "epochs": 7}
     own = text(scratch(), **methods, train="npz:train.npz")
     assert "trained from scratch for 7 epochs on the images of npz:train.npz, with cs-kd." in own
+    share = text(scratch(), **methods, train="800")
+    assert "trained from scratch for 7 epochs on 800 of the images, with cs-kd." in share
     few = text(scratch(), **methods, calibration=60, self_distillation="none")
     assert "7 epochs on the 60 calibration images with their labels, with plain cross entropy." in few
     taught = made.point(method="kd", removed=(), widths={"stem": 8})
