@@ -16,7 +16,7 @@ from torch import Tensor
 from latency_tables.errors import UserError
 from latency_tables.files import write_atomically
 
-FORMAT = 2
+FORMAT = 3
 """Counts what an identity is made of; a training whose file is of another one begins anew."""
 
 

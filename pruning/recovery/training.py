@@ -287,6 +287,8 @@ class _Training:
             "seed": self._seed,
             "images": len(self._images),
             "objective": self._objective.name,
+            # One device's kernels do not go on with another's to the bit.
+            "device": self._device.type,
             "labels": "none" if labels is None else digest([labels]),
             "first weights": self._first_weights,
             "masks": digest(mask for _, mask in self._masked) if self._masked else "none",

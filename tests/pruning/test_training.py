@@ -265,6 +265,16 @@ def test_a_checkpoint_of_another_training_is_refused(tmp_path: Path) -> None:
     assert file.read_bytes() == before
 
 
+def test_a_training_does_not_go_on_on_another_kind_of_device(tmp_path: Path) -> None:
+    file = tmp_path / "checkpoint"
+    run(residual(), checkpoint=file)
+    held = torch.load(file, weights_only=True)
+    assert held["identity"]["device"] == "cpu"
+    write_checkpoint(file, {**held["identity"], "device": "cuda"}, held["state"])
+    with pytest.raises(UserError, match="another training: device is 'cuda' there and 'cpu' here"):
+        run(residual(), checkpoint=file)
+
+
 @pytest.mark.parametrize("damage", [b"", b"no checkpoint", None])
 def test_a_damaged_checkpoint_is_refused(damage: bytes | None, tmp_path: Path) -> None:
     file = tmp_path / "checkpoint"
