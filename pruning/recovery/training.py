@@ -17,6 +17,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from latency_tables.errors import LatheError
 from pruning.recovery.batches import TrainingImages, batches, mixed_seed, require_fit
 from pruning.recovery.checkpoint import digest, read_checkpoint, write_checkpoint
+from pruning.recovery.masking import require_masks
 from pruning.recovery.objective import Objective
 from pruning.search import Progress
 from pruning.targets import device_of
@@ -124,11 +125,13 @@ def train(
         Loss and accuracy by epoch.
 
     Raises:
-        UserError: the objective misses something, or the checkpoint is damaged or of another training.
+        UserError: the objective misses something, the masks do not fit the network or empty a weight, or the
+            checkpoint is damaged or of another training.
         LatheError: the loss is not finite, or blew up (see `BLOWN_UP`); the message names the epoch. Or the
             checkpoint cannot be written.
     """
     require_fit(images, objective)
+    require_masks(model, masks or {})
     return _Training(model, images, objective, regime, seed, masks or {}, checkpoint).run(progress)
 
 

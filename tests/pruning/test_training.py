@@ -120,6 +120,29 @@ def test_masked_weights_stay_zero_and_the_others_move() -> None:
         assert bool((weight[masks[name]] != before[name][masks[name]]).all())
 
 
+@pytest.mark.parametrize(
+    ("masks", "said"),
+    [
+        (
+            {"wide.weight": torch.ones(8)},
+            r"unknown weight of Residual among the masks 'wide\.weight'.*'widen\.weight'",
+        ),
+        (
+            {"head.weight": torch.ones(8, CLASSES)},
+            r"mask of head\.weight has shape \(8, 3\), and the weight \(3, 8\)",
+        ),
+        ({"head.weight": torch.zeros(CLASSES, 8)}, r"mask of head\.weight lets none of its 24 entries stay"),
+    ],
+)
+def test_masks_that_do_not_fit_are_refused_before_anything_is_changed(
+    masks: dict[str, Tensor], said: str
+) -> None:
+    model = residual()
+    with pytest.raises(UserError, match=said):
+        run(model, masks=masks)
+    assert weights(model) == weights(residual())
+
+
 def test_averaged_weights_are_kept_in_the_end() -> None:
     model = residual()
     after: list[dict[str, Tensor]] = []
