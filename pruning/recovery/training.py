@@ -23,7 +23,8 @@ from pruning.search import Progress
 from pruning.targets import device_of
 
 BLOWN_UP = 10.0
-"""Two epochs on end with a mean loss of so many times the first one's, and of so much, are a divergence."""
+"""Two epochs on end, or the last one, with a mean loss of so many times the first one's, and of so much, are a
+divergence. A training of one epoch has no other to be held against: there a number that is not finite tells."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +192,9 @@ class _Training:
 
     def _require_no_blow_up(self) -> None:
         first, last = self._history[0].loss, self._history[-1].loss
-        if min(epoch.loss for epoch in self._history[-2:]) > BLOWN_UP * max(1.0, first):
+        # One bad epoch may be made good, unless none is to come.
+        recent = self._history[-2:] if len(self._history) < self._regime.epochs else self._history[-1:]
+        if min(epoch.loss for epoch in recent) > BLOWN_UP * max(1.0, first):
             raise LatheError(
                 f"training diverged: the mean loss of epoch {len(self._history)} of {self._regime.epochs} is "
                 f"{last:.3g}, and that of the first was {first:.3g}; learning rate "

@@ -223,17 +223,32 @@ def test_a_loss_that_blows_up_without_an_end_ends_the_training_too(tmp_path: Pat
 
 
 class Climbing(nn.Module):
-    """Says ever more surely what is wrong."""
+    """Says ever more surely what is wrong: after so many passes as surely as the function says."""
 
-    def __init__(self) -> None:
+    def __init__(self, sureness: Callable[[int], float] = float) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.zeros(()))
-        self.passes = 0
+        self.passes, self.sureness = 0, sureness
 
     def forward(self, x: Tensor) -> Tensor:
         self.passes += 1
         wrong = (x.mean((1, 2, 3)).round().long() + 2) % CLASSES  # a blob's mean tells its class, less one
-        return self.passes * nn.functional.one_hot(wrong, CLASSES) + self.weight
+        return self.sureness(self.passes) * nn.functional.one_hot(wrong, CLASSES) + self.weight
+
+
+@pytest.mark.parametrize("epochs", [2, 4])
+def test_a_last_epoch_that_blows_up_needs_no_second(epochs: int) -> None:
+    steps = COUNT // REGIME.batch_size
+    model = Climbing(lambda passes: 500.0 if passes > (epochs - 1) * steps else 1.0)
+    with pytest.raises(LatheError, match=f"mean loss of epoch {epochs} of {epochs} is .*the first was"):
+        run(model, regime=replace(REGIME, epochs=epochs))
+
+
+def test_one_bad_epoch_that_is_made_good_is_none() -> None:
+    steps = COUNT // REGIME.batch_size
+    model = Climbing(lambda passes: 500.0 if steps < passes <= 2 * steps else 1.0)
+    done = run(model, regime=replace(REGIME, epochs=3))
+    assert done.epochs[1].loss > 10 * done.epochs[0].loss
 
 
 def test_a_network_that_the_last_step_ruins_is_refused() -> None:
