@@ -14,8 +14,9 @@ from pruning.recovery.objective import Batch
 class SynFlow:
     """|w * dR/dw|, R the sum of the outputs for an image of ones, all parameters absolute (Tanaka et al., 2020).
 
-    In rounds: after round k of n the share density^(k/n) is kept, so that no layer is emptied; where all is kept,
-    one round says all. Computed in double precision, since R grows with the depth beyond what float32 holds.
+    In rounds: after round k of n the share density^(k/n) is kept, so that no layer is emptied. Where all is kept,
+    as where channels are ranked for a latency, there is one round, and nothing of that promise. Computed in double
+    precision, since R grows with the depth beyond what float32 holds.
 
     Args:
         rounds: n; 100 as in the authors' code.
