@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from latency_tables.errors import UserError
+from pruning.adaptation import trained_statistics
 from pruning.features import forward_with_features
 from pruning.recovery.losses import Loss
 from pruning.recovery.objective import Batch, Forgetful, Second
@@ -21,7 +24,8 @@ class Taught(Forgetful):
 
     Args:
         name: the word for it in records and messages.
-        teacher: run in evaluation mode, without gradient.
+        teacher: run in evaluation mode, without gradient; left as it is and where it is, since it is the caller's.
+            Where training is on another device, a copy goes there.
         distance: of the student's outputs to the teacher's.
         share_taught: 0 to 1; with 1 no labels are needed.
     """
@@ -30,7 +34,8 @@ class Taught(Forgetful):
 
     def __init__(self, name: str, teacher: nn.Module, distance: Loss, share_taught: float) -> None:
         self.name = name
-        self._teacher, self._distance, self._share = teacher.eval(), distance, share_taught
+        self._teacher, self._distance, self._share = teacher, distance, share_taught
+        self._device = device_of(teacher)
 
     @property
     def needs_labels(self) -> bool:
@@ -43,15 +48,20 @@ class Taught(Forgetful):
         Raises:
             UserError: student and teacher do not compare.
         """
-        self._teacher.to(batch.images.device)
-        with torch.no_grad():
-            wanted = Targets(*reversed(forward_with_features(self._teacher, batch.images)))
+        teacher = self._teacher_on(batch.images.device)
+        with torch.no_grad(), trained_statistics(teacher):
+            wanted = Targets(*reversed(forward_with_features(teacher, batch.images)))
         features, logits = forward_with_features(model, batch.images)
         _require_alike(self.name, logits, features, wanted, self._distance)
         value = self._share * self._distance(logits, features, wanted)
         if self.needs_labels:
             value = value + (1.0 - self._share) * F.cross_entropy(logits, batch.known(self.name))
         return value
+
+    def _teacher_on(self, device: torch.device) -> nn.Module:
+        if device != self._device:
+            self._teacher, self._device = copy.deepcopy(self._teacher).to(device), device
+        return self._teacher
 
 
 class Stored(Forgetful):

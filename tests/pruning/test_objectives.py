@@ -157,6 +157,20 @@ def test_a_teacher_of_other_classes_is_refused() -> None:
         objective.loss(residual(), batch(), 1.0)
 
 
+def test_a_teacher_stays_where_its_owner_has_it_and_in_its_mode() -> None:
+    """On another device a copy of it runs, and one only."""
+    teacher = residual().train()
+    objective = Taught("kd", teacher, StoredLogits(4.0), 0.9)
+    objective.loss(residual(1), batch(), 1.0)
+    assert all(module.training for module in teacher.modules())
+    here, there = torch.device("cpu"), torch.device("meta")
+    assert objective._teacher_on(here) is teacher
+    copied = objective._teacher_on(there)
+    assert objective._teacher_on(there) is copied is not teacher
+    assert {value.device for value in copied.state_dict().values()} == {there}
+    assert {value.device for value in teacher.state_dict().values()} == {here}
+
+
 def test_features_of_another_width_are_refused() -> None:
     model = residual()
     targets = replace(
