@@ -30,6 +30,7 @@ from pruning.criteria.variables import VARIABLES, Workpiece
 from pruning.from_scratch import SCRATCH_METHODS
 from pruning.recovery.finetune import SCHEDULE, Finetuned, Schedule, finetune
 from pruning.recovery.losses import StoredFeatures
+from pruning.recovery.teachers import Stored
 from pruning.search import LatencyModel, Progress, Selection, greedy
 from pruning.targets import Targets
 
@@ -110,9 +111,8 @@ def heal(
         The loss of each step; errors as in `pruning.recovery.finetune.finetune`.
     """
     generator = torch.Generator().manual_seed(seed)
-    return finetune(
-        student, images, labels, HEALING_LOSS, schedule=schedule, generator=generator, progress=progress
-    )
+    objective = Stored(labels, HEALING_LOSS)
+    return finetune(student, images, objective, schedule=schedule, generator=generator, progress=progress)
 
 
 def get_method(name: str) -> Method:

@@ -1,4 +1,4 @@
-"""A short finetuning on stored targets: the pruned network learns back what the unpruned one said."""
+"""A short finetuning without labels: the pruned network learns back what the unpruned one said."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ from torch import Tensor, nn
 
 from latency_tables.errors import LatheError, UserError
 from pruning.adaptation import batch_norms
-from pruning.features import forward_with_features
-from pruning.recovery.losses import Loss
+from pruning.recovery.objective import Batch, Objective, Second
 from pruning.search import Progress
-from pruning.targets import Targets, device_of
+from pruning.targets import device_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +58,13 @@ class Finetuned:
 def finetune(
     student: nn.Module,
     images: Tensor,
-    targets: Targets,
-    loss: Loss,
+    objective: Objective,
     *,
     schedule: Schedule = SCHEDULE,
     generator: torch.Generator,
     progress: Progress | None = None,
 ) -> Finetuned:
-    """Pulls the pruned network towards the stored targets.
+    """Pulls the pruned network towards what an objective wants, as `pruning.recovery.teachers.Stored` does.
 
     Batch norm is in training mode (frozen statistics collapsed or diverged), so the student ends with statistics
     of its own for these images: estimating them once more afterwards moved accuracy by at most 0.5 points (27
@@ -77,8 +75,7 @@ def finetune(
     Args:
         student: the pruned network; all its parameters are trained in place, and it is left in evaluation mode.
         images: preprocessed, shape (n, channels, height, width), n at least 2.
-        targets: of the same n images in the same order.
-        loss: what to make small.
+        objective: what to make small, without labels and without a second view; fresh.
         schedule: how long and how fast.
         generator: draws the order of the images (on the CPU); every image is seen once before any is seen again.
         progress: told after each step.
@@ -87,15 +84,16 @@ def finetune(
         The loss of each step.
 
     Raises:
-        UserError: fewer than two images, or a loss on features without stored features.
+        UserError: fewer than two images, an objective that needs more than images, or one that student and targets
+            do not compare by.
         LatheError: the loss is not finite; the message names the step.
     """
     if len(images) < 2:
         raise UserError(f"finetuning needs at least 2 images, got {len(images)}. Give more images.")
-    if loss.needs_features and targets.features is None:
+    if objective.needs_labels or objective.second is not Second.NONE:
         raise UserError(
-            f"the loss {type(loss).__name__} compares features, but the pseudo labels were made without them. "
-            "Make them with keep_features=True."
+            f"finetuning has images alone, and {objective.name} needs labels or a second view of each. Choose an "
+            "objective that learns from pseudo labels or a teacher."
         )
     device = device_of(student)
     student.eval().requires_grad_(True)
@@ -113,8 +111,8 @@ def finetune(
         for group in optimiser.param_groups:
             group["lr"] = schedule.rate(iteration)
         index = next(order)
-        features, logits = forward_with_features(student, images[index].to(device))
-        value = loss(logits, features, targets.take(index.to(device)))
+        batch = Batch(images[index].to(device), None, index)
+        value = objective.loss(student, batch, (iteration + 1) / schedule.iterations)
         losses.append(float(value.detach()))
         if not math.isfinite(losses[-1]):
             raise LatheError(

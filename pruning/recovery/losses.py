@@ -1,4 +1,4 @@
-"""What a pruned network is pulled towards while it is finetuned; every loss reads stored targets alone."""
+"""How far a network's outputs are from a teacher's, whether these were stored or are said anew each time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pruning.targets import Targets
 
 
 class Loss(Protocol):
-    """The distance of a pruned network's outputs to stored targets, differentiable.
+    """The distance of a network's outputs to targets, differentiable.
 
     Attributes:
         needs_features: whether the targets must hold features.
@@ -28,7 +28,7 @@ class Loss(Protocol):
         """The loss of one batch.
 
         Args:
-            logits: the pruned network's, shape (batch, classes).
+            logits: the network's, shape (batch, classes).
             features: what enters its final pooling, shape (batch, ...).
             targets: of the same images in the same order.
 

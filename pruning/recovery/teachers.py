@@ -72,6 +72,9 @@ class Stored(Forgetful):
     Args:
         targets: of all training images, in their order.
         distance: of the student's outputs to them.
+
+    Raises:
+        UserError: the distance is one of features, and none were stored.
     """
 
     name = "stored pseudo labels"
@@ -79,6 +82,11 @@ class Stored(Forgetful):
     needs_labels = False
 
     def __init__(self, targets: Targets, distance: Loss) -> None:
+        if distance.needs_features and targets.features is None:
+            raise UserError(
+                f"{type(distance).__name__} compares features, but the pseudo labels were made without them. Make "
+                "them with keep_features=True."
+            )
         self._targets, self._distance = targets, distance
 
     def loss(self, model: nn.Module, batch: Batch, share: float) -> Tensor:  # noqa: ARG002
@@ -101,8 +109,10 @@ def _require_alike(name: str, logits: Tensor, features: Tensor, wanted: Targets,
         )
     if not distance.needs_features:
         return
-    if wanted.features is None or wanted.features.shape != features.shape:
-        there = None if wanted.features is None else tuple(wanted.features.shape[1:])
+    if wanted.features is None:
+        raise ValueError("targets without features cannot be compared by features")
+    if wanted.features.shape != features.shape:
+        there = tuple(wanted.features.shape[1:])
         raise UserError(
             f"{name} compares features, which are {tuple(features.shape[1:])} here and {there} with the teacher; "
             "a network that was narrowed before its pooling can only be taught by logits."

@@ -12,6 +12,7 @@ from pruning.adaptation import adapt_statistics
 from pruning.criteria.variables import VARIABLES, Workpiece
 from pruning.methods import HEALING_LOSS, METHODS, get_method, heal
 from pruning.recovery.finetune import Schedule
+from pruning.recovery.teachers import Stored
 from pruning.surgery import remove_blocks
 from pruning.targets import pseudo_labels
 
@@ -128,6 +129,17 @@ def test_the_same_seed_heals_to_the_same_weights() -> None:
         heal(student, images(), labels, seed=seed, schedule=Schedule(iterations=3, batch_size=4))
     weights = [student.stem.weight for student in students]
     assert torch.equal(weights[0], weights[1]) and not torch.equal(weights[0], weights[2])
+
+
+def test_healing_is_the_stored_pseudo_labels_of_the_shared_interface(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[object] = []
+    monkeypatch.setattr("pruning.methods.finetune", lambda *words, **_: given.extend(words))
+    labels = pseudo_labels(TinyResNet(), images(), keep_features=True)
+    heal(TinyResNet(), images(), labels, seed=0)
+    assert isinstance(given[-1], Stored)
+    without = pseudo_labels(TinyResNet(), images(), keep_features=False)
+    with pytest.raises(UserError, match="the pseudo labels were made without them"):
+        heal(TinyResNet(), images(), without, seed=0)
 
 
 def test_an_unknown_method_is_told_the_nearest() -> None:

@@ -8,9 +8,12 @@ from tiny_networks import Pooled, Scale, TinyResNet, images
 from torch import Tensor, nn
 
 from latency_tables.errors import LatheError, UserError
+from pruning.adaptation import batch_norms
 from pruning.features import forward_with_features
-from pruning.recovery.finetune import Schedule, finetune
+from pruning.recovery.finetune import Schedule, finetune, shuffled_batches
 from pruning.recovery.losses import StoredFeatures, StoredLogits
+from pruning.recovery.objective import CrossEntropy, Objective
+from pruning.recovery.teachers import Stored, Taught
 from pruning.surgery import remove_blocks
 from pruning.targets import Targets, pseudo_labels
 
@@ -48,7 +51,7 @@ def test_one_step_by_hand() -> None:
     x = torch.full((2, 1, 1, 1), 2.0)
     targets = Targets(torch.zeros(2, 1), torch.full((2, 1, 1, 1), 4.0))
     schedule = Schedule(iterations=1, learning_rate=0.1, weight_decay=0.5)
-    done = finetune(model, x, targets, StoredFeatures(), schedule=schedule, generator=generator())
+    done = finetune(model, x, Stored(targets, StoredFeatures()), schedule=schedule, generator=generator())
     assert done.losses == (4.0,)
     assert model.get_parameter("blocks.0.factor").item() == pytest.approx(3.0 - 0.1 * 9.5)
 
@@ -58,7 +61,7 @@ def test_momentum_carries_the_first_step_into_the_second() -> None:
     x = torch.ones(2, 1, 1, 1)
     targets = Targets(torch.zeros(2, 1), torch.zeros(2, 1, 1, 1))
     schedule = Schedule(iterations=2, learning_rate=0.1, momentum=0.5, weight_decay=0.0)
-    finetune(model, x, targets, StoredFeatures(), schedule=schedule, generator=generator())
+    finetune(model, x, Stored(targets, StoredFeatures()), schedule=schedule, generator=generator())
     # The second of two steps begins at 50 %, past the first fall of the rate.
     rates = [schedule.rate(0), schedule.rate(1)]
     first = 6.0
@@ -89,9 +92,8 @@ def shown(count: int, batch_size: int, iterations: int, seed: int = 0) -> list[l
     model = Recording()
     x = torch.arange(float(count)).view(count, 1, 1, 1)
     schedule = Schedule(iterations=iterations, batch_size=batch_size, learning_rate=1e-12)
-    finetune(
-        model, x, Targets(x.flatten(1), x), StoredFeatures(), schedule=schedule, generator=generator(seed)
-    )
+    objective = Stored(Targets(x.flatten(1), x), StoredFeatures())
+    finetune(model, x, objective, schedule=schedule, generator=generator(seed))
     return model.seen
 
 
@@ -115,9 +117,8 @@ def test_targets_follow_their_images() -> None:
     """Image i wants feature i, which the network gives at once: shuffled targets would leave a loss."""
     x = torch.arange(10.0).view(10, 1, 1, 1)
     schedule = Schedule(iterations=5, batch_size=3, weight_decay=0.0)
-    done = finetune(
-        Recording(), x, Targets(x.flatten(1), x), StoredFeatures(), schedule=schedule, generator=generator()
-    )
+    objective = Stored(Targets(x.flatten(1), x), StoredFeatures())
+    done = finetune(Recording(), x, objective, schedule=schedule, generator=generator())
     assert done.losses == (0.0,) * 5
 
 
@@ -131,8 +132,7 @@ def test_a_pruned_network_learns_back_what_the_whole_one_said(loss: StoredLogits
     done = finetune(
         student,
         images(48),
-        labels,
-        loss,
+        Stored(labels, loss),
         schedule=Schedule(iterations=60, batch_size=16),
         generator=generator(),
         progress=lambda *said: told.append(said),
@@ -156,9 +156,8 @@ def test_only_batch_norm_trains_its_statistics_and_dropout_stays_still() -> None
             lambda module, _, name=name: modes.__setitem__(name, module.training)
         )
     labels = pseudo_labels(TinyResNet(), images(), keep_features=False)
-    finetune(
-        student, images(), labels, StoredLogits(), schedule=Schedule(iterations=1), generator=generator()
-    )
+    objective = Stored(labels, StoredLogits())
+    finetune(student, images(), objective, schedule=Schedule(iterations=1), generator=generator())
     assert modes == {"layer.0.norm": True, "drop": False}
 
 
@@ -166,7 +165,8 @@ def test_frozen_parameters_are_trained_too() -> None:
     student = TinyResNet().requires_grad_(False)
     before = student.stem.weight.clone()
     labels = pseudo_labels(TinyResNet(1), images(), keep_features=True)
-    finetune(student, images(), labels, StoredFeatures(), schedule=Schedule(1), generator=generator())
+    objective = Stored(labels, StoredFeatures())
+    finetune(student, images(), objective, schedule=Schedule(1), generator=generator())
     assert not torch.equal(student.stem.weight, before)
 
 
@@ -176,16 +176,64 @@ def test_a_loss_that_is_not_finite_names_the_iteration() -> None:
     targets = Targets(torch.zeros(2, 1), torch.zeros(2, 1, 1, 1))
     schedule = Schedule(iterations=100, learning_rate=1e12)
     with pytest.raises(LatheError, match=r"loss is (inf|nan) at iteration \d+ of 100, learning rate 1e\+12"):
-        finetune(model, x, targets, StoredFeatures(), schedule=schedule, generator=generator())
+        finetune(model, x, Stored(targets, StoredFeatures()), schedule=schedule, generator=generator())
 
 
 def test_one_image_is_an_error() -> None:
     labels = Targets(torch.zeros(1, 3), None)
     with pytest.raises(UserError, match="at least 2 images, got 1"):
-        finetune(TinyResNet(), images(1), labels, StoredLogits(), generator=generator())
+        finetune(TinyResNet(), images(1), Stored(labels, StoredLogits()), generator=generator())
 
 
 def test_a_loss_on_features_needs_them_stored() -> None:
     labels = Targets(torch.zeros(12, 3), None)
     with pytest.raises(UserError, match=r"StoredFeatures compares features, .* keep_features=True"):
-        finetune(TinyResNet(), images(), labels, StoredFeatures(), generator=generator())
+        Stored(labels, StoredFeatures())
+
+
+@pytest.mark.parametrize("objective", [CrossEntropy(), Taught("kd", TinyResNet(), StoredLogits(), 0.9)])
+def test_an_objective_that_needs_labels_is_refused(objective: Objective) -> None:
+    student = TinyResNet()
+    with pytest.raises(UserError, match=f"finetuning has images alone, and {objective.name} needs labels"):
+        finetune(student, images(), objective, generator=generator())
+
+
+def test_a_teacher_that_runs_along_heals_as_one_that_was_asked_once() -> None:
+    """One interface: what is stored and what is said anew differ by rounding, since batches differ."""
+    teacher = TinyResNet().eval()
+    stored = Stored(pseudo_labels(teacher, images(48), keep_features=True), StoredFeatures())
+    along = Taught("mimic", teacher, StoredFeatures(), 1.0)
+    losses = []
+    for objective in (stored, along):
+        student = remove_blocks(teacher, ["layer.1"])
+        schedule = Schedule(iterations=20, batch_size=16)
+        done = finetune(student, images(48), objective, schedule=schedule, generator=generator())
+        losses.append(done.losses)
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+
+
+@pytest.mark.parametrize("loss", [StoredLogits(), StoredFeatures()])
+def test_each_step_is_plain_descent_on_the_targets_of_its_images(loss: StoredLogits | StoredFeatures) -> None:
+    """To the bit what a loop gives that takes the loss of outputs and targets by itself."""
+    labels = pseudo_labels(TinyResNet(1).eval(), images(20), keep_features=True)
+    schedule = Schedule(iterations=10, batch_size=8)
+    student, by_hand = TinyResNet(), TinyResNet()
+    done = finetune(student, images(20), Stored(labels, loss), schedule=schedule, generator=generator())
+
+    by_hand.eval()
+    for norm in batch_norms(by_hand):
+        norm.train()
+    optimiser = torch.optim.SGD(by_hand.parameters(), schedule.learning_rate, momentum=0.9, weight_decay=1e-4)
+    order, losses = shuffled_batches(20, 8, generator()), []
+    for iteration in range(10):
+        optimiser.param_groups[0]["lr"] = schedule.rate(iteration)
+        index = next(order)
+        features, logits = forward_with_features(by_hand, images(20)[index])
+        value = loss(logits, features, labels.take(index))
+        optimiser.zero_grad()
+        value.backward()
+        optimiser.step()
+        losses.append(float(value.detach()))
+    assert done.losses == tuple(losses)
+    for got, expected in zip(student.state_dict().values(), by_hand.state_dict().values(), strict=True):
+        assert torch.equal(got, expected)
