@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from latency_tables.errors import LatheError
+from latency_tables.errors import LatheError, UserError
+from pruning.adaptation import batch_norms
 from pruning.early.functional import Stateless
 from pruning.recovery.batches import mixed_seed
 from pruning.recovery.objective import Batch
@@ -70,9 +71,16 @@ def scored(
         seed: of the network's luck; the caller's is left alone.
 
     Raises:
-        UserError: no labels where they are needed.
+        UserError: no labels where they are needed, or one image where batch norm needs several.
         LatheError: a score is not finite, or a layer's scores are all zero although its weights are not.
     """
+    if criterion.needs_labels and len(batch.images) < 2 and batch_norms(model):
+        # Whoever looks at labels runs the untrained network in training mode.
+        raise UserError(
+            f"{criterion.name} scores with the batch's own statistics, and batch norm has nothing to normalise in "
+            f"one image: it needs at least 2, got {len(batch.images)}. Give more images, or a criterion that looks "
+            "at none."
+        )
     # The fused kernels of attention have no second derivative, which some criteria take.
     with torch.random.fork_rng(), sdpa_kernel(SDPBackend.MATH):
         torch.manual_seed(mixed_seed("dropout while scoring", seed))

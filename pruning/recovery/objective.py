@@ -45,6 +45,12 @@ class Batch:
         images = self.images.to(device).contiguous(memory_format=layout)
         return Batch(images, labels, self.index, second)
 
+    def first(self, count: int) -> Batch:
+        """Its first images, with what belongs to them."""
+        labels = None if self.labels is None else self.labels[:count]
+        second = None if self.second is None else self.second[:count]
+        return Batch(self.images[:count], labels, self.index[:count], second)
+
     def known(self, objective: str) -> Tensor:
         """The labels.
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from early_networks import CRITERIA, batch, residual
+from early_networks import CRITERIA, Residual, batch, residual
 
 from latency_tables.errors import LatheError, UserError
 from pruning.early.criterion import prunable, scored
@@ -97,9 +97,26 @@ def test_a_layer_that_is_never_run_is_left_alone(name: str) -> None:
 
 @pytest.mark.parametrize("count", [2, 3])
 def test_a_half_of_one_image_is_refused(count: int) -> None:
-    few = replace(batch(), images=batch().images[:count], labels=batch().known("test")[:count])
     with pytest.raises(UserError, match=f"it needs at least 4, got {count}"):
-        CRITERIA["grasp"]().scores(residual(), few, 0.3)
+        CRITERIA["grasp"]().scores(residual(), batch().first(count), 0.3)
+
+
+@every_criterion
+def test_one_image_is_refused_where_batch_norm_would_normalise_it_by_itself(name: str) -> None:
+    class Pointed(Residual):
+        """Its maps are one pixel wide, so that PyTorch's batch norm has one value for each channel."""
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return super().forward(x[:, :, :1, :1])
+
+    torch.manual_seed(0)
+    criterion, single = CRITERIA[name](), batch().first(1)
+    if not criterion.needs_labels:
+        assert scored(criterion, Pointed(), single, 0.3, 0)
+        return
+    for model in (Pointed(), residual()):
+        with pytest.raises(UserError, match=f"{criterion.name} .*batch norm has .* needs at least 2, got 1"):
+            scored(criterion, model, single, 0.3, 0)
 
 
 def test_every_criterion_of_the_command_line_is_tested_here() -> None:
