@@ -1,4 +1,4 @@
-"""A school that trains nothing, a shop around it, and a machine whose channels cost a second each."""
+"""A school that trains nothing, a real one, a shop around the first, and a machine whose channels cost a second."""
 
 from __future__ import annotations
 
@@ -45,6 +45,12 @@ def spy(folder: Path, self_distillation: str = "cs-kd") -> Spy:
     images = AugmentedImages(Images(pixels, np.arange(30) % CLASSES, "made up"), PREPROCESS, "none")
     training = Training(self_distillation, 30, CLASSES, Residual(), 0)
     return Spy(NETWORK, images, Regime(epochs=1), training, folder)
+
+
+def real(folder: Path, self_distillation: str) -> School:
+    """A school that does train: two epochs of three steps."""
+    given = spy(folder, self_distillation)
+    return School(given.network, given.images, Regime(epochs=2, batch_size=10), given.training, folder)
 
 
 class FakeShop:

@@ -55,8 +55,12 @@ def by_name() -> dict[str, SimpleNamespace]:
     return {name: lesson for lesson in lessons for name in names if lesson.what.startswith(name)}
 
 
-def test_channels_beside_their_controls(tmp_path: Path) -> None:
-    shop = FakeShop(tmp_path)
+every_self_distillation = pytest.mark.parametrize("self_distillation", ["cs-kd", "ps-kd", "dlb"])
+
+
+@every_self_distillation
+def test_channels_beside_their_controls(self_distillation: str, tmp_path: Path) -> None:
+    shop = FakeShop(tmp_path, self_distillation)
     maker = ChannelMaker(cast(Shop, shop), shop.school, SCRATCH_METHODS["epsd-structured"])
     fit = cast(Any, PerChannel())
     chosen = maker.choose(fit, 20.0, quiet)
@@ -65,7 +69,7 @@ def test_channels_beside_their_controls(tmp_path: Path) -> None:
     found = maker.controls(chosen, fit, quiet)
     assert len(found.accuracies) == 5 and not found.failed
     told = by_name()
-    assert {lesson.objective for lesson in told.values()} == {"cs-kd"}
+    assert {lesson.objective for lesson in told.values()} == {self_distillation}
     point = told["the point"].model
     shapes = [tuple(weight.shape) for weight in first_weights(point)]
     for name in (channel_maker.OTHER_CHANNELS, channel_maker.WEIGHTS_ANEW):
@@ -74,7 +78,7 @@ def test_channels_beside_their_controls(tmp_path: Path) -> None:
     for name in (channel_maker.BY_CHANCE, channel_maker.PLAIN_SCORES):
         size = sum(weight.shape[0] for weight in first_weights(told[name].model) if weight.ndim == 4)
         assert size < sum(w.shape[0] for w in first_weights(NETWORK.untrained(0)) if w.ndim == 4)
-        other = FakeShop(tmp_path / name[:6])
+        other = FakeShop(tmp_path / name[:6], self_distillation)
         by = channel_maker.RANDOM if name == channel_maker.BY_CHANCE else channel_maker.PLAIN
         alone = ChannelMaker(cast(Shop, other), other.school, SCRATCH_METHODS[by])
         wanted = alone.choose(fit, fit.latency_s((), dict(chosen.cut.widths)), quiet)
@@ -129,8 +133,9 @@ def test_what_is_taught_stands_beside_the_same_widths_without_a_teacher(tmp_path
     assert same(told["the point"].model, told[channel_maker.UNTAUGHT].model)
 
 
-def test_masks_beside_their_controls(tmp_path: Path) -> None:
-    shop = FakeShop(tmp_path)
+@every_self_distillation
+def test_masks_beside_their_controls(self_distillation: str, tmp_path: Path) -> None:
+    shop = FakeShop(tmp_path, self_distillation)
     point = _Masked(
         cast(Shop, shop),
         cast(Any, SimpleNamespace(id="a", lessons="a")),
@@ -146,7 +151,7 @@ def test_masks_beside_their_controls(tmp_path: Path) -> None:
     kept = {name: int(mask.sum()) for name, mask in masks.items()}
     for name, lesson in told.items():
         anew = name == masked_point.WEIGHTS_ANEW
-        assert lesson.objective == "cs-kd"
+        assert lesson.objective == self_distillation
         assert all(torch.equal(lesson.masks[key], masks[key]) for key in masks) is anew
         counts = {key: int(mask.sum()) for key, mask in lesson.masks.items()}
         assert (counts == kept) is (name in (masked_point.SHUFFLED, masked_point.WEIGHTS_ANEW))
@@ -160,6 +165,8 @@ def test_masks_beside_their_controls(tmp_path: Path) -> None:
     ("method", "self_distillation", "missing"),
     [
         ("epsd-structured", "cs-kd", set()),
+        ("epsd-structured", "ps-kd", set()),
+        ("epsd-structured", "dlb", set()),
         ("epsd-structured", "none", {channel_maker.PLAIN_SCORES}),
         ("prospr-structured", "cs-kd", {channel_maker.PLAIN_SCORES}),
         ("random-weights-structured", "cs-kd", {channel_maker.BY_CHANCE}),
@@ -184,7 +191,14 @@ def test_no_control_makes_the_same_channels_once_more(
 
 @pytest.mark.parametrize(
     ("method", "self_distillation", "plain"),
-    [("epsd", "cs-kd", True), ("epsd", "none", False), ("prospr", "cs-kd", False), ("snip", "none", True)],
+    [
+        ("epsd", "cs-kd", True),
+        ("epsd", "ps-kd", True),
+        ("epsd", "dlb", True),
+        ("epsd", "none", False),
+        ("prospr", "cs-kd", False),
+        ("snip", "none", True),
+    ],
 )
 def test_no_control_makes_the_same_mask_once_more(
     method: str, self_distillation: str, plain: bool, tmp_path: Path

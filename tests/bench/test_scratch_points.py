@@ -11,6 +11,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+from cli_driver import Lathe, prune_words
 from small_job import write_job
 from typer.testing import CliRunner
 
@@ -169,6 +170,29 @@ def test_nothing_of_the_trainings_stays_behind(swept: SimpleNamespace) -> None:
         swept.folder / ".training" / point.id for point in trained
     }
     assert not list((swept.folder / ".training").glob("*"))
+
+
+@pytest.mark.parametrize("name", ["ps-kd", "dlb"])
+def test_a_point_by_the_other_self_distillations(
+    name: str, job: dict[str, str], workspace: Path, lathe: Lathe
+) -> None:
+    asked = {
+        "method": "epsd",
+        "budget": "80%",
+        "epochs": 1,
+        "augmentation": "none",
+        "self-distillation": name,
+    }
+    answer = lathe(*prune_words(job, workspace, **asked), "--no-controls", "--name", "run")
+    assert answer.status == 0, answer.err
+    folder = workspace / "runs" / "run"
+    (point,) = (point for point in read_run(folder)[1] if point.method == "epsd")
+    assert point.status == "done"
+    assert point.sparsity == pytest.approx(0.8, abs=0.001)
+    assert f"--self-distillation {name}" in point.command
+    (training,) = json.loads((folder / point.artefacts["trainings"]).read_text())
+    assert [set(epoch) for epoch in training["epochs"]] == [{"loss", "accuracy"}]
+    assert network_of(SimpleNamespace(folder=folder, words=job), point)
 
 
 def config(**changes: object) -> None:
