@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from latency_tables.errors import LatheError
+from latency_tables.errors import LatheError, UserError
 from latency_tables.widths import ChannelGroup
 from pruning.branches import told_apart
 
@@ -46,6 +46,9 @@ def find_groups(model: nn.Module, example: Tensor) -> tuple[ChannelGroup, ...]:
     Returns:
         One group for each set of channels that must go together, in the order of the network's modules; those that
         must stay as they are carry the reason.
+
+    Raises:
+        UserError: the network cannot be traced, so that nothing is known of its channels.
     """
     model = told_apart(model)
     found = _Network(model, example).groups()
@@ -172,9 +175,10 @@ class _Network:
             try:
                 self._graph = torch_pruning.DependencyGraph().build_dependency(model, example_inputs=example)
             except Exception as error:
-                raise LatheError(
+                raise UserError(
                     f"Torch-Pruning cannot trace {type(model).__name__}, so it is not known which channels hang "
-                    f"together ({type(error).__name__}: {str(error)[:200]}). Blocks can still be taken out."
+                    f"together ({type(error).__name__}: {str(error)[:200]}). Choose a method that takes out blocks "
+                    "or single weights; for channels its forward must run with gradients, on one image."
                 ) from error
             finally:
                 for parameter in fixed:
