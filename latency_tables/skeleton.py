@@ -193,7 +193,7 @@ class Plan:
 
     Attributes:
         network: the network's name.
-        digest: the skeleton's digest, so that a plan is not applied to another network.
+        digest: the skeleton's digest, which says of what network it was made.
         removed: blocks that go, in the order in which they were chosen.
         predicted_s: the latency foreseen when the plan was made, or None.
         hurt: the criterion's number for the whole set, or None.

@@ -20,8 +20,12 @@ from pruning.surgery import remove_blocks
 def load(factory: Callable[[], nn.Module], plan: Plan | Path, weights: Path) -> nn.Module:
     """Rebuilds a pruned network.
 
+    Architecture, plan and weights are held against each other by names and shapes of layers and weights. Whether
+    the factory still computes the same is not seen: the plan's digest stands for a capture at a batch size that
+    the plan does not name, by the operators of that day's PyTorch, so that it would refuse the right network, too.
+
     Args:
-        factory: makes the unpruned architecture; its weights do not matter.
+        factory: makes the unpruned architecture, as it was when the plan was made; its weights do not matter.
         plan: what was taken out, or the ``plan.json`` that says it.
         weights: the pruned network's ``weights.safetensors``.
 
