@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from pruning.adaptation import adapt_statistics
 from pruning.early.criterion import Scores, finite, prunable
 from pruning.early.functional import Stateless
+from pruning.early.memory import require_room
 from pruning.recovery.objective import Batch, Objective
 
 
@@ -49,10 +50,19 @@ def meta_gradient(
         inner: the steps.
 
     Raises:
+        UserError: the derivative through all steps needs more memory than is free on the host.
         LatheError: a score is not finite.
     """
     if inner.adapted:
         model = adapt_statistics(model, batch.images, mixture=1.0).model
+    if not inner.first_order and batch.images.device.type == "cpu":
+        # A GPU that runs out of memory says so, and the process lives on.
+        require_room(
+            name,
+            lambda count: _step(model, batch.first(count), objective(), inner),
+            len(batch.images),
+            inner.steps + 1,
+        )
     loss = objective()
     chosen = prunable(model)
     first = {key: parameter.detach() for key, parameter in model.named_parameters()}
@@ -83,6 +93,22 @@ def meta_gradient(
                 )
             )
     return finite(name, {key: score.detach().abs() for key, score in found.items()})
+
+
+def _step(model: nn.Module, batch: Batch, loss: Objective, inner: Inner) -> tuple[Tensor, ...]:
+    """The gradient of one step that is not the first, with its history; takes no luck from the steps that count."""
+    weights = {key: parameter.detach().requires_grad_(True) for key, parameter in model.named_parameters()}
+
+    def value() -> Tensor:
+        return loss.loss(Stateless(model, weights, training=not inner.adapted), batch, 1.0)
+
+    with torch.random.fork_rng():
+        with torch.no_grad():
+            value()  # an objective may look at the step before
+        with torch.enable_grad():
+            return torch.autograd.grad(
+                value(), list(weights.values()), create_graph=True, materialize_grads=True
+            )
 
 
 def _cut(weights: dict[str, Tensor]) -> dict[str, Tensor]:
