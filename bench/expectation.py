@@ -156,7 +156,9 @@ def words(
         lacking: what the tables lack; None: nothing.
     """
     lacking = lacking or Outlook()
-    apart = {recipe.lessons: recipe for recipe in recipes}.values()  # what several runtimes share is trained once
+    apart = {
+        recipe.lessons: recipe for recipe in recipes
+    }.values()  # what several runtimes share is trained once
     seconds = sum(workload.seconds(recipe) for recipe in apart) + trained_first * workload.training_s()
     said = f"{_count(len(recipes), 'point')}, about {_length(seconds + lacking.seconds)}"
     if lacking == Outlook():

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -308,7 +309,8 @@ def chunks(items: Sequence[Any], size: int) -> list[Sequence[Any]]:
 
 def origin(script: str, scale: str) -> str:
     """One paragraph: what wrote a page, when, on which machine, with which versions."""
-    packages = ("torch", "numpy", "scipy", "onnxruntime", "lathe")
+    extra = ("openvino",) if find_spec("openvino") else ()
+    packages = ("torch", "numpy", "scipy", "onnxruntime", *extra, "lathe")
     versions = ", ".join(f"{name} {version(name)}" for name in packages)
     cpu = cpu_device().name
     return (

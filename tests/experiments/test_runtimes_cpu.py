@@ -68,4 +68,6 @@ def test_a_runtime_that_refuses_a_whole_network_says_why(monkeypatch: pytest.Mon
 
     monkeypatch.setattr(runtimes_cpu, "latencies", latencies)
     rows = [line for line in runtimes_cpu.latency_lines(Path("x")) if line.startswith("| a")]
-    assert rows == ["| a | 1 | 1 | 2 (1.00, 1.00 to 1.00) | refused: it was refused | 1 (0.50, 0.50 to 0.50) |"]
+    assert rows == [
+        "| a | 1 | 1 | 2 (1.00, 1.00 to 1.00) | refused: it was refused | 1 (0.50, 0.50 to 0.50) |"
+    ]
