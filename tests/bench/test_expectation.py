@@ -31,6 +31,11 @@ def recipe(method: str, budget: str, *, controls: bool = False) -> Recipe:
     )
 
 
+def several(count: int) -> list[Recipe]:
+    """Points that share no training."""
+    return [replace(recipe("random", "0.5x"), lessons=str(number)) for number in range(count)]
+
+
 def test_finetuning_scoring_and_controls_count() -> None:
     assert WORK.seconds(recipe("random", "0.5x")) == pytest.approx(10 + 20)
     # Half of ten blocks go: 100 * (0.5 - 0.125) sets, each through half the network with 200 images.
@@ -72,8 +77,7 @@ def test_training_from_scratch_counts_by_images_and_epochs() -> None:
     ],
 )
 def test_words(step_s: float, count: int, expected: str) -> None:
-    made = [replace(recipe("random", "0.5x"), lessons=str(number)) for number in range(count)]
-    assert words(made, replace(WORK, step_s=step_s)) == expected
+    assert words(several(count), replace(WORK, step_s=step_s)) == expected
 
 
 def test_what_runtimes_share_is_trained_once() -> None:
@@ -84,7 +88,7 @@ def test_what_runtimes_share_is_trained_once() -> None:
 
 def test_what_the_tables_lack_is_in_the_time_and_said() -> None:
     lacking = Outlook(parts=601, networks=1) + Outlook(parts=600, networks=29)
-    said = words([recipe("random", "0.5x")] * 4, WORK, lacking=lacking)
+    said = words(several(4), WORK, lacking=lacking)
     assert (
         said
         == "4 points, about 6 minutes; 4 minutes of them to time 1201 parts and 30 networks for the tables"
