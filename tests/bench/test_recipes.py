@@ -12,8 +12,10 @@ from small_job import write_job
 from typer.testing import CliRunner
 
 from bench.cli import app
+from bench.points import Recipe
 from bench.recipes import forget_lessons, recipes_of
 from bench.sweep_config import SweepConfig, make_config
+from bench.workbench import SettingChoice
 from pruning.recovery.training import Trained, train
 from reports.results import read_run
 
@@ -23,10 +25,14 @@ def config(runtimes: tuple[str, ...]) -> SweepConfig:
     return make_config({**fields, "budgets": ["80%", "0.7x"], "runtimes": list(runtimes)}, "a test")
 
 
+def recipes(asked: SweepConfig, choice: SettingChoice) -> list[Recipe]:
+    return recipes_of(asked, choice, 0, Path("out"), Path("run"), asked.pairs())
+
+
 def lessons(asked: SweepConfig) -> list[dict[str, str]]:
     """By method, of each runtime."""
     return [
-        {recipe.method: recipe.lessons for recipe in recipes_of(asked, choice, 0, Path("out"), Path("run"))}
+        {recipe.method: recipe.lessons for recipe in recipes(asked, choice)}
         for choice in asked.setting_choices()
     ]
 
@@ -41,20 +47,16 @@ def test_only_what_no_latency_decides_is_trained_together() -> None:
 
 def test_lessons_stay_until_the_last_point_is_done(tmp_path: Path) -> None:
     asked = config(("onnxruntime", "eager"))
-    recipes = [
-        recipe
-        for choice in asked.setting_choices()
-        for recipe in recipes_of(asked, choice, 0, Path("out"), Path("run"))
-    ]
-    for recipe in recipes:
+    every = [recipe for choice in asked.setting_choices() for recipe in recipes(asked, choice)]
+    for recipe in every:
         (tmp_path / recipe.lessons).mkdir(exist_ok=True)
     others = tmp_path / "of another run"
     others.mkdir()
-    done = [made.point(id=recipe.id) for recipe in recipes]
+    done = [made.point(id=recipe.id) for recipe in every]
     lost = [made.failed(id=point.id) if point.id == "eager-snip-80pct-s0" else point for point in done]
-    forget_lessons(tmp_path, recipes, lost)
+    forget_lessons(tmp_path, every, lost)
     assert {path.name for path in tmp_path.iterdir()} == {"snip-80pct-s0", others.name}
-    forget_lessons(tmp_path, recipes, done)
+    forget_lessons(tmp_path, every, done)
     assert list(tmp_path.iterdir()) == [others]
 
 
