@@ -63,8 +63,8 @@ def prune(
         str,
         typer.Option(
             help="ttmpd, ttmpd-once, ttmpd-no-latency, practise (or practise-STEPS), random or last; trained from "
-            "scratch: epsd, prospr, snip, grasp, synflow, magnitude or random-weights, each also as "
-            "NAME-structured; kd."
+            "scratch: epsd, epsd-first-order, prospr, snip, grasp, synflow, magnitude or random-weights, each also "
+            "as NAME-structured; kd."
         ),
     ] = "ttmpd",
     iterations: Annotated[int, typer.Option(help="Steps of finetuning.")] = 200,

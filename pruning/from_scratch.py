@@ -22,6 +22,7 @@ from pruning.early.criterion import EarlyCriterion
 from pruning.early.epsd import Epsd
 from pruning.early.grasp import Grasp
 from pruning.early.magnitude import Magnitude
+from pruning.early.meta_gradient import Inner
 from pruning.early.prospr import ProsPr
 from pruning.early.random import RandomScores
 from pruning.early.snip import Snip
@@ -107,6 +108,7 @@ class ScratchMethod:
 
 _CRITERIA: dict[str, Callable[[Training], EarlyCriterion]] = {
     "epsd": lambda training: Epsd(training.objective),
+    "epsd-first-order": lambda training: Epsd(training.objective, Inner(first_order=True)),
     "prospr": lambda _: ProsPr(),
     "snip": lambda _: Snip(),
     "grasp": lambda training: Grasp(training.seed),
