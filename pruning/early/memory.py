@@ -74,6 +74,6 @@ def require_room(name: str, step: Callable[[int], object], images: int, steps: i
         raise UserError(
             f"{name} keeps {steps} passes over {images} images with their derivatives, which takes about "
             f"{needed / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are free. Score on fewer or smaller images, "
-            "take the first-order form (epsd-first-order, Inner(first_order=True) in Python), or choose a criterion "
-            "that keeps one pass, as snip."
+            "take the first-order form (epsd-first-order, Inner(first_order=True) in Python), or choose a "
+            "criterion that keeps one pass, as snip."
         )
