@@ -3,7 +3,7 @@
 Nothing here measures. Points are asked for in the order in which they are worth most, so that whoever runs out of
 time has the best table for it:
 
-1. sweeps over small widths, from which the staircase is read, one for each kind of part and axis;
+1. sweeps over small widths, from which the staircase is read, two for each kind of part and axis;
 2. a coarse grid for every family: the narrowest width, the middle and the full width of each axis;
 3. lines along each axis, the other one at full width, at every step where there are not too many;
 4. probes between the nodes of the grid; where one disagrees with the interpolation, the grid is made finer there.
@@ -25,6 +25,9 @@ from latency_tables.random_plans import NARROWEST
 
 SWEEP = (*range(16, SWEPT + 1, 4), 33, 34, 50, 51)
 """Widths of a sweep: small ones, where a step rises most, and some that are no multiples of four."""
+
+SWEEPS = 2
+"""Families of a kind that are swept along each axis, the most expensive ones."""
 
 TOLERANCE = 0.03
 """A probe that is further than this from the interpolated latency, relative, makes the grid finer."""
@@ -101,17 +104,17 @@ class WidthPlan:
         return kind_stairs(alike, len(family.axes))
 
     def _sweeps(self) -> Iterator[Wanted]:
-        done = set()
+        swept: dict[tuple[object, int], list[Family]] = {}
         for kin in self._kin:
             for axis, full in enumerate(kin.family.full):
-                kind = (kind_of(kin.family), axis)
-                if kind in done or full < SWEPT or len(kin.family.axes) > 2:
-                    continue
-                done.add(kind)
-                for width in SWEEP:
-                    values = list(kin.family.full)
-                    values[axis] = width
-                    yield Wanted(kin.family, tuple(values), "sweep")
+                if full >= SWEPT and len(kin.family.axes) <= 2:
+                    swept.setdefault((kind_of(kin.family), axis), []).append(kin.family)
+        # The second ones after all first ones, so that what disturbs a sweep is over when its like is swept.
+        for turn in range(SWEEPS):
+            for (_, axis), alike in swept.items():
+                for family in alike[turn : turn + 1]:
+                    for width in SWEEP:
+                        yield Wanted(family, _replaced(family.full, axis, width), "sweep")
 
     def _anchors(self) -> Iterator[Wanted]:
         for kin in self._kin:
@@ -136,8 +139,7 @@ class WidthPlan:
             far = [line[-1] for line in lines]
             for axis, stairs in enumerate(self.stairs(family)):
                 for width in _dense(lines[axis], stairs.grain, self._most_on_a_line):
-                    values = tuple(width if i == axis else full for i, full in enumerate(far))
-                    yield Wanted(family, values, "line")
+                    yield Wanted(family, _replaced(far, axis, width), "line")
 
     def _probes(self) -> Iterator[Wanted]:
         for kin in self._kin:
@@ -171,6 +173,10 @@ class WidthPlan:
         others = {place: latency_s for place, latency_s in known.items() if place != values}
         expected = float(Surface(others, stairs, reach(kin.full)).at(np.array([values]))[0])
         return not abs(expected / known[values] - 1.0) <= self._tolerance
+
+
+def _replaced(values: Sequence[int], axis: int, width: int) -> Point:
+    return tuple(width if place == axis else value for place, value in enumerate(values))
 
 
 def _line(full: Sequence[int], grain: int) -> list[int]:

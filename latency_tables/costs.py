@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import math
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,6 +23,8 @@ from latency_tables.widths import full_widths
 
 SWEPT = 64
 """Widths up to this tell the staircase: a step rises most where there are few."""
+_SWEPT_THROUGH = 0.8
+"""A line tells it that has this share of the widths of the fullest one; others stand on the ends of steps alone."""
 
 
 WAYS = 5
@@ -394,7 +397,10 @@ def kind_of(family: Family) -> tuple[str, int]:
 
 
 def kind_stairs(points: Sequence[Mapping[tuple[int, ...], float]], axes: int) -> tuple[Stairs, ...]:
-    """The stairs along each axis, from the line of points differing in it alone that has most small widths.
+    """The stairs along each axis, as most lines of points that differ in it alone show them.
+
+    A neighbour on the processor may slow a stretch of a line down, which hides its steps and makes none: of a tie
+    the wider step counts.
 
     Args:
         points: of each family of a kind: seconds by the values of its axes.
@@ -405,7 +411,19 @@ def kind_stairs(points: Sequence[Mapping[tuple[int, ...], float]], axes: int) ->
         lines: dict[object, dict[int, float]] = {}
         for number, known in enumerate(points):
             for place, latency_s in known.items():
-                lines.setdefault((number, place[:axis] + place[axis + 1 :]), {})[place[axis]] = latency_s
-        swept = max(lines.values(), key=lambda line: sum(width <= SWEPT for width in line), default={})
-        stairs.append(find_stairs({width: swept[width] for width in swept if width <= SWEPT}))
+                if place[axis] <= SWEPT:
+                    other = (number, place[:axis] + place[axis + 1 :])
+                    lines.setdefault(other, {})[place[axis]] = latency_s
+        least = _SWEPT_THROUGH * max(map(len, lines.values()), default=0)
+        stairs.append(_most_common([find_stairs(line) for line in lines.values() if len(line) >= least]))
     return tuple(stairs)
+
+
+def _most_common(found: Sequence[Stairs]) -> Stairs:
+    """The step that most of them have, and the multiple that most of these have; of a tie the larger one."""
+    if not found:
+        return Stairs()
+    steps = Counter(one.step for one in found)
+    step = max(steps, key=lambda one: (steps[one], one))
+    multiples = Counter(one.multiple for one in found if one.step == step)
+    return Stairs(step, max(multiples, key=lambda one: (multiples[one], one)))

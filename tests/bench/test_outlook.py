@@ -42,11 +42,11 @@ def test_other_widths_are_foreseen_within_a_factor_of_two_and_then_nothing_is_le
 
 def test_a_profile_that_goes_on_is_foreseen_by_what_it_lacks(store: Store) -> None:
     with pytest.raises(KeyboardInterrupt):
-        profile_with_widths(OUTLINE, WeighingSession(stop_after=20), store)  # type: ignore[arg-type]
+        profile_with_widths(OUTLINE, WeighingSession(stop_after=40), store)  # type: ignore[arg-type]
     left = outlook(OUTLINE, store.table(WeighingSession().setting))
     session = WeighingSession()
     done, widths = profile_with_widths(OUTLINE, session, store)  # type: ignore[arg-type]
-    # What was measured tells that there are no steps, so what is left is foreseen better than the whole.
+    # What both sweeps measured tells that there are no steps, so what is left is foreseen better than the whole.
     assert left.parts == pytest.approx(sum(widths.measured.values()), rel=0.1)
     assert left.networks == done.networks
 
