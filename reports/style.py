@@ -48,7 +48,6 @@ _KNOWN = (
     "prospr",
     "magnitude",
     "taylor",
-    "epsd-first-order",
 )
 # Eight colours and nine markers have no common divisor: the pairs repeat only after 72. The first colours are left
 # to the methods that are in most reports.
