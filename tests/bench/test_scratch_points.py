@@ -26,10 +26,8 @@ from pruning.recovery.training import Trained, train
 from reports.results import Point, read_run
 
 
-@pytest.fixture(scope="module")
-def swept(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
-    """One sweep with two ways to be structured and one to be not, and their controls."""
-    folder = tmp_path_factory.mktemp("scratch")
+def _write(folder: Path) -> tuple[dict[str, str], Path]:
+    """The words of a job, and a sweep of it with two ways to be structured and one to be not."""
     words = write_job(folder, width=32, blocks=2)
     config = folder / "small.toml"
     config.write_text(
@@ -44,6 +42,12 @@ epochs = 1
 augmentation = "none"
 """
     )
+    return words, config
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
+    """One sweep with two ways to be structured and one to be not, and their controls."""
     checkpoints: list[tuple[Path, bool]] = []
 
     def remember(*given: Any, checkpoint: Path, **named: Any) -> Trained:
@@ -51,9 +55,17 @@ augmentation = "none"
         checkpoints.append((checkpoint, checkpoint.exists()))
         return done
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("bench.school.train", remember)
-        ran = CliRunner().invoke(app, ["sweep", str(config), "--out", str(folder)])
+    # A disturbed minute may have so small a network foreseen as hardly any faster when it is narrower, and then the
+    # budget is out of reach; what is asked here is what becomes of a point, not whether the machine was quiet.
+    for _ in range(3):
+        folder = tmp_path_factory.mktemp("scratch")
+        words, config = _write(folder)
+        checkpoints.clear()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("bench.school.train", remember)
+            ran = CliRunner().invoke(app, ["sweep", str(config), "--out", str(folder)])
+        if "out of reach" not in ran.output:
+            break
     assert ran.exit_code == 0, ran.output
     _, points = read_run(folder / "runs" / "small")
     found = {point.method: point for point in points}
