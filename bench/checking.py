@@ -12,7 +12,6 @@ from bench.profiler import measure_part, time_network
 from bench.session import MeasurementFailed, Session
 from latency_tables.closure import Closure, HeldOut
 from latency_tables.context import coefficients
-from latency_tables.costs import timed_parts
 from latency_tables.errors import UserError
 from latency_tables.estimate import Estimate
 from latency_tables.measurement import Measurement
@@ -21,6 +20,7 @@ from latency_tables.random_plans import draw_plans
 from latency_tables.skeleton import Cut, Skeleton
 from latency_tables.slow_minutes import quick_latency_s
 from latency_tables.store import Store
+from latency_tables.surfaces import timed_parts
 from latency_tables.table import Failure, LatencyTable
 from latency_tables.verdict import Verdict, judge, ratio
 from pruning.outline import Outline

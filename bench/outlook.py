@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from bench.profiler import pending_networks
 from bench.width_plan import Kin, Point, WidthPlan
-from latency_tables.costs import known_points
 from latency_tables.family import Family, families
 from latency_tables.skeleton import Skeleton
+from latency_tables.surfaces import known_points
 from latency_tables.table import LatencyTable
 from pruning.outline import Outline
 

@@ -10,7 +10,6 @@ from typing import Any
 
 from bench.width_curves import WidthCurves, spread
 from latency_tables.context import Coefficients, coefficients
-from latency_tables.costs import kind_of, kind_stairs, known_points, surfaces
 from latency_tables.errors import unknown
 from latency_tables.estimate import Estimate
 from latency_tables.family import Family, families
@@ -20,6 +19,7 @@ from latency_tables.part import Part
 from latency_tables.prediction import Prediction, predict
 from latency_tables.setting import Setting
 from latency_tables.skeleton import Cut, Skeleton
+from latency_tables.surfaces import kind_of, kind_stairs, known_points, surfaces
 from latency_tables.table import LatencyTable, NetworkMeasurement
 from reports.table_record import (
     CellTrace,

@@ -13,12 +13,12 @@ from bench.profiler import Profiled
 from bench.runtimes import RUNTIMES
 from bench.terminal import Terminal, percent_text, time_text
 from bench.width_profiler import WidthsProfiled
-from latency_tables.costs import timed_parts
 from latency_tables.estimate import Estimate, numbers
 from latency_tables.measurement import Measurement
 from latency_tables.prediction import Prediction
 from latency_tables.setting import Setting
 from latency_tables.skeleton import Skeleton
+from latency_tables.surfaces import timed_parts
 from latency_tables.table import Failure, LatencyTable
 from reports.results import Point
 

@@ -18,10 +18,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from latency_tables.costs import SWEPT, kind_of, kind_stairs, reach
 from latency_tables.family import Family
 from latency_tables.interpolation import MULTIPLE, Stairs, Surface
 from latency_tables.random_plans import NARROWEST
+from latency_tables.surfaces import SWEPT, kind_of, kind_stairs, reach
 
 SWEEP = (*range(16, SWEPT + 1, 4), 33, 34, 50, 51)
 """Widths of a sweep: small ones, where a step rises most, and some that are no multiples of four."""

@@ -12,11 +12,12 @@ from bench.near_cores import taken_far
 from bench.profiler import Profiled, open_anchor, profile, time_part
 from bench.session import Session
 from bench.width_plan import Kin, Point, Wanted, WidthPlan
-from latency_tables.costs import Costs, Origin, known_points
+from latency_tables.costs import Costs, Origin
 from latency_tables.family import Family, families
 from latency_tables.measurement import Measurement
 from latency_tables.skeleton import Cut, Skeleton
 from latency_tables.store import Store
+from latency_tables.surfaces import known_points
 from latency_tables.table import Failure, LatencyTable
 from pruning.outline import Outline
 from pruning.search import Progress

@@ -34,7 +34,6 @@ from bench.width_profiler import find_kin, profile_with_widths
 from bench.workbench import NetworkChoice, Subject
 from latency_tables.closure import Closure, HeldOut
 from latency_tables.context import coefficients
-from latency_tables.costs import known_points
 from latency_tables.errors import UserError
 from latency_tables.estimate import Estimate
 from latency_tables.exchange import read_archive
@@ -46,6 +45,7 @@ from latency_tables.setting import Setting
 from latency_tables.shipped import shipped_tables
 from latency_tables.skeleton import Cut, Skeleton
 from latency_tables.store import Store
+from latency_tables.surfaces import known_points
 from latency_tables.table import Failure, LatencyTable
 from latency_tables.widths import full_widths
 from pruning.search import Progress

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import enum
 import math
-from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,19 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latency_tables.errors import UserError
-from latency_tables.family import Family, families, form
-from latency_tables.interpolation import Box, Stairs, Surface, find_stairs
-from latency_tables.part import Part
-from latency_tables.random_plans import NARROWEST
+from latency_tables.family import Family, families
 from latency_tables.skeleton import Cut, Skeleton
+from latency_tables.surfaces import kind_of, surfaces
 from latency_tables.table import LatencyTable
 from latency_tables.widths import full_widths
-
-SWEPT = 64
-"""Widths up to this tell the staircase: a step rises most where there are few."""
-_SWEPT_THROUGH = 0.8
-"""A line tells it that has this share of the widths of the fullest one; others stand on the ends of steps alone."""
-
 
 WAYS = 5
 """Ways in which a plan frees latency, see `Costs.freed`."""
@@ -334,96 +325,3 @@ class Costs:
             f"was measured.{kernels} Run `lathe profile --widths` for it in this setting, or "
             "`lathe predict --fill`."
         )
-
-
-def surfaces(every: Collection[Family], table: LatencyTable) -> dict[str, Surface]:
-    """The surface of each family with axes, by its pattern, from all cells of the table that belong to it."""
-    points = known_points(every, table)
-    kinds = {family.pattern: kind_of(family) for family in every}
-    stairs = {
-        kind: kind_stairs([known for pattern, known in points.items() if kinds[pattern] == kind], kind[1])
-        for kind in dict.fromkeys(kinds[pattern] for pattern in points)
-    }
-    fulls: dict[str, list[tuple[int, ...]]] = {}
-    for family in every:
-        fulls.setdefault(family.pattern, []).append(family.full)
-    return {
-        pattern: Surface(known, stairs[kinds[pattern]], reach(fulls[pattern]))
-        for pattern, known in points.items()
-        if known
-    }
-
-
-def reach(fulls: Sequence[tuple[int, ...]]) -> Box:
-    """Between which values of its axes a table is measured, for parts that share their cells.
-
-    Args:
-        fulls: of each of them, where it lies at full width.
-    """
-    axes = list(zip(*fulls, strict=True))
-    return (
-        tuple(math.ceil(NARROWEST * min(values)) for values in axes),
-        tuple(max(values) for values in axes),
-    )
-
-
-def known_points(every: Collection[Family], table: LatencyTable) -> dict[str, dict[tuple[int, ...], float]]:
-    """What a table knows of families with axes: seconds by pattern and values of the axes."""
-    by_form: dict[str, list[str]] = {}
-    for key in table.cells:
-        by_form.setdefault(form(key), []).append(key)
-    points: dict[str, dict[tuple[int, ...], float]] = {}
-    for family in every:
-        if family.axes and family.pattern not in points:
-            keys = family.points(by_form.get(form(family.part.key), ()))
-            found = {place: table.estimate(key) for place, key in keys.items()}
-            points[family.pattern] = {
-                place: known.value for place, known in found.items() if known is not None
-            }
-    return points
-
-
-def timed_parts(skeleton: Skeleton, table: LatencyTable) -> list[Part]:
-    """A network's parts that the table has cells of, at full width and at others."""
-    every = families(skeleton) if skeleton.sizes else ()
-    points = known_points(every, table)
-    narrower = [family.at(place) for family in every for place in points.get(family.pattern, ())]
-    return [part for part in dict.fromkeys([*skeleton.parts, *narrower]) if part.key in table.cells]
-
-
-def kind_of(family: Family) -> tuple[str, int]:
-    """What families share their steps: the operator that works, and how many axes there are."""
-    return family.part.kind.split("+")[0], len(family.axes)
-
-
-def kind_stairs(points: Sequence[Mapping[tuple[int, ...], float]], axes: int) -> tuple[Stairs, ...]:
-    """The stairs along each axis, as most lines of points that differ in it alone show them.
-
-    A neighbour on the processor may slow a stretch of a line down, which hides its steps and makes none: of a tie
-    the wider step counts.
-
-    Args:
-        points: of each family of a kind: seconds by the values of its axes.
-        axes: how many.
-    """
-    stairs = []
-    for axis in range(axes):
-        lines: dict[object, dict[int, float]] = {}
-        for number, known in enumerate(points):
-            for place, latency_s in known.items():
-                if place[axis] <= SWEPT:
-                    other = (number, place[:axis] + place[axis + 1 :])
-                    lines.setdefault(other, {})[place[axis]] = latency_s
-        least = _SWEPT_THROUGH * max(map(len, lines.values()), default=0)
-        stairs.append(_most_common([find_stairs(line) for line in lines.values() if len(line) >= least]))
-    return tuple(stairs)
-
-
-def _most_common(found: Sequence[Stairs]) -> Stairs:
-    """The step that most of them have, and the multiple that most of these have; of a tie the larger one."""
-    if not found:
-        return Stairs()
-    steps = Counter(one.step for one in found)
-    step = max(steps, key=lambda one: (steps[one], one))
-    multiples = Counter(one.multiple for one in found if one.step == step)
-    return Stairs(step, max(multiples, key=lambda one: (multiples[one], one)))

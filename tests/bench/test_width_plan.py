@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from bench.width_plan import MOST_ON_A_LINE, SWEEP, TOLERANCE, Kin, Wanted, WidthPlan
-from latency_tables.costs import kind_stairs
 from latency_tables.family import Axis, Family, Slot
 from latency_tables.graph import Graph, Operator, TensorType, Value
 from latency_tables.interpolation import Stairs, Surface
 from latency_tables.part import Grain, Part
 from latency_tables.random_plans import NARROWEST
+from latency_tables.surfaces import kind_stairs
 
 
 def convolution(c_in: int, c_out: int) -> Family:
