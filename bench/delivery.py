@@ -22,6 +22,7 @@ from latency_tables.files import write_atomically, write_json
 from latency_tables.skeleton import Cut, Plan
 from latency_tables.table import NetworkMeasurement
 from pruning.outline import Outline, outline
+from pruning.witness import witness
 
 #: Most that the delivered network's outputs may differ from PyTorch's in fp32, relative to the largest of them or
 #: to 1. In other precisions they differ, and what that does to the accuracy is what the point shows.
@@ -135,7 +136,7 @@ def lay_down(
             "blocks share state that lathe does not see. Please report the network."
         )
     files = {"weights": folder / "weights.safetensors", "plan": folder / "plan.json"}
-    write_atomically(files["weights"], saved(pruned))
+    write_atomically(files["weights"], saved(pruned, witness(pruned, network.input_shape)))
     write_json(files["plan"], plan.to_json())
     return small, files
 

@@ -15,14 +15,15 @@ from latency_tables.errors import LatheError, UserError
 from latency_tables.skeleton import Plan
 from pruning.channels import narrow
 from pruning.surgery import remove_blocks
+from pruning.witness import require_witnessed
 
 
 def load(factory: Callable[[], nn.Module], plan: Plan | Path, weights: Path) -> nn.Module:
     """Rebuilds a pruned network.
 
-    Architecture, plan and weights are held against each other by names and shapes of layers and weights. Whether
-    the factory still computes the same is not seen: the plan's digest stands for a capture at a batch size that
-    the plan does not name, by the operators of that day's PyTorch, so that it would refuse the right network, too.
+    Architecture, plan and weights are held against each other by names and shapes of layers and weights, and by
+    what the network said of one fixed image when lathe wrote its weights: the plan's digest stands for a capture at
+    a batch size that the plan does not name, by the operators of one PyTorch, and would refuse the right one.
 
     Args:
         factory: makes the unpruned architecture, as it was when the plan was made; its weights do not matter.
@@ -33,7 +34,8 @@ def load(factory: Callable[[], nn.Module], plan: Plan | Path, weights: Path) -> 
         The pruned network with its weights, in evaluation mode.
 
     Raises:
-        UserError: a file cannot be read, or plan and weights do not belong to this architecture.
+        UserError: a file cannot be read, plan and weights do not belong to this architecture, or it computes
+            something else than it did.
     """
     if isinstance(plan, Path):
         plan = read_plan(plan)
@@ -54,7 +56,9 @@ def load(factory: Callable[[], nn.Module], plan: Plan | Path, weights: Path) -> 
         raise UserError(
             f"{weights} does not fit {plan.network} less {[*plan.removed, *plan.channels]}: {error}"
         ) from error
-    return model.eval()
+    model.eval()
+    require_witnessed(model, weights, plan.network)
+    return model
 
 
 def read_plan(path: Path) -> Plan:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -109,17 +109,21 @@ def load_into(model: nn.Module, state: dict[str, torch.Tensor]) -> None:
     model.load_state_dict(state, strict=False)
 
 
-def saved(model: nn.Module) -> bytes:
+def saved(model: nn.Module, metadata: Mapping[str, str] | None = None) -> bytes:
     """A network's state dict as the content of a safetensors file.
 
     Every tensor is copied, since safetensors refuses names that share their storage, as tied weights do. Each of
     these names gets the values, so that the file loads into a network that ties them and into one that does not.
+
+    Args:
+        model: the network.
+        metadata: what the file tells beside the weights.
     """
     state = {
         name: tensor.clone(memory_format=torch.contiguous_format)
         for name, tensor in model.state_dict().items()
     }
-    content: bytes = save(state)
+    content: bytes = save(state, dict(metadata or {}))
     return content
 
 
