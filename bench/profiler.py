@@ -119,7 +119,7 @@ def profile(
     networks = pending()
     total = len(skeleton.parts) + sum(role in roles for _, role in _wanted(skeleton, passes))
     done = total - len(todo) - len(networks)
-    anchor = open_anchor(skeleton, session, store, now_s)
+    anchor = open_anchor(skeleton, session, store, partial(store.put, session.setting), now_s)
     measured = timed = 0
     for part in todo:
         if now_s() >= deadline_s:
@@ -155,13 +155,27 @@ def profile(
     )
 
 
-def open_anchor(skeleton: Skeleton, session: Session, store: Store, now_s: Callable[[], float]) -> Anchor:
-    """What times a network's parts and watches the machine, by the measure of earlier profiles of these parts."""
+def open_anchor(
+    skeleton: Skeleton,
+    session: Session,
+    store: Store,
+    put: Callable[[Part, Cell], None],
+    now_s: Callable[[], float] = time.monotonic,
+) -> Anchor:
+    """What times a network's parts and watches the machine, by the measure of earlier profiles of these parts.
+
+    Args:
+        skeleton: the network's.
+        session: where parts are timed.
+        store: with the cells of earlier profiles.
+        put: stores a cell, in place of an earlier one.
+        now_s: a monotonic clock.
+    """
     table = store.table(session.setting)
     far = set(taken_far(skeleton.parts, table))
     return Anchor(
         partial(time_part, session),
-        partial(store.put, session.setting),
+        put,
         now_s,
         earlier=earlier_reading([part for part in skeleton.parts if part not in far], table),
     )

@@ -73,7 +73,7 @@ class WidthPlan:
 
     Args:
         kin: everything that varies.
-        known: seconds by family pattern and point; the caller adds what it measures.
+        known: seconds by family pattern and point; the caller adds what it measures, and what it measures again.
         tolerance: see `TOLERANCE`.
         most_on_a_line: see `MOST_ON_A_LINE`.
     """
@@ -93,9 +93,15 @@ class WidthPlan:
 
     def points(self) -> Iterator[Wanted]:
         """Everything worth measuring, in order; the next depends on what the last one turned out to be."""
-        for wanted in itertools.chain(self._sweeps(), self._anchors(), self._along_axes(), self._probes()):
-            if wanted.values not in self._known[wanted.family.pattern]:
-                yield wanted
+        return itertools.chain.from_iterable(self.stages())
+
+    def stages(self) -> Iterator[Iterator[Wanted]]:
+        """The same, apart by stages: each is decided on by what is known when its first point is asked for."""
+        for stage in (self._sweeps(), self._anchors(), self._along_axes(), self._probes()):
+            yield self._unknown(stage)
+
+    def _unknown(self, stage: Iterator[Wanted]) -> Iterator[Wanted]:
+        return (wanted for wanted in stage if wanted.values not in self._known[wanted.family.pattern])
 
     def stairs(self, family: Family) -> tuple[Stairs, ...]:
         """The stairs of each axis, as far as they are known."""

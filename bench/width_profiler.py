@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from bench.anchor import Move
+from bench.anchor import Cell, Move
 from bench.near_cores import taken_far
 from bench.profiler import Profiled, open_anchor, profile, time_part
 from bench.session import Session
@@ -15,6 +15,7 @@ from bench.width_plan import Kin, Point, Wanted, WidthPlan
 from latency_tables.costs import Costs, Origin
 from latency_tables.family import Family, families
 from latency_tables.measurement import Measurement
+from latency_tables.part import Part
 from latency_tables.skeleton import Cut, Skeleton
 from latency_tables.store import Store
 from latency_tables.surfaces import known_points
@@ -118,6 +119,9 @@ def profile_widths(
 ) -> WidthsProfiled:
     """Measures parts at other widths, the most valuable first; what the store holds is not measured again.
 
+    What is timed again because the machine moved is known before anything is decided by it; what was decided by
+    then is looked at once more.
+
     Args:
         skeleton: with channel groups; its parts at full width were measured before.
         session: in the setting to measure in.
@@ -136,7 +140,12 @@ def profile_widths(
     table = store.table(session.setting)
     kin = find_kin(skeleton, table)
     known = known_points([one.family for one in kin], table)
-    anchor = open_anchor(skeleton, session, store, now_s)
+
+    def put(part: Part, cell: Cell) -> None:
+        store.put(session.setting, part, cell)
+        _learn(kin, known, part, cell)
+
+    anchor = open_anchor(skeleton, session, store, put, now_s)
     measured: dict[str, int] = {}
     failed = 0
     far = taken_far([one.family.at(values) for one in kin for values in known[one.family.pattern]], table)
@@ -146,29 +155,43 @@ def profile_widths(
         if progress is not None:
             progress(done, len(far), f"timing {part.kind} ({AGAIN})")
         measured[AGAIN] = measured.get(AGAIN, 0) + isinstance(anchor.take(part), Measurement)
-    known = known_points([one.family for one in kin], store.table(session.setting)) if far else known
-    plan = WidthPlan(kin, known)
     tried: set[tuple[str, Point]] = set()
-    for wanted in plan.points():
-        if (wanted.family.pattern, wanted.values) in tried:
-            continue
-        tried.add((wanted.family.pattern, wanted.values))
-        part = wanted.family.at(wanted.values)
-        if part.key in table.cells and not retry_failed:
-            continue  # it failed before
-        if now_s() >= deadline_s:
-            return WidthsProfiled(len(kin), measured, failed, complete=False, moves=anchor.moves)
-        if progress is not None:
-            done = sum(measured.values())
-            progress(done, max(done + 1, _expected(kin, known)), _words(wanted))
-        cell = anchor.take(part)
-        if isinstance(cell, Failure):
-            failed += 1
-        else:
-            known[wanted.family.pattern][wanted.values] = cell.latency_s.value
-            measured[wanted.why] = measured.get(wanted.why, 0) + 1
-    anchor.settle(deadline_s)
+    while True:
+        moves, asked = len(anchor.moves), len(tried)
+        for stage in WidthPlan(kin, known).stages():
+            for wanted in stage:
+                if (wanted.family.pattern, wanted.values) in tried:
+                    continue
+                tried.add((wanted.family.pattern, wanted.values))
+                part = wanted.family.at(wanted.values)
+                if part.key in table.cells and not retry_failed:
+                    continue  # it failed before
+                if now_s() >= deadline_s:
+                    return WidthsProfiled(len(kin), measured, failed, complete=False, moves=anchor.moves)
+                if progress is not None:
+                    done = sum(measured.values())
+                    progress(done, max(done + 1, _expected(kin, known)), _words(wanted))
+                if isinstance(anchor.take(part), Failure):
+                    failed += 1
+                else:
+                    measured[wanted.why] = measured.get(wanted.why, 0) + 1
+            # The next stage is decided by what this one found: not by a slow minute, where that is over.
+            anchor.settle(deadline_s)
+        # Steps read in a slow minute that ended later misplaced what came after them. Each turn but the last asks
+        # for points that were never asked for, so turns end.
+        if len(anchor.moves) == moves or len(tried) == asked:
+            break
     return WidthsProfiled(len(kin), measured, failed, complete=True, moves=anchor.moves)
+
+
+def _learn(kin: Sequence[Kin], known: dict[str, dict[Point, float]], part: Part, cell: Cell) -> None:
+    """Brings what is known of widths up to date with a cell just stored, in every family that it belongs to."""
+    for one in kin:
+        for values in one.family.points((part.key,)):
+            if isinstance(cell, Measurement):
+                known[one.family.pattern][values] = cell.latency_s.value
+            else:
+                known[one.family.pattern].pop(values, None)
 
 
 def find_kin(skeleton: Skeleton, table: LatencyTable) -> list[Kin]:

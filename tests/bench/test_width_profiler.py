@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -169,3 +170,47 @@ def test_without_time_nothing_is_begun(tmp_path: Path) -> None:
     session = WeighingSession()
     done, over_widths = profile_with_widths(OUTLINE, session, Store(tmp_path / "new.db"), deadline_s=0.0)  # type: ignore[arg-type]
     assert (done.measured, done.complete, over_widths.complete, session.measured) == (0, False, False, [])
+
+
+class SlowMinutes(KnowingSession):
+    """Timing takes a second, and latency rises in steps of 16. Until it is quick the machine hides the steps."""
+
+    def __init__(self, quick_from_s: float = 0.0) -> None:
+        super().__init__()
+        self.now_s, self.quick_from_s = 0.0, quick_from_s
+
+    def measure(self, graph: Graph, weights: Any = None, rule: Rule | None = None) -> Measurement:
+        super().measure(graph, weights, rule)
+        width = max((max(type_.shape) for type_ in graph.weights), default=0)
+        quick = self.now_s >= self.quick_from_s
+        self.now_s += 1.0
+        steps = math.ceil(width / 16) if quick else width / 16
+        return made_up.cell(1e-6 * (len(graph.operators) + steps) * (1.0 if quick else 1.3))
+
+
+def widened(store: Store, quick_from_s: float) -> dict[str, float]:
+    """Seconds by part after a profile on a machine that is slow at first."""
+    outline = outline_of(4, 512, grouped=True)
+    run(SlowMinutes(), store, outline)
+    session = SlowMinutes(quick_from_s)
+    done = profile_widths(outline.skeleton, session, store, now_s=lambda: session.now_s)  # type: ignore[arg-type]
+    assert done.complete and bool(done.moves) is (quick_from_s > 0)
+    table = store.table(session.setting)
+    found = {key: table.estimate(key) for key in table.cells}
+    return {key: latency_s.value for key, latency_s in found.items() if latency_s is not None}
+
+
+@pytest.mark.parametrize("quick_from_s", [20.0, 36.0])
+def test_after_sweeps_in_a_slow_minute_the_table_is_that_of_a_quiet_machine(
+    tmp_path: Path, quick_from_s: float
+) -> None:
+    """It ends between two readings of the anchor, or just as the last sweep does."""
+    quiet = widened(Store(tmp_path / "quiet.db"), 0.0)
+    assert widened(Store(tmp_path / "slow.db"), quick_from_s) == quiet
+
+
+def test_what_was_decided_by_a_slow_minute_is_looked_at_once_more(tmp_path: Path) -> None:
+    quiet = widened(Store(tmp_path / "quiet.db"), 0.0)
+    slow = widened(Store(tmp_path / "slow.db"), 50.0)
+    assert len(slow) > len(quiet), "lines were begun on a grid without steps"
+    assert quiet.items() <= slow.items()
