@@ -6,10 +6,11 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from bench.anchor import Cell, Move
 from bench.near_cores import taken_far
-from bench.profiler import Profiled, open_anchor, profile, time_part
+from bench.profiler import Profiled, open_anchor, profile
 from bench.session import Session
 from bench.width_plan import Kin, Point, Wanted, WidthPlan
 from latency_tables.costs import Costs, Origin
@@ -229,7 +230,7 @@ def fill(
 ) -> int:
     """Measures what a table lacks for one plan: the layers that stay and were not timed at their width.
 
-    Those that failed before are tried again.
+    Those that failed before are tried again. The anchor of earlier profiles is read before and after.
 
     Args:
         skeleton: the unpruned network, with channel groups.
@@ -252,8 +253,10 @@ def fill(
         for layer, cost in zip(layers, costs, strict=True)
         if cost.origin is not Origin.MEASURED and layer.block not in cut.removed
     )
+    anchor = open_anchor(skeleton, session, store, partial(store.put, session.setting))
     for done, part in enumerate(lacking):
         if progress is not None:
             progress(done, len(lacking), f"timing {part.kind}")
-        store.put(session.setting, part, time_part(session, part))
+        anchor.take(part)
+    anchor.settle()
     return len(lacking)

@@ -142,10 +142,26 @@ def test_filling_measures_what_one_plan_lacks_and_no_more(store: Store) -> None:
     with pytest.raises(UserError, match="lathe predict --fill"):
         predict(SKELETON, store.table(made_up.setting()), cut.removed, dict(cut.widths))
     session = WeighingSession()
-    assert fill(SKELETON, cut, session, store) == 2 == len(session.measured)  # type: ignore[arg-type]
+    assert fill(SKELETON, cut, session, store) == 2  # type: ignore[arg-type]
+    anchor, *filled, again = session.measured
+    assert anchor == again and len({anchor, *filled}) == 3 == 1 + len(filled), "the anchor before and after"
     prediction = predict(SKELETON, store.table(made_up.setting()), cut.removed, dict(cut.widths))
     assert {share.origin for share in prediction.shares} == {Origin.MEASURED}
     assert fill(SKELETON, cut, session, store) == 0  # type: ignore[arg-type]
+    assert len(session.measured) == 4, "nothing was lacking, so nothing was read"
+
+
+def test_what_is_filled_in_a_slow_minute_is_timed_again_when_it_is_over(tmp_path: Path) -> None:
+    store, outline = Store(tmp_path / "lathe.db"), outline_of(4, 512, grouped=True)
+    run(SlowMinutes(), store, outline)
+    session = SlowMinutes(quick_from_s=2.0)  # the anchor, and one of two parts
+    assert fill(outline.skeleton, Cut.of((), {"block0": 48}), session, store) == 2  # type: ignore[arg-type]
+    filled = [
+        store.cell(session.setting, layer.part)
+        for layer in outline.skeleton.narrowed({"block0": 48}).layers
+        if layer.name in ("block0.a", "block0.b")
+    ]
+    assert [cell.latency_s.value for cell in filled if isinstance(cell, Measurement)] == [4e-6] * 2
 
 
 def test_the_whole_job_in_its_order(tmp_path: Path) -> None:
