@@ -14,7 +14,7 @@ from functools import partial
 from bench.anchor import Anchor, Cell, Move, earlier_reading
 from bench.near_cores import taken_far
 from bench.session import Handle, MeasurementFailed, Session
-from bench.timing import Rule
+from bench.timing import Comparison, Rule
 from latency_tables.measurement import FACTS, Measurement
 from latency_tables.part import Part
 from latency_tables.random_plans import MULTIPLE, draw_plans, uniform_widths
@@ -299,18 +299,23 @@ def compare(
         role: kept with the measurement.
         rule: when to stop; None: `NETWORK_RULE`.
         quick_s: the unpruned network's latency when the machine is quick. A timing of a slow minute is then made
-            again after a rest, twice at most, and the one with the quickest unpruned network counts. None:
-            the first timing counts.
+            again after a rest, twice at most, and the one with the quickest unpruned network counts; samples of
+            the others are among those dropped. None: the first timing counts.
     """
     rule = rule or NETWORK_RULE
-    best = _compare(session, unpruned, pruned, digest, cut, role, rule)
+    made = partial(_network, digest, cut, role)
+    best = session.interleave([unpruned, pruned], rule)
     for rest_s in _RESTS_S:
-        if not is_slow(best, quick_s):
+        if not is_slow(made(*best), quick_s):
             break
         _rest(rest_s)
-        again = _compare(session, unpruned, pruned, digest, cut, role, rule)
-        best = min(best, again, key=lambda timed: timed.unpruned_s.value)
-    return best
+        again = session.interleave([unpruned, pruned], rule)
+        (kept, comparisons), (lost, _) = sorted((best, again), key=lambda taken: taken[0][0].latency_s.value)
+        best = (
+            tuple(_instead(one, other, SLOWER_MINUTE) for one, other in zip(kept, lost, strict=True)),
+            comparisons,
+        )
+    return made(*best)
 
 
 _rest = time.sleep
@@ -319,12 +324,20 @@ _rest = time.sleep
 _LOADS, _LITTLE_S = 3, 50e-6
 #: Samples of the other loads.
 SLOWER = "taken in a slower load"
+#: Samples of the other timings of a whole network.
+SLOWER_MINUTE = "taken in a slower minute"
 
 
-def _compare(
-    session: Session, unpruned: Handle, pruned: Handle, digest: str, cut: Cut, role: str, rule: Rule
+def _instead(kept: Measurement, lost: Measurement, cause: str) -> Measurement:
+    """What counts of two measurements; all samples behind the other one are among those dropped."""
+    count = len(lost.samples_s) + sum(lost.dropped.values())
+    return replace(kept, dropped={**kept.dropped, cause: kept.dropped.get(cause, 0) + count})
+
+
+def _network(
+    digest: str, cut: Cut, role: str, timed: tuple[Measurement, ...], comparisons: tuple[Comparison, ...]
 ) -> NetworkMeasurement:
-    (reference, measured), (comparison,) = session.interleave([unpruned, pruned], rule)
+    (reference, measured), (comparison,) = timed, comparisons
     return NetworkMeasurement(
         skeleton=digest,
         removed=cut.removed,
@@ -339,6 +352,8 @@ def _compare(
         facts=measured.host.get(FACTS, {}),
         doubts=tuple(finding.doubt.value for finding in comparison.findings),
         dropped=measured.dropped,
+        unpruned_dropped=reference.dropped,
+        far=measured.far,
     )
 
 
@@ -366,6 +381,5 @@ def measure_part(session: Session, part: Part) -> Measurement:
         for _ in range(_LOADS - 1):
             again = session.measure(part.graph, rule=rule)
             best, slower = sorted((best, again), key=lambda taken: taken.latency_s.value)
-            lost = len(slower.samples_s) + sum(slower.dropped.values())
-            best = replace(best, dropped={**best.dropped, SLOWER: best.dropped.get(SLOWER, 0) + lost})
+            best = _instead(best, slower, SLOWER)
     return best

@@ -59,6 +59,8 @@ def network_text(network: NetworkMeasurement) -> str:
             "facts": dict(network.facts),
             "doubts": list(network.doubts),
             "dropped": dict(network.dropped),
+            "unpruned_dropped": dict(network.unpruned_dropped),
+            "far": network.far,
         }
     )
 
@@ -84,6 +86,8 @@ def network_of(data: Mapping[str, Any]) -> NetworkMeasurement:
         facts=dict(data.get("facts", {})),
         doubts=tuple(data.get("doubts", [])),
         dropped=dict(data.get("dropped", {})),
+        unpruned_dropped=dict(data.get("unpruned_dropped", {})),
+        far=bool(data.get("far", False)),
     )
 
 

@@ -47,6 +47,8 @@ class NetworkMeasurement:
         doubts: what in the paired ratios makes their interval claim too much, values of
             `latency_tables.diagnosis.Doubt`.
         dropped: samples of this network that were left out, by cause.
+        unpruned_dropped: the same of the unpruned one.
+        far: whether the cores that they ran on lay far apart, or moved meanwhile.
     """
 
     skeleton: str
@@ -62,6 +64,8 @@ class NetworkMeasurement:
     facts: Mapping[str, Any] = field(default_factory=dict, hash=False)
     doubts: tuple[str, ...] = ()
     dropped: Mapping[str, int] = field(default_factory=dict, hash=False)
+    unpruned_dropped: Mapping[str, int] = field(default_factory=dict, hash=False)
+    far: bool = False
 
     @property
     def cut(self) -> Cut:

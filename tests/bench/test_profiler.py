@@ -16,6 +16,7 @@ from bench.profiler import (
     PASSES,
     RETRIES,
     SLOWER,
+    SLOWER_MINUTE,
     pending_networks,
     profile,
     time_network,
@@ -200,10 +201,12 @@ def test_a_single_timing_of_a_slow_minute_is_made_again(monkeypatch: pytest.Monk
     session = KnowingSession(slow={1})
     again = time_network(outline, session, cut, "fit", quick.unpruned_s.value)  # type: ignore[arg-type]
     assert (again.ratio, len(rests), session.comparisons) == (quick.ratio, 1, 2)
+    assert again.dropped == again.unpruned_dropped == {SLOWER_MINUTE: 10}
     session = KnowingSession(slow=range(10))
     slow = time_network(outline, session, cut, "fit", quick.unpruned_s.value)  # type: ignore[arg-type]
     assert slow.ratio.value < quick.ratio.value
     assert (len(rests), session.comparisons) == (3, 3)
+    assert slow.dropped == slow.unpruned_dropped == {SLOWER_MINUTE: 20}
 
 
 def test_what_makes_a_networks_interval_doubtful_is_kept_with_it() -> None:

@@ -75,6 +75,8 @@ NETWORKS = st.builds(
         st.none() | TRACES,
         doubts=st.lists(TEXT, max_size=2).map(tuple),
         dropped=st.dictionaries(TEXT, st.integers(0, 100), max_size=2),
+        unpruned_dropped=st.dictionaries(TEXT, st.integers(0, 100), max_size=2),
+        far=st.booleans(),
         widths=st.dictionaries(TEXT, st.integers(1, 4096), max_size=2).map(
             lambda widths: tuple(sorted(widths.items()))
         ),
