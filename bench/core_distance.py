@@ -76,11 +76,16 @@ class CoresAround:
         return len(modes) == 2 and Mode.UNKNOWN not in modes
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON: "mode" ("near", "far", "moved", "unknown"), "before_s", "after_s", "reason"."""
-        unknown = [seen for seen in (self.before, self.after) if seen.mode is Mode.UNKNOWN]
-        mode = "moved" if self.moved else "unknown" if unknown else self.before.mode.value
+        """Plain JSON: "mode" ("near", "far", "moved", "unknown"), "before_s", "after_s", "reason".
+
+        Cores that were far apart at one end are "far" where the other end is unknown: such a cell is timed again.
+        """
+        ends = (self.before, self.after)
+        unknown = [seen for seen in ends if seen.mode is Mode.UNKNOWN]
+        known = Mode.FAR if any(seen.mode is Mode.FAR for seen in ends) else Mode.NEAR
+        mode = Mode.UNKNOWN if unknown and known is Mode.NEAR else known
         return {
-            "mode": mode,
+            "mode": "moved" if self.moved else mode.value,
             "before_s": self.before.round_trip_s,
             "after_s": self.after.round_trip_s,
             "reason": unknown[0].reason if unknown else None,

@@ -168,7 +168,7 @@ class Session:
             The measurement. Its ``host`` tells what others did meanwhile: "foreign_cores" and "steal_cores"
             (null: unknown) over "window_s" seconds; "disturbance", in words, or null; "attempts". With more than
             one thread on a CPU, "cores" tells how the cores lay to each other: "mode" ("near", "far", "moved",
-            "unknown"), "before_s" and "after_s" (a round trip's seconds), "reason" (why unknown).
+            "unknown"), "before_s" and "after_s" (a round trip's seconds), "reason" (why an end is unknown).
 
         Raises:
             MeasurementFailed: the runtime refuses it, or the worker broke.

@@ -100,7 +100,7 @@ def test_cores_have_moved_only_where_both_modes_are_known(before: CoreDistance, 
     around = CoresAround(before, after)
     known = UNKNOWN not in (before, after)
     assert around.moved is (known and before != after)
-    mode = "unknown" if not known else "moved" if before != after else before.mode.value
+    mode = "moved" if around.moved else "far" if FAR in (before, after) else "near" if known else "unknown"
     assert around.to_json() == {
         "mode": mode,
         "before_s": before.round_trip_s,
