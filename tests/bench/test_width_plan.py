@@ -102,6 +102,29 @@ def test_a_cliff_is_met_at_every_step() -> None:
     assert error(known[family.pattern], cliff, family, grid=16) < TOLERANCE
 
 
+def bump(c_in: int, c_out: int) -> float:
+    """Half more at (112, 224), falling to nothing at the first anchors around it: no line along an axis shows it."""
+    near = max(0.0, 1 - abs(math.ceil(c_in / 16) * 16 - 112) / 48)
+    return stairs(c_in, c_out) * (1 + 0.5 * near * max(0.0, 1 - abs(math.ceil(c_out / 16) * 16 - 224) / 96))
+
+
+def test_where_a_probe_disagrees_anchors_are_added_and_the_error_falls_below_the_tolerance() -> None:
+    family = convolution(256, 512)
+    asked, known = run([Kin(family, (family.full,), 1.0)], bump)
+    why = [wanted.why for wanted in asked]
+    added = [wanted.values for wanted in asked[why.index("probe") :] if wanted.why == "anchor"]
+    assert {(112, 128), (112, 320), (64, 224), (160, 224)} <= set(added)
+    assert error(known[family.pattern], bump, family) < TOLERANCE
+    first = {place: latency_s for place, latency_s in known[family.pattern].items() if place not in added}
+    assert error(first, bump, family) > 3 * TOLERANCE, "without them it is well above"
+
+
+def test_where_no_probe_disagrees_none_are_added() -> None:
+    family = convolution(256, 512)
+    asked, _ = run([Kin(family, (family.full,), 1.0)], stairs)
+    assert asked[-1].why == "probe"
+
+
 def test_noise_does_not_have_every_width_measured() -> None:
     drawn = np.random.default_rng(0)
 
