@@ -12,8 +12,8 @@ from datetime import UTC, datetime
 from functools import partial
 
 from bench.anchor import Anchor, Cell, Move, earlier_reading
-from bench.near_cores import taken_far
 from bench.session import Handle, MeasurementFailed, Session
+from bench.spoiled import is_spoiled, spoiled_parts
 from bench.timing import Comparison, Rule
 from latency_tables.measurement import FACTS, Measurement
 from latency_tables.part import Part
@@ -46,7 +46,7 @@ _PART_SAMPLE_S = {"cuda": 1e-3}
 #: Whole networks decide; they get more time, and their ratio to the unpruned network to half a percent.
 NETWORK_RULE = Rule(target=0.005, max_time_s=8.0)
 #: How often a network to fit on is timed, loaded anew each time and minutes apart where there is more to do: the
-#: median counts. Timings of slow minutes are made again, up to so many more for each network.
+#: median counts. Spoiled timings are made again, up to so many more for each network.
 PASSES = 3
 RETRIES = 1
 #: Seconds of rest before a single network's timing is made again because it fell into a slow minute: such stretches
@@ -61,7 +61,7 @@ class Profiled:
     Attributes:
         parts: distinct parts of the network.
         measured: how many were timed now, successfully; the others were in the store.
-        failed: kind and reason of each part that could not be timed.
+        failed: kind and reason of each part, and of each whole network, that could not be timed.
         networks: whole networks timed now.
         complete: whether nothing is left to time; False when time was over.
         moves: when the machine was seen to change meanwhile, so that parts were timed again.
@@ -90,7 +90,8 @@ def profile(
     """Builds or extends the table of a setting with one network's parts.
 
     Each measurement is stored as soon as it is made. What the store already holds is not measured again, so the
-    same call goes on where an earlier one was stopped.
+    same call goes on where an earlier one was stopped. Only what was spoiled is: parts of earlier profiles once in
+    each, whole networks `RETRIES` times in all.
 
     Args:
         outline: the network.
@@ -104,18 +105,23 @@ def profile(
         progress: told after each measurement.
 
     Returns:
-        What was done. A part that fails costs its cell, with the reason, and not the job.
+        What was done. A part that fails costs its cell, with the reason, and not the job. So does a whole network,
+        which the next profile tries again.
+
+    Raises:
+        MeasurementFailed: the unpruned network cannot be timed; the cells of its parts are stored.
     """
     skeleton = outline.skeleton
     table = store.table(session.setting)
-    todo = [*table.missing(skeleton), *taken_far(skeleton.parts, table)]
+    todo = [*table.missing(skeleton), *spoiled_parts(skeleton.parts, table)]
     if retry_failed:
         todo += [part for part, _ in table.failed(skeleton)]
 
     def pending() -> list[tuple[Cut, str]]:
         found = pending_networks(outline, store.table(session.setting), passes)
-        return [entry for entry in found if entry[1] in roles]
+        return [(cut, role) for cut, role in found if role in roles and cut not in broken]
 
+    broken: dict[Cut, str] = {}
     networks = pending()
     total = len(skeleton.parts) + sum(role in roles for _, role in _wanted(skeleton, passes))
     done = total - len(todo) - len(networks)
@@ -133,22 +139,31 @@ def profile(
         for cut, role in networks:
             if now_s() >= deadline_s:
                 break
+            done += 1
+            if cut in broken:
+                continue  # another pass over it
             if progress is not None:
-                progress(done, total, f"timing the network {cut.words}")
-            network = time_network(outline, session, cut, role)
+                progress(done - 1, total, f"timing the network {cut.words}")
+            try:
+                network = time_network(outline, session, cut, role)
+            except MeasurementFailed as error:
+                if not cut:
+                    raise  # without the unpruned network nothing can be predicted
+                broken[cut] = str(error)
+                continue
             store.put_network(session.setting, skeleton.name, network)
             anchor.look()
             timed += 1
-            done += 1
         networks = pending()
-        total = max(total, done + len(networks))  # more where some fell into a slow minute
+        total = max(total, done + len(networks))  # more where some were spoiled
     if progress is not None:
         progress(done, total, "profiled" if done == total else "out of time")
-    failed = store.table(session.setting).failed(skeleton)
+    failed = [(part.kind, reason) for part, reason in store.table(session.setting).failed(skeleton)]
+    failed += [(f"the network {cut.words}", reason) for cut, reason in broken.items()]
     return Profiled(
         parts=len(skeleton.parts),
         measured=measured,
-        failed=tuple((part.kind, reason) for part, reason in failed),
+        failed=tuple(failed),
         networks=timed,
         complete=done == total,
         moves=anchor.moves,
@@ -172,12 +187,12 @@ def open_anchor(
         now_s: a monotonic clock.
     """
     table = store.table(session.setting)
-    far = set(taken_far(skeleton.parts, table))
+    spoiled = set(spoiled_parts(skeleton.parts, table))
     return Anchor(
         partial(time_part, session),
         put,
         now_s,
-        earlier=earlier_reading([part for part in skeleton.parts if part not in far], table),
+        earlier=earlier_reading([part for part in skeleton.parts if part not in spoiled], table),
     )
 
 
@@ -185,20 +200,23 @@ def pending_networks(outline: Outline, table: LatencyTable, passes: int = PASSES
     """What to take out, and the role, of each whole network that the profile asks for and the table lacks.
 
     They are drawn with a seed made from the network itself, so that a job that goes on asks for the same. Networks
-    to fit on come once for each pass, one pass after the other. A timing that fell into a slow minute is asked for
-    again, `RETRIES` times for each network.
+    to fit on come once for each pass, one pass after the other. A timing that was spoiled, by a slow minute, by
+    others or by cores far apart, is asked for again, `RETRIES` times for each network.
     """
     skeleton = outline.skeleton
     quick_s = quick_latency_s(skeleton, table)
     timed = [n for n in table.networks if n.skeleton == skeleton.digest]
-    sound = Counter((n.cut, n.role) for n in timed if not is_slow(n, quick_s))
-    slow = Counter((n.cut, n.role) for n in timed if is_slow(n, quick_s))
+    near = any(not n.far for n in timed)
+    sound: Counter[tuple[Cut, str]] = Counter()
+    spoiled: Counter[tuple[Cut, str]] = Counter()
+    for network in timed:
+        (spoiled if is_spoiled(network, quick_s, near=near) else sound)[network.cut, network.role] += 1
     pending = []
     for entry in _wanted(skeleton, passes):
         if sound[entry] > 0:
             sound[entry] -= 1
-        elif slow[entry] > RETRIES:
-            slow[entry] -= 1
+        elif spoiled[entry] > RETRIES:
+            spoiled[entry] -= 1
         else:
             pending.append(entry)
     return pending

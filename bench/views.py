@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import itertools
 from collections.abc import Sequence
+from statistics import mean
 from typing import Any
 
 from bench.devices import RuntimeRecord, Survey
-from bench.fact_views import facts_json, show_facts, whole_networks
-from bench.near_cores import taken_far
+from bench.doubt_views import doubts_json, show_doubts
+from bench.fact_views import facts_json, show_facts
 from bench.profiler import Profiled
 from bench.runtimes import RUNTIMES
 from bench.terminal import Terminal, percent_text, time_text
 from bench.width_profiler import WidthsProfiled
 from latency_tables.estimate import Estimate, numbers
-from latency_tables.measurement import Measurement
 from latency_tables.prediction import Prediction
 from latency_tables.setting import Setting
 from latency_tables.skeleton import Skeleton
-from latency_tables.surfaces import timed_parts
 from latency_tables.table import Failure, LatencyTable
 from reports.results import Point
 
@@ -65,9 +64,7 @@ def profile_json(
         "complete": profiled.complete,
         "failed": [{"kind": kind, "reason": reason} for kind, reason in profiled.failed],
         "moves": [move.to_json() for move in profiled.moves],
-        "doubts": doubts(skeleton, table),
-        "network_doubts": network_doubts(skeleton, table),
-        "taken_far": len(taken_far(timed_parts(skeleton, table), table)),
+        **doubts_json(skeleton, table),
         **facts_json(skeleton, table),
     }
     if over_widths is not None:
@@ -93,11 +90,8 @@ def show_profile(
     """What was measured, and how far the table is from whole networks."""
     terminal.results.print(
         f"{skeleton.name} in {table.setting.label}: {profiled.parts} distinct parts, {profiled.measured} timed "
-        f"now, {len(profiled.failed)} failed; {profiled.networks} whole networks timed now."
+        f"now; {profiled.networks} whole networks timed now; {len(profiled.failed)} failed."
     )
-    for network in whole_networks(skeleton, table):
-        if network.disturbance is not None:
-            terminal.results.print(f"  disturbed: a whole network, by {network.disturbance}")
     if over_widths is not None:
         free = sum(group.frozen is None for group in skeleton.groups)
         counts = ", ".join(f"{count} of the {why}s" for why, count in over_widths.measured.items())
@@ -123,34 +117,9 @@ def show_profile(
             f"were timed again, {'and it stayed there' if move.settled else 'and it is not sure that it stayed'}"
         )
     show_facts(terminal, skeleton, table)
-    timed = timed_parts(skeleton, table)
-    for doubt, count in doubts(skeleton, table).items():
-        terminal.results.print(
-            f"  {doubt}: in the samples of {count} of {len(timed)} parts; their intervals claim too much"
-        )
-    for doubt, count in network_doubts(skeleton, table).items():
-        terminal.results.print(
-            f"  {doubt}: in the ratios of {count} timings of whole networks; their intervals claim too much"
-        )
-    if far := taken_far(timed, table):
-        terminal.results.print(
-            f"  {len(far)} of {len(timed)} parts were timed while the cores lay far apart, the others while they "
-            "were near, so they do not belong together; the same command times them again"
-        )
+    show_doubts(terminal, skeleton, table)
     for kind, reason in profiled.failed:
         terminal.results.print(f"  failed: {kind}: {reason}")
-
-
-def doubts(skeleton: Skeleton, table: LatencyTable) -> dict[str, int]:
-    """Of how many of a network's parts the samples drift, depend on each other or have two modes."""
-    cells = [table.cells[part.key] for part in timed_parts(skeleton, table)]
-    measured = [cell for cell in cells if isinstance(cell, Measurement)]
-    return dict(Counter(finding.doubt.value for cell in measured for finding in cell.findings))
-
-
-def network_doubts(skeleton: Skeleton, table: LatencyTable) -> dict[str, int]:
-    """Of how many timings of whole networks the paired ratios do so."""
-    return dict(Counter(doubt for network in whole_networks(skeleton, table) for doubt in network.doubts))
 
 
 def closure_rows(skeleton: Skeleton, table: LatencyTable) -> list[dict[str, Any]]:
@@ -197,6 +166,17 @@ def show_closure(terminal: Terminal, rows: Sequence[dict[str, Any]]) -> None:
     ]
     columns = ["network", "fitted on", "predicted / unpruned", "measured / unpruned", "error"]
     terminal.show("\nClosure: predicted against measured whole networks", columns, lines)
+    again: dict[str, list[float]] = {}
+    for row in rows:
+        again.setdefault(f"{row['removed']} {row['widths']}", []).append(row["measured_ratio"])
+    noise = [[abs(b / a - 1.0) for a, b in itertools.pairwise(ratios)] for ratios in again.values()]
+    networks = sum(map(bool, noise))
+    if networks:
+        terminal.results.print(
+            f"noise floor: from one timing of a network to the next of the same one the measured ratio differs by "
+            f"{mean(itertools.chain.from_iterable(noise)):.1%} in the mean ({networks} "
+            f"network{'s' if networks != 1 else ''})"
+        )
 
 
 def prediction_json(skeleton: Skeleton, setting: Setting, prediction: Prediction) -> dict[str, Any]:

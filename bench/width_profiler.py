@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from bench.anchor import Cell, Move
-from bench.near_cores import taken_far
 from bench.profiler import Profiled, open_anchor, profile
 from bench.session import Session
+from bench.spoiled import spoiled_parts
 from bench.width_plan import Kin, Point, Wanted, WidthPlan
 from latency_tables.costs import Costs, Origin
 from latency_tables.family import Family, families
@@ -25,7 +25,7 @@ from pruning.outline import Outline
 from pruning.search import Progress
 
 #: Why a cell is asked for that the table has: in the words of `Wanted.why`.
-AGAIN = "cell from far cores"
+AGAIN = "spoiled cell"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ def profile_with_widths(
         deadline_s=deadline_s,
         progress=progress,
     )
-    if fitted.failed or not fitted.complete:
+    if store.table(session.setting).failed(outline.skeleton) or not fitted.complete:
         return fitted, WidthsProfiled(0, {}, 0, complete=False)
     over_widths = profile_widths(
         outline.skeleton,
@@ -99,8 +99,12 @@ def profile_with_widths(
         progress=progress,
     )
     judged = profile(outline, session, store, deadline_s=deadline_s, progress=progress)
+    # What failed at first was tried again by then, unless time was over before.
+    failed = judged.failed if judged.complete else tuple(dict.fromkeys(fitted.failed + judged.failed))
     done = replace(
         fitted,
+        measured=fitted.measured + judged.measured,
+        failed=failed,
         networks=fitted.networks + judged.networks,
         complete=judged.complete,
         moves=fitted.moves + judged.moves,
@@ -149,12 +153,14 @@ def profile_widths(
     anchor = open_anchor(skeleton, session, store, put, now_s)
     measured: dict[str, int] = {}
     failed = 0
-    far = taken_far([one.family.at(values) for one in kin for values in known[one.family.pattern]], table)
-    for done, part in enumerate(far):
+    spoiled = spoiled_parts(
+        [one.family.at(values) for one in kin for values in known[one.family.pattern]], table
+    )
+    for done, part in enumerate(spoiled):
         if now_s() >= deadline_s:
             return WidthsProfiled(len(kin), measured, failed, complete=False, moves=anchor.moves)
         if progress is not None:
-            progress(done, len(far), f"timing {part.kind} ({AGAIN})")
+            progress(done, len(spoiled), f"timing {part.kind} ({AGAIN})")
         measured[AGAIN] = measured.get(AGAIN, 0) + isinstance(anchor.take(part), Measurement)
     tried: set[tuple[str, Point]] = set()
     while True:

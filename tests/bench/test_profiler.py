@@ -191,6 +191,105 @@ def test_a_machine_that_stays_slow_is_not_asked_for_ever(tmp_path: Path) -> None
     assert run(KnowingSession(), store, outline).networks == 0
 
 
+class SpoiledSession(KnowingSession):
+    """Something is seen around some of the parts and comparisons, counted from 1."""
+
+    def __init__(
+        self, seen: dict[str, Any], parts: Collection[int] = (), comparisons: Collection[int] = ()
+    ) -> None:
+        super().__init__()
+        self.seen, self.spoiled_parts, self.spoiled_comparisons = seen, parts, comparisons
+
+    def measure(self, graph: Graph, weights: Any = None, rule: Rule | None = None) -> Measurement:
+        cell = super().measure(graph, weights, rule)
+        return replace(cell, host=self.seen) if len(self.measured) in self.spoiled_parts else cell
+
+    def interleave(self, handles: Sequence[Handle], rule: Rule | None = None) -> Any:
+        timed, comparisons = super().interleave(handles, rule)
+        if self.comparisons in self.spoiled_comparisons:
+            timed = tuple(replace(one, host=self.seen) for one in timed)
+        return timed, comparisons
+
+
+BUSY, FAR = {"disturbance": "foreign load"}, {"cores": {"mode": "far"}}
+ALL = range(1000)
+
+
+@pytest.mark.parametrize("seen", [BUSY, FAR])
+def test_a_part_that_was_spoiled_is_timed_again_by_each_later_profile_once(
+    tmp_path: Path, seen: dict[str, Any]
+) -> None:
+    store, outline = Store(tmp_path / "lathe.db"), outline_of(8)
+    run(SpoiledSession(seen, parts={1, 3}), store, outline)
+    busy = SpoiledSession(seen, parts=ALL)
+    assert run(busy, store, outline).measured == 2
+    anchor, *again, last = busy.measured
+    assert anchor == last and len({anchor, *again}) == 3, "and none that was spoiled is the anchor"
+    assert run(KnowingSession(), store, outline).measured == 2
+    quiet = KnowingSession()
+    assert run(quiet, store, outline).measured == 0 == len(quiet.measured)
+
+
+@pytest.mark.parametrize("seen", [BUSY, FAR])
+def test_a_whole_network_that_was_spoiled_is_timed_again(tmp_path: Path, seen: dict[str, Any]) -> None:
+    store, outline = Store(tmp_path / "lathe.db"), outline_of(8)
+    session = SpoiledSession(seen, comparisons={3, 5})
+    done = run(session, store, outline)
+    assert done.complete
+    assert done.networks == session.comparisons == 1 + PASSES * 4 + 3 + 2
+    networks = store.table(session.setting).networks
+    assert sum(network.disturbance is not None or network.far for network in networks) == 2
+    assert run(KnowingSession(), store, outline).networks == 0
+
+
+@pytest.mark.parametrize(("seen", "more"), [(BUSY, RETRIES), (FAR, 0)])
+def test_where_every_network_is_spoiled_the_profile_ends(
+    tmp_path: Path, seen: dict[str, Any], more: int
+) -> None:
+    """Cores that are always far apart spoil nothing."""
+    store, outline = Store(tmp_path / "lathe.db"), outline_of(8)
+    done = run(SpoiledSession(seen, comparisons=ALL), store, outline)
+    assert done.complete
+    assert done.networks == 1 + PASSES * 4 + 3 + more * len(wanted_networks(outline.skeleton))
+    assert run(SpoiledSession(seen, comparisons=ALL), store, outline).networks == 0
+
+
+class RefusingSession(KnowingSession):
+    """Does not load networks of so many operators."""
+
+    def __init__(self, operators: int) -> None:
+        super().__init__()
+        self.operators, self.refused = operators, 0
+
+    def load(
+        self, graph: Graph, weights: Sequence[Any] | None = None, artefact: Path | None = None
+    ) -> Handle:
+        if len(graph.operators) == self.operators:
+            self.refused += 1
+            raise MeasurementFailed("crash", "the worker ended with signal SIGSEGV.")
+        return super().load(graph, weights, artefact)
+
+
+def test_a_whole_network_that_fails_is_left_out_and_tried_again_by_the_next_profile(tmp_path: Path) -> None:
+    store, outline = Store(tmp_path / "lathe.db"), outline_of(8)
+    session = RefusingSession(25 - 3 * 3)
+    done = run(session, store, outline)
+    assert done.failed == (("the network less 3 blocks", "the worker ended with signal SIGSEGV."),)
+    assert session.refused == 1, "nor is another pass over it tried"
+    assert done.complete
+    assert done.networks == session.comparisons == 1 + PASSES * 3 + 3
+    assert coefficients(outline.skeleton, store.table(session.setting)).slope == pytest.approx(1.0)
+    again = run(KnowingSession(), store, outline)
+    assert (again.networks, again.failed, again.complete) == (PASSES, (), True)
+
+
+def test_without_the_unpruned_network_a_profile_ends_and_keeps_the_parts(tmp_path: Path) -> None:
+    store, outline = Store(tmp_path / "lathe.db"), outline_of(8)
+    with pytest.raises(MeasurementFailed, match="SIGSEGV"):
+        run(RefusingSession(25), store, outline)
+    assert len(store.table(made_up.setting()).cells) == len(outline.skeleton.parts)
+
+
 def test_a_single_timing_of_a_slow_minute_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
     rests: list[float] = []
     monkeypatch.setattr("bench.profiler._rest", rests.append)

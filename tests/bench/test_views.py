@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from bench.anchor import Move
+from bench.doubt_views import doubts
 from bench.profiler import Profiled
 from bench.terminal import Terminal
-from bench.views import doubts, show_points, show_profile
+from bench.views import profile_json, show_closure, show_points, show_profile
 from latency_tables.measurement import Measurement
 from latency_tables.table import Failure, LatencyTable
 
@@ -62,6 +63,34 @@ def test_a_person_is_told_of_doubtful_networks_and_of_parts_timed_far_apart(
     said = capsys.readouterr().out
     assert "drift: in the ratios of 1 timings of whole networks" in said
     assert f"1 of {len(SKELETON.parts)} parts were timed while the cores lay far apart" in said
+
+
+def test_a_person_is_told_what_was_disturbed_and_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
+    busy = replace(made_up.cell(1.0), host={"disturbance": "foreign load"})
+    cells: dict[str, Measurement | Failure] = {part.key: busy for part in SKELETON.parts}
+    cells[SKELETON.parts[0].key] = made_up.cell(1.0)
+    whole = made_up.network(SKELETON, (), 1.0, 1.0)
+    networks = (replace(whole, disturbance="steal time"), replace(whole, far=True), whole)
+    table = LatencyTable(made_up.setting(), cells, networks)
+    done = Profiled(parts=5, measured=5, failed=(), networks=3, complete=True)
+    show_profile(Terminal(), SKELETON, done, None, table)
+    said = " ".join(capsys.readouterr().out.split())
+    assert "4 of 5 parts were disturbed in every attempt (foreign load: 4)" in said
+    assert "run it when the machine is quiet" in said
+    assert "disturbed by steal time: 1 of 3 timings of whole networks" in said
+    assert "1 of 3 timings of whole networks were made while the cores lay far apart" in said
+    told = profile_json(SKELETON, done, None, table)
+    counts = ("taken_far", "taken_disturbed", "networks_far", "networks_disturbed")
+    assert [told[name] for name in counts] == [0, 4, 1, 1]
+
+
+def test_the_noise_floor_stands_beside_the_closure(capsys: pytest.CaptureFixture[str]) -> None:
+    row = {"cut": "less 1 block", "removed": ["block0"], "widths": {}, "fitted": True}
+    rows = [row | {"predicted_ratio": 0.5, "measured_ratio": ratio, "error": 0.0} for ratio in (0.50, 0.51)]
+    show_closure(Terminal(), rows)
+    assert "by 2.0% in the mean (1 network)" in " ".join(capsys.readouterr().out.split())
+    show_closure(Terminal(), rows[:1])
+    assert "in the mean" not in capsys.readouterr().out
 
 
 def test_a_runtime_is_named_as_a_whole(capsys: pytest.CaptureFixture[str]) -> None:

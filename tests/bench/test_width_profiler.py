@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from test_profiler import KnowingSession, outline_of, run
 from bench.profiler import PASSES, wanted_networks
 from bench.session import MeasurementFailed
 from bench.timing import Rule
-from bench.width_profiler import WidthsProfiled, fill, find_kin, profile_widths, profile_with_widths
+from bench.width_profiler import AGAIN, WidthsProfiled, fill, find_kin, profile_widths, profile_with_widths
 from latency_tables.context import coefficients
 from latency_tables.costs import Costs, Origin
 from latency_tables.errors import UserError
@@ -230,3 +231,28 @@ def test_what_was_decided_by_a_slow_minute_is_looked_at_once_more(tmp_path: Path
     slow = widened(Store(tmp_path / "slow.db"), 50.0)
     assert len(slow) > len(quiet), "lines were begun on a grid without steps"
     assert quiet.items() <= slow.items()
+
+
+def test_a_whole_network_that_fails_does_not_keep_the_widths_from_being_measured(tmp_path: Path) -> None:
+    class Refusing(WeighingSession):
+        def load(self, graph: Graph, *args: Any) -> Any:
+            if len(graph.operators) == 4:  # three of four blocks out
+                raise MeasurementFailed("crash", "the worker ended with signal SIGSEGV.")
+            return super().load(graph, *args)
+
+    done, over_widths = profile_with_widths(OUTLINE, Refusing(), Store(tmp_path / "new.db"))  # type: ignore[arg-type]
+    assert done.complete and over_widths.complete
+    assert "the network less 3 blocks" in dict(done.failed)
+
+
+def test_a_width_that_was_disturbed_is_timed_again_by_a_later_profile(store: Store) -> None:
+    class Busy(WeighingSession):
+        def measure(self, graph: Graph, weights: Any = None, rule: Rule | None = None) -> Measurement:
+            cell = super().measure(graph, weights, rule)
+            at_33 = any(33 in type_.shape for type_ in graph.weights)
+            return replace(cell, host={"disturbance": "steal time"}) if at_33 else cell
+
+    widen(Busy(), store)
+    assert widen(Busy(), store).measured == {AGAIN: 2}, "one in each of two sweeps"
+    assert widen(WeighingSession(), store).measured == {AGAIN: 2}
+    assert widen(WeighingSession(), store).measured == {}

@@ -1,0 +1,84 @@
+"""What to doubt in a table just profiled: samples that claim too much, and what was spoiled when it was timed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from bench.fact_views import whole_networks
+from bench.near_cores import taken_far
+from bench.spoiled import taken_disturbed
+from bench.terminal import Terminal
+from latency_tables.measurement import Measurement
+from latency_tables.part import Part
+from latency_tables.skeleton import Skeleton
+from latency_tables.surfaces import timed_parts
+from latency_tables.table import LatencyTable
+
+
+def doubts(skeleton: Skeleton, table: LatencyTable) -> dict[str, int]:
+    """Of how many of a network's parts the samples drift, depend on each other or have two modes."""
+    cells = [table.cells[part.key] for part in timed_parts(skeleton, table)]
+    measured = [cell for cell in cells if isinstance(cell, Measurement)]
+    return dict(Counter(finding.doubt.value for cell in measured for finding in cell.findings))
+
+
+def network_doubts(skeleton: Skeleton, table: LatencyTable) -> dict[str, int]:
+    """Of how many timings of whole networks the paired ratios do so."""
+    return dict(Counter(doubt for network in whole_networks(skeleton, table) for doubt in network.doubts))
+
+
+def doubts_json(skeleton: Skeleton, table: LatencyTable) -> dict[str, Any]:
+    """As plain values: how many parts, and timings of whole networks."""
+    timed, networks = timed_parts(skeleton, table), whole_networks(skeleton, table)
+    return {
+        "doubts": doubts(skeleton, table),
+        "network_doubts": network_doubts(skeleton, table),
+        "taken_far": len(taken_far(timed, table)),
+        "taken_disturbed": len(taken_disturbed(timed, table)),
+        "networks_far": sum(network.far for network in networks),
+        "networks_disturbed": sum(network.disturbance is not None for network in networks),
+    }
+
+
+def show_doubts(terminal: Terminal, skeleton: Skeleton, table: LatencyTable) -> None:
+    """In sentences, with what to do; nothing where there is nothing to doubt."""
+    timed, networks = timed_parts(skeleton, table), whole_networks(skeleton, table)
+    said = [
+        f"{doubt}: in the samples of {count} of {len(timed)} parts; their intervals claim too much"
+        for doubt, count in doubts(skeleton, table).items()
+    ]
+    said += [
+        f"{doubt}: in the ratios of {count} timings of whole networks; their intervals claim too much"
+        for doubt, count in network_doubts(skeleton, table).items()
+    ]
+    if disturbed := taken_disturbed(timed, table):
+        said.append(
+            f"{len(disturbed)} of {len(timed)} parts were disturbed in every attempt "
+            f"({_causes(disturbed, table)}); the same command times them again: run it when the machine is quiet "
+            "(`lathe devices` tells)"
+        )
+    causes = Counter(network.disturbance for network in networks if network.disturbance is not None)
+    said += [
+        f"disturbed by {cause}: {count} of {len(networks)} timings of whole networks; they count beside those that "
+        "were made since"
+        for cause, count in causes.items()
+    ]
+    if far := taken_far(timed, table):
+        said.append(
+            f"{len(far)} of {len(timed)} parts were timed while the cores lay far apart, the others while they "
+            "were near, so they do not belong together; the same command times them again"
+        )
+    if 0 < (apart := sum(network.far for network in networks)) < len(networks):
+        said.append(
+            f"{apart} of {len(networks)} timings of whole networks were made while the cores lay far apart; they "
+            "count beside the others"
+        )
+    for line in said:
+        terminal.results.print(f"  {line}")
+
+
+def _causes(parts: list[Part], table: LatencyTable) -> str:
+    cells = [table.cells[part.key] for part in parts]
+    found = Counter(cell.disturbance for cell in cells if isinstance(cell, Measurement))
+    return ", ".join(f"{cause}: {count}" for cause, count in found.items())

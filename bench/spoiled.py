@@ -1,0 +1,38 @@
+"""What a later profile times again, since something spoiled it: parts, and whole networks within bounds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from bench.near_cores import taken_far
+from latency_tables.measurement import Measurement
+from latency_tables.part import Part
+from latency_tables.slow_minutes import is_slow
+from latency_tables.table import LatencyTable, NetworkMeasurement
+
+
+def taken_disturbed(parts: Iterable[Part], table: LatencyTable) -> list[Part]:
+    """Of some parts those whose cell something disturbed in every attempt."""
+    cells = {part: table.cells.get(part.key) for part in parts}
+    return [
+        part
+        for part, cell in cells.items()
+        if isinstance(cell, Measurement) and cell.disturbance is not None
+    ]
+
+
+def spoiled_parts(parts: Iterable[Part], table: LatencyTable) -> list[Part]:
+    """Of some parts those disturbed, or taken with the cores far apart while others had them near."""
+    parts = list(parts)
+    return list(dict.fromkeys([*taken_far(parts, table), *taken_disturbed(parts, table)]))
+
+
+def is_spoiled(network: NetworkMeasurement, quick_s: float | None, *, near: bool) -> bool:
+    """Whether a timing of a whole network should be made again.
+
+    Args:
+        network: the timing.
+        quick_s: what the unpruned network takes when the machine is quick; None: not known.
+        near: whether another timing of the same network was made with the cores near each other.
+    """
+    return is_slow(network, quick_s) or network.disturbance is not None or (near and network.far)
