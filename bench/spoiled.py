@@ -15,9 +15,7 @@ def taken_disturbed(parts: Iterable[Part], table: LatencyTable) -> list[Part]:
     """Of some parts those whose cell something disturbed in every attempt."""
     cells = {part: table.cells.get(part.key) for part in parts}
     return [
-        part
-        for part, cell in cells.items()
-        if isinstance(cell, Measurement) and cell.disturbance is not None
+        part for part, cell in cells.items() if isinstance(cell, Measurement) and cell.disturbance is not None
     ]
 
 

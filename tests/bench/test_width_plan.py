@@ -103,7 +103,7 @@ def test_a_cliff_is_met_at_every_step() -> None:
 
 
 def bump(c_in: int, c_out: int) -> float:
-    """Half more at (112, 224), falling to nothing at the first anchors around it: no line along an axis shows it."""
+    """Half more at (112, 224), falling to nothing at the first anchors around it: no line shows it."""
     near = max(0.0, 1 - abs(math.ceil(c_in / 16) * 16 - 112) / 48)
     return stairs(c_in, c_out) * (1 + 0.5 * near * max(0.0, 1 - abs(math.ceil(c_out / 16) * 16 - 224) / 96))
 
