@@ -3,9 +3,9 @@
     python experiments/shipped_tables.py [--threads 1 2] [--batch 1 8] [--minutes M]
 
 Eager and ONNX Runtime, 1 and 2 threads, batch 1 and 8; ResNet-18, ResNet-50, MobileNetV2 and ViT-Tiny at 224 pixels and
-the residual networks for CIFAR, over depth and width, each with its closure record. Goes on in the workspace of
-`closure.py`, so what was measured there is not measured again, and writes `latency_tables/devices/`. About 20 minutes a
-setting on 2 cores, on which nothing else may run; resumes.
+the residual networks for CIFAR but ResNet-44 and ResNet-110, over depth and width, each with its closure record. Goes
+on in the workspace of `closure.py`, so what was measured there is not measured again, and writes
+`latency_tables/devices/`. About 20 minutes a setting on 2 cores, on which nothing else may run; resumes.
 """
 
 from __future__ import annotations
