@@ -1,12 +1,13 @@
 """Does a profile that is killed at any moment lose more than the measurement in flight, or measure anything twice?
 
-    python experiments/kill_resume.py [--network cifar/resnet8-mlperf] [--kills 20]
+    python experiments/kill_resume.py [--network cifar/resnet8-mlperf] [--kills 20] [--widths 1]
 
 Times `lathe profile` once undisturbed, then starts it in a new workspace and ends it with kill -9 after a random time, counted from
 the start of its worker and evenly between nothing and half of the undisturbed time; starts it again, kills it again, four times in
-all, and then lets it end; then in the next workspace, until there were twenty kills. After each kill the store must hold, unchanged,
-all that it held just before, and in the end every part once and every whole network as often as a profile asks for it (what fell
-into a slow minute may be timed again); the worker must be gone. Writes
+all, and then lets it end; then in the next workspace, until there were twenty kills. The last ones, one unless `--widths` says
+otherwise, are of a profile over depth and width, which is timed undisturbed as well. After each kill the store must hold, unchanged,
+all that it held just before, and in the end every part once and every whole network as often as a profile asks for it (a part may be
+timed again where the anchor moved, a network where it fell into a slow minute); the worker must be gone. Writes
 docs/results/kill_resume.md, in about 10 minutes on a quiet machine.
 """
 
@@ -20,18 +21,24 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 from cells import RESULTS, origin
 
+from bench.anchor import ANCHOR_MOVED
 from bench.profiler import PASSES, pending_networks, wanted_networks
 from bench.tables import open_store
+from bench.width_plan import WidthPlan
+from bench.width_profiler import find_kin
 from bench.workbench import NetworkChoice, Subject
-from latency_tables.archive import Archive
+from latency_tables.archive import Archive, ArchivedCell
 from latency_tables.files import write_atomically
+from latency_tables.measurement import Measurement
 from latency_tables.slow_minutes import is_slow, quick_latency_s
+from latency_tables.surfaces import known_points
 from latency_tables.table import LatencyTable
 from pruning.outline import Outline
 
@@ -62,9 +69,9 @@ class Kill:
     worker_s: float
 
 
-def start(network: str, workspace: Path) -> subprocess.Popen[bytes]:
+def start(asked: Sequence[str], workspace: Path) -> subprocess.Popen[bytes]:
     """`lathe profile`, quietly."""
-    words = [*LATHE, "profile", network, "--out", str(workspace), "--json"]
+    words = [*LATHE, "profile", *asked, "--out", str(workspace), "--json"]
     return subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
 
 
@@ -144,8 +151,11 @@ def lives(process: psutil.Process) -> bool:
 
 
 def repeated(archive: Archive, outline: Outline) -> int:
-    """Measurements beyond those that a profile asks for; a network timed in a slow minute may be timed again."""
-    parts = Counter(entry.key for entry in archive.cells)
+    """Measurements beyond those that a profile asks for.
+
+    A part is asked for again where the anchor moved, and a network may be where it was timed in a slow minute.
+    """
+    parts = Counter(entry.key for entry in archive.cells if not taken_again(entry))
     timed = tuple(entry.network for entry in archive.networks)
     quick_s = quick_latency_s(outline.skeleton, LatencyTable(archive.setting, {}, timed))
     sound = Counter((n.cut, n.role) for n in timed if not is_slow(n, quick_s))
@@ -155,12 +165,27 @@ def repeated(archive: Archive, outline: Outline) -> int:
     return extra
 
 
+def taken_again(entry: ArchivedCell) -> bool:
+    """Whether a part was timed again because the anchor had moved."""
+    return isinstance(entry.cell, Measurement) and ANCHOR_MOVED in entry.cell.dropped
+
+
 def missing(archive: Archive, outline: Outline) -> int:
-    """Parts and networks that a profile asks for and that are not there."""
-    keys = {entry.key for entry in archive.cells}
-    table = LatencyTable(archive.setting, {}, tuple(entry.network for entry in archive.networks))
+    """Parts and networks that a profile asks for and that are not there; at other widths, by the cells that are."""
+    keys, table = {entry.key for entry in archive.cells}, archive.table()
     absent = sum(part.key not in keys for part in outline.skeleton.parts)
+    if outline.skeleton.sizes and not absent:
+        kin = find_kin(outline.skeleton, table)
+        plan = WidthPlan(kin, known_points([one.family for one in kin], table))
+        asked = {wanted.family.at(wanted.values).key for wanted in plan.points()}
+        absent = len(asked - keys)
     return absent + len(pending_networks(outline, table))
+
+
+READING = """
+Reading. What was killed is a profile of seconds, over depth alone, before profiles that go on were held against the anchor of the earlier one.
+"""
+"""What the run said, in plain words; goes to the top of the page."""
 
 
 def main() -> None:
@@ -169,46 +194,57 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--network", default="cifar/resnet8-mlperf")
-    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--kills", type=int, default=20, help="all of them")
+    parser.add_argument("--widths", type=int, default=1, help="of these, of a profile over depth and width")
     words = parser.parse_args()
     rng = random.Random(SEED)  # noqa: S311  when to kill is no secret
     kills: list[Kill] = []
-    outline = Subject(NetworkChoice(words.network), 1).outline
+    profiles: list[str] = []
     extra, absent, rounds = 0, 0, 0
+    subject = Subject(NetworkChoice(words.network), 1)
     with tempfile.TemporaryDirectory() as folder:
-        undisturbed = start(words.network, Path(folder) / "whole")
-        wait_for_worker(undisturbed)
-        began = time.monotonic()
-        finish(undisturbed)
-        whole_s = time.monotonic() - began
-        whole = held(Path(folder) / "whole")
-        assert whole is not None  # noqa: S101  it ended without a failure
-        print(f"undisturbed: {whole_s:.0f} s, {sizes(whole)}", flush=True)
-        while len(kills) < words.kills:
-            rounds += 1
-            workspace = Path(folder) / str(rounds)
-            for _ in range(min(IN_ONE, words.kills - len(kills))):
-                one = kill(start(words.network, workspace), workspace, rng.uniform(0, LATEST * whole_s))
-                if one is None:
-                    break
-                kills.append(one)
-                print(len(kills), one, flush=True)
-            else:
-                finish(start(words.network, workspace))
-            archive = held(workspace)
-            assert archive is not None  # noqa: S101
-            extra += repeated(archive, outline)
-            absent += missing(archive, outline)
+        for widths, until in ((False, words.kills - words.widths), (True, words.kills)):
+            if len(kills) >= until:
+                continue
+            asked = [words.network, *(["--widths"] if widths else [])]
+            outline = subject.wide if widths else subject.outline
+            undisturbed = start(asked, Path(folder) / f"whole{len(profiles)}")
+            wait_for_worker(undisturbed)
+            began = time.monotonic()
+            finish(undisturbed)
+            whole_s = time.monotonic() - began
+            parts, networks = sizes(held(Path(folder) / f"whole{len(profiles)}"))
+            profiles.append(
+                f"`lathe profile {' '.join(asked)}` takes {whole_s:.0f} s undisturbed, from the start of its worker, "
+                f"and stores {parts} parts and {networks} whole networks."
+            )
+            print(profiles[-1], flush=True)
+            while len(kills) < until:
+                rounds += 1
+                workspace = Path(folder) / str(rounds)
+                for _ in range(min(IN_ONE, until - len(kills))):
+                    one = kill(start(asked, workspace), workspace, rng.uniform(0, LATEST * whole_s))
+                    if one is None:
+                        break
+                    kills.append(one)
+                    print(len(kills), one, flush=True)
+                else:
+                    finish(start(asked, workspace))
+                archive = held(workspace)
+                assert archive is not None  # noqa: S101  it ended without a failure
+                extra += repeated(archive, outline)
+                absent += missing(archive, outline)
     between = sum(one.left != one.before for one in kills)
     lines = [
         "# A profile killed at any moment",
         "",
         origin("kill_resume", "short").replace(
-            "--scale short", f"--network {words.network} --kills {words.kills}"
+            "--scale short", f"--network {words.network} --kills {words.kills} --widths {words.widths}"
         ),
         "",
-        f"`lathe profile {words.network}` takes {whole_s:.0f} s undisturbed, from the start of its worker, and stores {sizes(whole)[0]} parts and {sizes(whole)[1]} whole "
-        f"networks. Seed {SEED}; {rounds} workspaces, process group untouched: only the command itself was killed.",
+        READING.strip(),
+        "",
+        f"{' '.join(profiles)} Of the kills the last {words.widths} are over widths. Seed {SEED}; {rounds} workspaces, process group untouched: only the command itself was killed.",
         "",
         "| quantity | wanted | counted |",
         "| --- | --- | --- |",
