@@ -12,9 +12,11 @@ from latency_tables.closure import Closure, HeldOut
 from latency_tables.context import coefficients, fit_slopes
 from latency_tables.costs import SUMMED, WAYS, Costs
 from latency_tables.estimate import Estimate
+from latency_tables.family import families
 from latency_tables.skeleton import Cut, Layer, Skeleton
 from latency_tables.slow_minutes import is_slow, quick_latency_s
 from latency_tables.table import LatencyTable, NetworkMeasurement
+from latency_tables.widths import full_widths
 
 IN_USE = "five slopes (in use)"
 AS_THEY_ARE = "blocks as they are"
@@ -26,6 +28,8 @@ FEWER = {
 """By form, which of what a plan frees (`Costs.freed`) has a slope in common."""
 KINDS_SPREAD = 0.1
 """Standard deviation around 1 that the weight of a kind of layer is expected to have."""
+KNOTS = (0.5, 0.75, 1.0)
+"""Shares of a layer's width between which the weight of its kind runs in lines: those of the uniform networks."""
 
 
 @dataclass(frozen=True)
@@ -143,6 +147,7 @@ def rivals(case: Case) -> dict[str, np.ndarray]:
         )
         found[form] = 1.0 - few_asked @ np.linalg.lstsq(few, lost, rcond=None)[0]
     found["a weight for each kind of layer"] = by_kind(case)
+    found["a line over layers weighted by kind and width"] = by_kind_and_width(case)
     if case.nodes is not None:
         found["layers as the runtime times its nodes"] = by_node(case, case.nodes)
     alone = np.array([cost.alone_s for cost in case.costs.layers_at()])
@@ -157,15 +162,53 @@ def rivals(case: Case) -> dict[str, np.ndarray]:
 
 def by_kind(case: Case) -> np.ndarray:
     """The sum of layers with a weight for each kind of layer, by ridge regression towards 1."""
-    kinds = [kind_of_layer(layer) for layer in case.skeleton.layers]
-    members = np.array([[kind == one for kind in kinds] for one in sorted(set(kinds))], dtype=np.float64)
+    members = kinds_of(case.skeleton)
     costs = np.array(case.costs.layers_s) / case.costs.whole_s
     fitted, asked = ((1.0 - case.kept(cuts)) * costs @ members.T for cuts in (case.fitted, case.plans))
     design = fitted / case.ratios[:, None]
     rest = (1.0 - case.ratios - fitted.sum(axis=1)) / case.ratios
-    ridge = np.eye(len(members)) * (0.01 / KINDS_SPREAD) ** 2
-    weights = 1.0 + np.linalg.solve(design.T @ design + ridge, design.T @ rest)
-    return 1.0 - asked @ weights
+    return 1.0 - asked @ (1.0 + drawn_to_zero(design, rest))
+
+
+def by_kind_and_width(case: Case) -> np.ndarray:
+    """The form that was planned first: a line over the sum of blocks, layers weighted by their kind at their width.
+
+    A weight is 1 at full width and runs in lines between `KNOTS`. A uniform network tells one number for all kinds at
+    its width, so weights are drawn to 1. The line is free, and the unpruned network lies beside it like the others.
+    """
+    members, costs = kinds_of(case.skeleton), np.array(case.costs.layers_s) / case.costs.whole_s
+    every = families(case.skeleton)
+
+    def sums(cuts: Sequence[Cut]) -> tuple[np.ndarray, np.ndarray]:
+        """What stays, shape (cuts,), and of it what each weight multiplies, shape (cuts, weights)."""
+        shares = np.ones((len(cuts), len(every)))
+        for row, cut in enumerate(cuts):
+            widths = full_widths(case.skeleton.groups, dict(cut.widths))
+            for place, family in enumerate(every):
+                if family.axes:
+                    shares[row, place] = np.mean(np.divide(family.values(widths), family.full))
+        parts = case.kept(cuts) * costs
+        near = [np.interp(shares, KNOTS, knot) for knot in np.eye(len(KNOTS))[:-1]]
+        return parts.sum(axis=1), np.hstack([(parts * share) @ members.T for share in near])
+
+    (alone, weighted), (asked, asked_weighted) = sums(case.fitted), sums(case.plans)
+    uniform = np.array([not cut.removed for cut in case.fitted])
+    design = weighted[uniform] / case.ratios[uniform, None]
+    weights = drawn_to_zero(design, (case.ratios - alone)[uniform] / case.ratios[uniform])
+    slope, constant = np.polyfit([*(alone + weighted @ weights), 1.0], [*case.ratios, 1.0], 1)
+    return constant + slope * (asked + asked_weighted @ weights)
+
+
+def drawn_to_zero(design: np.ndarray, rest: np.ndarray) -> np.ndarray:
+    """By how much weights differ from 1, by ridge regression of what 1 leaves unexplained."""
+    ridge = np.eye(design.shape[1]) * (0.01 / KINDS_SPREAD) ** 2
+    return np.linalg.solve(design.T @ design + ridge, design.T @ rest)
+
+
+def kinds_of(skeleton: Skeleton) -> np.ndarray:
+    """Which layers are of which kind, 0 or 1, shape (kinds, layers)."""
+    kinds = [kind_of_layer(layer) for layer in skeleton.layers]
+    return np.array([[kind == one for kind in kinds] for one in sorted(set(kinds))], dtype=np.float64)
 
 
 def kind_of_layer(layer: Layer) -> str:

@@ -124,12 +124,16 @@ def section(condition: Condition, judged: Sequence[Judged], made: str) -> list[s
         "Cells are all of the setting's table so far, networks share them. Slow timings are those in which the unpruned network "
         f"took more than {SLOW_BY:.0%} longer than in the quickest tenth, in every attempt; they count.",
         "",
-        "| form | " + " | ".join(one.network for one in judged) + " | all |",
-        "| --- |" + " --- |" * (len(judged) + 1),
+        "Excess error by form, and the shares of all predictions within 5 and 10 %:",
+        "",
+        "| form | " + " | ".join(one.network for one in judged) + " | all | within 5 % | within 10 % |",
+        "| --- |" + " --- |" * (len(judged) + 3),
     ]
     for form in judged[0].closures:
-        errors = [one.closures[form].excess_error for one in judged] + [pooled(judged, form).excess_error]
-        lines.append(f"| {form} | " + " | ".join(f"{error:.1%}" for error in errors) + " |")
+        every = pooled(judged, form)
+        errors = [one.closures[form].excess_error for one in judged] + [every.excess_error]
+        shown = [f"{error:.1%}" for error in errors] + [f"{every.within(share):.0%}" for share in (0.05, 0.1)]
+        lines.append(f"| {form} | " + " | ".join(shown) + " |")
     lines += ["", *strangers(judged), "", "Excess error of the form in use, by what was taken out:", ""]
     lines += [
         "| what | " + " | ".join(one.network for one in judged) + " |",
@@ -141,10 +145,26 @@ def section(condition: Condition, judged: Sequence[Judged], made: str) -> list[s
             some = tuple(n for n in one.closures[main_form].networks if kind(n.cut) == what)
             columns.append(f"{Closure(some).excess_error:.1%} ({len(some)})" if some else "none")
         lines.append(f"| {what} | " + " | ".join(columns) + " |")
-    errors = ", ".join(
-        f"{name} {error:.1%}" for name, error in judged[-1].checks.items() if math.isfinite(error)
-    )
-    lines += ["", f"Error of interpolation at probes, by kind of part ({judged[-1].network}): {errors}.", ""]
+    lines += ["", *interpolation(judged), ""]
+    return lines
+
+
+def interpolation(judged: Sequence[Judged]) -> list[str]:
+    """Errors of interpolation at probes by kind of part, a row for each network."""
+    kinds = list(dict.fromkeys(kind for one in judged for kind in one.checks))
+    lines = [
+        "Error of interpolation at probes, by kind of part:",
+        "",
+        "| network | " + " | ".join(kinds) + " |",
+        "| --- |" + " --- |" * len(kinds),
+    ]
+    for one in judged:
+        errors = [one.checks.get(kind) for kind in kinds]
+        shown = [
+            "none varies" if error is None else f"{error:.1%}" if math.isfinite(error) else "no probe"
+            for error in errors
+        ]
+        lines.append(f"| {one.network} | " + " | ".join(shown) + " |")
     return lines
 
 
