@@ -258,7 +258,11 @@ def page(rows: Sequence[str], exhaustive: int, profile: Mapping[str, Any], left:
         left: timings of whole networks that there was no time for.
     """
     asked = ", ".join(f"{count} {why}" for why, count in profile["measured"].items())
-    cells = "with nothing left to ask for over widths" if profile["complete"] else "stopped by the clock over widths"
+    cells = (
+        "with nothing left to ask for over widths"
+        if profile["complete"]
+        else "stopped by the clock over widths"
+    )
     networks = f"with {left} timings of whole networks left" if left else "with all whole networks timed"
     return [
         "# A table over widths in five minutes",
