@@ -244,7 +244,7 @@ def main() -> None:
         "",
         READING.strip(),
         "",
-        f"{' '.join(profiles)} Of the kills the last {words.widths} are over widths. Seed {SEED}; {rounds} workspaces, process group untouched: only the command itself was killed.",
+        f"{' '.join(profiles)} Kills over widths, the last ones: {words.widths}. Seed {SEED}; {rounds} workspaces, process group untouched: only the command itself was killed.",
         "",
         "| quantity | wanted | counted |",
         "| --- | --- | --- |",
