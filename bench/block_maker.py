@@ -9,6 +9,7 @@ from torch import nn
 from bench.controls import pruned_controls
 from bench.judging import Judged
 from bench.shop import Shop
+from bench.workplace import at
 from latency_tables.context import Coefficients
 from pruning.criteria.variables import Workpiece
 from pruning.methods import get_method
@@ -36,7 +37,8 @@ class BlockMaker:
         self._piece = Workpiece(
             shop.teacher, shop.images.calibration, shop.pseudo_labels(), self.outline.skeleton, seed
         )
-        self._scorer = self._method.scorer(self._piece)
+        with at(shop.device, shop.teacher):
+            self._scorer = self._method.scorer(self._piece)
 
     @property
     def outline(self) -> Outline:
@@ -50,7 +52,8 @@ class BlockMaker:
 
     def choose(self, fit: Coefficients, budget_s: float, progress: Progress) -> Selection:
         """See `bench.maker.Maker`."""
-        return self._method.select(self._scorer, self._piece.candidates, fit, budget_s, progress=progress)
+        with at(self._shop.device, self._shop.teacher):
+            return self._method.select(self._scorer, self._piece.candidates, fit, budget_s, progress=progress)
 
     def make(self, chosen: Selection, progress: Progress) -> nn.Module:
         """See `bench.maker.Maker`."""

@@ -9,6 +9,7 @@ from torch import nn
 
 from bench.judging import Judged, judged
 from bench.shop import Shop
+from bench.workplace import at
 from latency_tables.context import Coefficients
 from pruning.adaptation import adapt_statistics
 from pruning.criteria.variables import Workpiece
@@ -71,10 +72,13 @@ def pruned_controls(
     unadapted = shop.subject.model
 
     def adapted() -> nn.Module:
-        return adapt_statistics(remove_blocks(unadapted, removed), piece.images).model
+        network = remove_blocks(unadapted, removed)
+        with at(shop.device, network):
+            return adapt_statistics(network, piece.images).model.cpu()
 
     def plainly_taught() -> nn.Module:
-        labels = pseudo_labels(unadapted, piece.images, keep_features=HEALING_LOSS.needs_features)
+        with at(shop.device, unadapted):
+            labels = pseudo_labels(unadapted, piece.images, keep_features=HEALING_LOSS.needs_features)
         network = remove_blocks(unadapted, removed)
         shop.heal(network, iterations, piece.seed, progress, labels)
         return network

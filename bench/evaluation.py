@@ -14,6 +14,7 @@ from bench.workloads.network import Preprocess
 from latency_tables.errors import LatheError
 from latency_tables.estimate import Estimate
 from pruning.search import Progress
+from pruning.targets import device_of
 
 _BATCH = 250
 
@@ -21,7 +22,7 @@ _BATCH = 250
 def logits_of(
     model: nn.Module, images: Images, preprocess: Preprocess, what: str, progress: Progress | None = None
 ) -> torch.Tensor:
-    """Runs a network over images.
+    """Runs a network over images, on the device that it is on.
 
     Args:
         model: in evaluation mode.
@@ -37,11 +38,12 @@ def logits_of(
         LatheError: an output is not finite.
     """
     rows: list[torch.Tensor] = []
+    device = device_of(model)
     with torch.inference_mode():
         for start in range(0, len(images), _BATCH):
             batch = preprocess(images.pixels[start : start + _BATCH])
-            batch = batch.contiguous(memory_format=torch.channels_last)
-            rows.append(model(batch).float())
+            batch = batch.contiguous(memory_format=torch.channels_last).to(device)
+            rows.append(model(batch).float().cpu())
             if progress is not None:
                 progress(min(start + _BATCH, len(images)), len(images), f"evaluating {what}")
     logits = torch.cat(rows)

@@ -16,9 +16,11 @@ from bench.points import Recipe
 from bench.school import computes_in_bf16
 from bench.sweep_config import SweepConfig
 from bench.workbench import Gallery, Subject
+from bench.workplace import at, workplace
 from pruning.adaptation import batch_norms
 from pruning.from_scratch import SCRATCH_METHODS
 from pruning.methods import Method, Scored, get_method
+from pruning.targets import device_of
 
 _BATCH = 64
 #: Images that variables are scored on, and how much of a network a score runs through, behind the unchanged front.
@@ -37,7 +39,7 @@ class Workload:
 
     Attributes:
         step_s: seconds of a step of finetuning with `_BATCH` images.
-        training_step_s: the same of training from scratch, which computes in bfloat16 where the processor does.
+        training_step_s: the same of training from scratch, which computes in bfloat16 where the device does.
         blocks: that may go.
         epochs: of training from scratch.
         training_images: to train from scratch on.
@@ -100,12 +102,14 @@ def workload(subject: Subject, gallery: Gallery, config: SweepConfig) -> Workloa
     """
     drawn = torch.Generator().manual_seed(0)
     example = torch.randn(_BATCH, *subject.network.input_shape, generator=drawn)
-
-    step_s = step_seconds(subject.model, example)
-    quicker = bool(config.scratch_methods) and computes_in_bf16()
+    place = workplace(config.device)
+    with at(place, subject.model):
+        training_step_s = step_s = step_seconds(subject.model, example)
+        if config.scratch_methods and computes_in_bf16(place):
+            training_step_s = step_seconds(subject.model, example, bf16=True)
     return Workload(
         step_s=step_s,
-        training_step_s=step_seconds(subject.model, example, bf16=True) if quicker else step_s,
+        training_step_s=training_step_s,
         blocks=len(subject.outline.skeleton.removable),
         epochs=config.epochs,
         training_images=gallery.trained_on if config.scratch_methods else 0,
@@ -121,7 +125,7 @@ def step_seconds(
     *,
     bf16: bool = False,
 ) -> float:
-    """Seconds of a training step, the quicker of two after one that warms up.
+    """Seconds of a training step where the network is, the quicker of two after one that warms up.
 
     Args:
         model: left as it is.
@@ -132,14 +136,16 @@ def step_seconds(
     trained = copy.deepcopy(model).requires_grad_(True)
     for norm in batch_norms(trained):
         norm.train()
-    batch = images[torch.arange(_BATCH) % len(images)]
+    device = device_of(trained)
+    batch = images[torch.arange(_BATCH) % len(images)].to(device)
     spent = []
     for _ in range(3):
         started_s = now_s()
-        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
             loss = trained(batch).square().mean()
         loss.backward()
         trained.zero_grad()
+        loss.item()  # waits for a device that works on by itself
         spent.append(now_s() - started_s)
     return min(spent[1:])
 

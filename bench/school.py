@@ -19,6 +19,7 @@ from bench.workbench import Subject, channels_last
 from bench.workloads import Network
 from bench.workloads.training_images import AugmentedImages
 from bench.workloads.weights import load_into, load_state, saved
+from bench.workplace import at
 from latency_tables.errors import LatheError, StorageError, UserError
 from latency_tables.files import write_atomically, write_json
 from pruning.branches import open_branches
@@ -54,6 +55,7 @@ class School:
         regime: how long and how fast.
         training: what for, with the seed.
         folder: where trainings that are not over keep their state.
+        device: where weights are scored and networks trained; what comes out of it is on the CPU.
     """
 
     network: Network
@@ -61,6 +63,7 @@ class School:
     regime: Regime
     training: Training
     folder: Path
+    device: torch.device
 
     @property
     def example(self) -> Tensor:
@@ -91,7 +94,8 @@ class School:
         if criterion.needs_labels:
             require_fit(self.images, objective, self.training.classes)
         batch = balanced_batch(self.images, objective, SCORING_BATCH, seed)
-        return scored(criterion, model, batch, density, seed)
+        with at(self.device, model):
+            return scored(criterion, model, batch.to(self.device, torch.contiguous_format), density, seed)
 
     def teach(
         self,
@@ -118,17 +122,19 @@ class School:
         """
         require_fit(self.images, objective, self.training.classes)
         name = _name(what, apart)
+        # Stays until the point is written, so that a kill during a later training loses none.
         file = self.folder / f"{name}.checkpoint"
-        trained = train(
-            model,
-            self.images,
-            objective,
-            regime=self.regime,
-            seed=self.training.seed,
-            masks=masks,
-            checkpoint=file,  # stays until the point is written, so that a kill during a later training loses none
-            progress=progress,
-        )
+        with at(self.device, model):
+            trained = train(
+                model,
+                self.images,
+                objective,
+                regime=self.regime,
+                seed=self.training.seed,
+                masks=masks,
+                checkpoint=file,
+                progress=progress,
+            )
         epochs = [asdict(epoch) for epoch in trained.epochs]
         write_json(self.folder / f"{name}{_HISTORY}", {"training": what, "epochs": epochs})
         return model
@@ -199,15 +205,22 @@ def trained_first(school: School, file: Path, progress: Progress) -> School:
     return replace(school, training=replace(school.training, teacher=model))
 
 
-def computes_in_bf16() -> bool:
-    """Whether the processor does, so that training in bfloat16 is quicker than in float32."""
+def computes_in_bf16(device: torch.device) -> bool:
+    """Whether it does, so that training in bfloat16 is quicker than in float32."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return "avx512_bf16" in cpu_device().features
 
 
 def open_school(
-    subject: Subject, images: AugmentedImages, training: Training, schedule: Schooling, folder: Path
+    subject: Subject,
+    images: AugmentedImages,
+    training: Training,
+    schedule: Schooling,
+    folder: Path,
+    device: torch.device,
 ) -> School:
-    """How this machine trains best: in bfloat16 where the processor computes in it, channels innermost if it can.
+    """How a device trains best: in bfloat16 where it computes in it, channels innermost if the network can.
 
     A ResNet-20 on CPUs with bfloat16 took 28 seconds for an epoch of CIFAR-10 in place of 69.
 
@@ -217,6 +230,7 @@ def open_school(
         training: what for.
         schedule: how long and how fast.
         folder: for what trainings keep.
+        device: where.
     """
     laid_out = any(
         weight.ndim == 4
@@ -229,7 +243,7 @@ def open_school(
         learning_rate=schedule.learning_rate,
         schedule=schedule.schedule,
         average=schedule.average,
-        bf16=computes_in_bf16(),
+        bf16=computes_in_bf16(device),
         channels_last=laid_out,
     )
-    return School(subject.network, images, regime, training, folder)
+    return School(subject.network, images, regime, training, folder, device)

@@ -10,6 +10,7 @@ from bench.sweep_config import SweepConfig
 from bench.workbench import Gallery, Subject
 from bench.workloads import Images
 from bench.workloads.training_images import AugmentedImages
+from bench.workplace import workplace
 from latency_tables.errors import UserError
 from pruning.from_scratch import SCORING_BATCH, Training
 from pruning.recovery.batches import require_fit
@@ -31,7 +32,7 @@ def school_of(config: SweepConfig, subject: Subject, source: Images, seed: int, 
         folder: for what trainings keep.
     """
     images, training = _lessons(config, subject, source, seed)
-    return open_school(subject, images, training, config.schooling(), folder)
+    return open_school(subject, images, training, config.schooling(), folder, workplace(config.device))
 
 
 def require_trainable(config: SweepConfig, subject: Subject, gallery: Gallery, seeds: Iterable[int]) -> None:

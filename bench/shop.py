@@ -17,6 +17,7 @@ from bench.served import served
 from bench.session import Session
 from bench.terminal import Terminal
 from bench.workbench import GalleryPart, Subject
+from bench.workplace import at, workplace
 from latency_tables.estimate import Estimate
 from latency_tables.slow_minutes import quick_latency_s
 from latency_tables.store import Store
@@ -39,7 +40,7 @@ class Shop:
         terminal: where progress is drawn.
         folder: where the files of each point are made, in a folder of the point's name.
         teacher: the unpruned network with its batch-norm statistics adapted to the calibration images.
-        labels: its pseudo labels for them, made once; None where no method asked for heals.
+        labels: its pseudo labels for them, made once and kept on the device; None where no method asked for heals.
         stages_s: seconds that profiling, adapting and making the labels took; every point has its share in them.
         controls: the networks that every point must stand beside.
         school: how networks are trained from scratch; None where no method asked for does.
@@ -81,6 +82,11 @@ class Shop:
             raise ValueError("the shop has no pseudo labels")
         return self.labels
 
+    @property
+    def device(self) -> torch.device:
+        """Where networks are scored, healed and judged by PyTorch; between that they are on the CPU."""
+        return workplace(self.session.setting.device.kind)
+
     def quick_s(self) -> float | None:
         """What the unpruned network takes when the machine is quick, as far as the table knows."""
         return quick_latency_s(self.subject.outline.skeleton, self.store.table(self.session.setting))
@@ -105,8 +111,10 @@ class Shop:
             MeasurementFailed: the runtime refuses it.
         """
         if self.session.setting.precision == "fp32":
-            known = network is self.subject.model
-            return self.unpruned_outputs if known else self.images.outputs(network, what, progress)
+            if network is self.subject.model:
+                return self.unpruned_outputs
+            with at(self.device, network):
+                return self.images.outputs(network, what, progress)
         subject = self.subject
         shape, images = subject.network.input_shape, self.images.calibration
         with served(subject.outline.skeleton.name, network, shape, self.session, images) as loaded:
@@ -128,11 +136,12 @@ class Shop:
         labels: Targets | None = None,
     ) -> None:
         """Finetunes a network in place, on the shop's pseudo labels unless others are given."""
-        heal(
-            student,
-            self.images.calibration,
-            labels or self.pseudo_labels(),
-            seed=seed,
-            schedule=Schedule(iterations=iterations),
-            progress=progress,
-        )
+        with at(self.device, student):
+            heal(
+                student,
+                self.images.calibration,
+                labels or self.pseudo_labels(),
+                seed=seed,
+                schedule=Schedule(iterations=iterations),
+                progress=progress,
+            )

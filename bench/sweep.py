@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import torch
+
 from bench import expectation
 from bench.allocator import keep_large_blocks
 from bench.controls import unpruned_controls
@@ -38,6 +40,7 @@ from bench.tables import open_store
 from bench.terminal import Terminal
 from bench.width_profiler import profile_depth, profile_with_widths
 from bench.workbench import Gallery, GalleryPart, Material, SettingChoice, Subject
+from bench.workplace import at, require_portable, workplace
 from latency_tables.context import coefficients
 from latency_tables.errors import LatheError, StorageError, UserError
 from latency_tables.files import write_atomically, write_json
@@ -124,6 +127,8 @@ def run_sweep(
             for line in training_words(config, subject, gallery):
                 terminal.say(line)
         if asked:
+            example = torch.zeros(2, *subject.network.input_shape)
+            require_portable(workplace(config.device), subject.model, example)
             untrained = {seed for seed in config.seeds if not trained_file(folder, seed).exists()}
             first = len({recipe.seed for recipe in asked} & untrained) if config.trains_unpruned else 0
             work = expectation.workload(subject, gallery, config)
@@ -307,8 +312,10 @@ class _Job:
         images = self.gallery.part(seed)
         stages = Stages()
         subject, artefacts = self.subject, {}
+        place = workplace(self.session.setting.device.kind)
         with self.terminal.progress("unpruned network") as progress:
-            outputs = images.outputs(subject.model, "the unpruned network", progress)
+            with at(place, subject.model):
+                outputs = images.outputs(subject.model, "the unpruned network", progress)
             school = self._open_school(images, seed)
             if school is not None and self.config.trains_unpruned:
                 self.terminal.say(f"{self.config.network} has no trained weights, so it is trained first")
@@ -317,12 +324,13 @@ class _Job:
                     school = trained_first(school, file, progress)
                 subject = subject.with_weights_of(school.training.teacher)
                 artefacts = {"weights": file.name}
-                outputs = images.outputs(subject.model, "the unpruned network", progress)
+                with at(place, subject.model):
+                    outputs = images.outputs(subject.model, "the unpruned network", progress)
             teacher, labels = subject.model, None
             if self.config.takes_blocks:
-                with stages.stage("adapt"):
-                    teacher = adapt_statistics(subject.model, images.calibration).model
-                with stages.stage("pseudo labels"):
+                with stages.stage("adapt"), at(place, subject.model):
+                    teacher = adapt_statistics(subject.model, images.calibration).model.cpu()
+                with stages.stage("pseudo labels"), at(place, teacher):
                     keep = HEALING_LOSS.needs_features
                     labels = pseudo_labels(teacher, images.calibration, keep_features=keep)
             shop = Shop(

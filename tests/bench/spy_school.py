@@ -44,13 +44,14 @@ def spy(folder: Path, self_distillation: str = "cs-kd") -> Spy:
     pixels = np.random.default_rng(0).integers(0, 256, (30, 6, 6, 3), dtype=np.uint8)
     images = AugmentedImages(Images(pixels, np.arange(30) % CLASSES, "made up"), PREPROCESS, "none")
     training = Training(self_distillation, 30, CLASSES, Residual(), 0)
-    return Spy(NETWORK, images, Regime(epochs=1), training, folder)
+    return Spy(NETWORK, images, Regime(epochs=1), training, folder, torch.device("cpu"))
 
 
 def real(folder: Path, self_distillation: str) -> School:
     """A school that does train: two epochs of three steps."""
     given = spy(folder, self_distillation)
-    return School(given.network, given.images, Regime(epochs=2, batch_size=10), given.training, folder)
+    regime = Regime(epochs=2, batch_size=10)
+    return School(given.network, given.images, regime, given.training, folder, given.device)
 
 
 class FakeShop:

@@ -53,6 +53,7 @@ class FakeShop:
     labelled: bool = True
     healed: list[tuple[nn.Module, Targets | None]] = field(default_factory=list)
     judged: dict[str, nn.Module] = field(default_factory=dict)
+    device = torch.device("cpu")
 
     def __post_init__(self) -> None:
         torch.manual_seed(0)

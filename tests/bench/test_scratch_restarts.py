@@ -49,7 +49,7 @@ def test_each_training_has_a_file_of_its_own_to_go_on_from(
 
     monkeypatch.setattr("bench.school.train", trained)
     given = spy(tmp_path)
-    school = School(given.network, given.images, given.regime, given.training, given.folder)
+    school = School(given.network, given.images, given.regime, given.training, given.folder, given.device)
     for what in ("the point", "a control", "the point"):
         school.teach(Residual(), CrossEntropy(), what, quiet)
     assert files[0] == files[2] != files[1]
@@ -69,7 +69,8 @@ def test_first_weights_stand_in_open_branches(tmp_path: Path) -> None:
 
     given = spy(tmp_path)
     network = Network("closed", Closed, (3, 6, 6), PREPROCESS)
-    model = School(network, given.images, given.regime, given.training, given.folder).untrained()
+    school = School(network, given.images, given.regime, given.training, given.folder, given.device)
+    model = school.untrained()
     assert bool(model.narrow_norm.weight.all())
     assert not bool(network.build().narrow_norm.weight.any())  # as its factory made it, elsewhere
 

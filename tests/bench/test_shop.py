@@ -43,7 +43,9 @@ def shop(precision: str) -> Shop:
     skeleton = SimpleNamespace(name="small")
     network = SimpleNamespace(input_shape=(3, 6, 6))
     subject = SimpleNamespace(model=MODEL, outline=SimpleNamespace(skeleton=skeleton), network=network)
-    session = SimpleNamespace(setting=SimpleNamespace(precision=precision, digest="s1"))
+    device = SimpleNamespace(kind="cpu")
+    setting = SimpleNamespace(precision=precision, digest="s1", device=device)
+    session = SimpleNamespace(setting=setting)
     rest: list[Any] = [None] * 5
     return Shop(
         cast(Any, subject), cast(Any, Images()), outputs_of(1), cast(Any, session), *rest, {}, Judged()

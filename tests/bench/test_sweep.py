@@ -19,6 +19,7 @@ from bench.points import Recipe
 from bench.requirements import require_free_groups
 from bench.school import UntrainedError
 from bench.sweep_config import SweepConfig
+from bench.workplace import at
 from latency_tables.errors import LatheError, StorageError, UserError
 from latency_tables.widths import ChannelGroup
 from reports.results import Point, read_run, write_point, write_run
@@ -108,6 +109,17 @@ def test_what_ends_the_sweep_is_no_failed_point(
     with pytest.raises(error):
         job.make(keep_failures=True)
     assert job.there() == ([job.old], "old")
+
+
+def test_a_device_without_room_costs_one_point(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> Point:
+        with at(torch.device("cpu"), nn.Identity()):
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    monkeypatch.setattr(sweep, "make_point", fail)
+    point = job.make(keep_failures=True)
+    assert point.status == "failed" and point.reason is not None
+    assert "too little memory for Identity: CUDA out of memory. Tried to allocate 2.00 GiB" in point.reason
 
 
 def test_a_new_point_comes_with_its_own_files(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
