@@ -93,6 +93,7 @@ TESTS = (
     "--timeout=60",
     "--continue-on-collection-errors",
     "tests/bench/runtimes",
+    "tests/bench/test_workplace.py",
 )
 TESTS_S, STAIRS_S = 150.0, 40.0
 """The longest that the tests may take, and a guess at what a staircase does."""
@@ -223,7 +224,7 @@ def staircase(choice: SettingChoice, until_s: float) -> Line:
 
 
 def cuda_tests(folder: Path, until_s: float) -> Line:
-    """How the tests of the runtimes end where there is a device; what they print is kept in the folder."""
+    """How the tests that need a device end where there is one; what they print is kept in the folder."""
     words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *TESTS]
     limit_s = min(TESTS_S, until_s - time.monotonic())
     path = folder / "tests.txt"
