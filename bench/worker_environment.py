@@ -20,8 +20,11 @@ _STRIPPED = (
     "DNNL_",
     "CUDA_LAUNCH_BLOCKING",
     "NVIDIA_TF32_OVERRIDE",
+    "TORCHDYNAMO_",
     "TORCHINDUCTOR_",
     "TORCH_ALLOW_TF32_",
+    "TORCH_COMPILE_",
+    "TRITON_INTERPRET",
 )
 # Of those what is passed on: where compiled networks are kept.
 _HARMLESS = ("TORCHINDUCTOR_CACHE_DIR",)

@@ -43,15 +43,31 @@ class CompiledLoaded(EagerLoaded):
             if self._device == "cuda":
                 torch.cuda.synchronize()
         except torch._dynamo.exc.BackendCompilerFailed as error:
-            raise LatheError(f"torch.compile refuses the network: {_short(error)}") from error
+            # Its own first line only says which part of the compiler failed.
+            raise LatheError(f"torch.compile refuses the network: {_short(error.inner_exception)}") from error
         except torch._dynamo.exc.Unsupported as error:
-            raise UnsupportedOperatorError("of the graph", "torch.compile", _short(error)) from error
+            raise self._refusal(str(error), _line(error)) from error
+        if not counters["stats"]["unique_graphs"]:
+            # It falls back to eager without a word.
+            if counters["graph_break"]:
+                said = "\n".join(map(str, counters["graph_break"]))
+                raise self._refusal(said, f"nothing is left of the network to compile: {_line(said)}")
+            raise LatheError(
+                "torch.compile compiled nothing of the network, so that eager's time would be kept as its: it is "
+                "switched off in this process, or found nothing to compile. Choose --runtime eager."
+            )
         self.facts = {
             "compile_s": time.perf_counter() - started_s,
             "cached": counters["inductor"]["fxgraph_cache_hit"] > 0,
             "graph_breaks": {_line(reason): count for reason, count in counters["graph_break"].items()},
         }
         return forward
+
+    def _refusal(self, said: str, detail: str) -> UnsupportedOperatorError:
+        """Names the operators of which the compiler speaks; all, where it speaks of none."""
+        names = sorted({operator.name for operator in self.graph.operators})
+        named = ", ".join([name for name in names if name in said] or names)
+        return UnsupportedOperatorError(named, "torch.compile", detail)
 
 
 class Compile(Eager):
@@ -114,11 +130,16 @@ class Compile(Eager):
 @functools.cache
 def _compiler_version(compiler: str) -> str:
     """As the compiler tells it; "not installed" where it does not run."""
-    try:
-        told = subprocess.run([compiler, "-dumpfullversion"], capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return "not installed"
-    return told.stdout.strip() or "unknown"
+    # The first is GCC's; what others answer to the second, as Clang, names them as well.
+    for word in ("-dumpfullversion", "--version"):
+        try:
+            told = subprocess.run([compiler, word], capture_output=True, text=True, check=True)
+        except subprocess.CalledProcessError:
+            continue
+        except OSError:
+            break
+        return _line(told.stdout) or "unknown"
+    return "not installed"
 
 
 def _line(reason: Any) -> str:

@@ -10,6 +10,7 @@ from hand_graphs import conv_relu
 
 import bench.runtimes.compiled as adapter
 from bench.host import cpu_device
+from bench.runtimes.base import UnsupportedOperatorError
 from bench.runtimes.compiled import Compile
 from latency_tables.errors import LatheError, UserError
 from latency_tables.graph import Graph, Operator, TensorType, Value
@@ -43,6 +44,46 @@ def test_a_graph_break_is_kept_with_its_reason() -> None:
 
 
 @needs_compilers
+def test_where_nothing_is_compiled_eager_s_time_is_not_taken_for_its(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCHDYNAMO_DISABLE", "1")
+    with pytest.raises(LatheError, match=r"compiled nothing of the network.*--runtime eager"):
+        Compile(HERE).load(conv_relu())
+
+
+@needs_compilers
+def test_where_nothing_is_left_to_compile_the_operator_is_named() -> None:
+    vector, places = TensorType("float32", (8,)), TensorType("int64", (8, 1))
+    nonzero = Operator("aten.nonzero.default", (("self", Value(0)),), (places,))
+    with pytest.raises(
+        UnsupportedOperatorError, match=r"nothing is left of the network to compile"
+    ) as caught:
+        Compile(HERE).load(Graph((vector,), (), (nonzero,), (1,)))
+    assert caught.value.operator == "aten.nonzero.default"
+
+
+@pytest.mark.parametrize(
+    ("said", "named"),
+    [
+        ("Operator `aten.relu.default` has no meta kernel", "aten.relu.default"),
+        ("something else", "aten.conv2d.default, aten.relu.default"),
+    ],
+)
+def test_an_operator_that_the_compiler_cannot_follow_is_named(
+    monkeypatch: pytest.MonkeyPatch, said: str, named: str
+) -> None:
+    import torch._dynamo
+
+    def refuse(*_: object) -> None:
+        raise torch._dynamo.exc.Unsupported(f"a kind of break\n  Explanation: {said}")
+
+    monkeypatch.setattr(torch, "compile", lambda *_, **__: refuse)
+    monkeypatch.setattr(Compile, "availability", classmethod(lambda cls, kind: adapter.Availability(True)))
+    with pytest.raises(UnsupportedOperatorError, match="a kind of break") as caught:
+        Compile(HERE).load(conv_relu())
+    assert caught.value.operator == named
+
+
+@needs_compilers
 def test_its_own_processes_do_not_compile_ahead() -> None:
     import torch._inductor.config as chosen
 
@@ -61,9 +102,7 @@ def test_what_the_compiler_refuses_is_said_in_one_sentence(monkeypatch: pytest.M
 
     monkeypatch.setattr(torch, "compile", lambda *_, **__: refuse)
     monkeypatch.setattr(Compile, "availability", classmethod(lambda cls, kind: adapter.Availability(True)))
-    with pytest.raises(
-        LatheError, match=r"torch\.compile refuses the network: BackendCompilerFailed: [^\n]*$"
-    ):
+    with pytest.raises(LatheError, match=r"torch\.compile refuses the network: ValueError: no such kernel$"):
         Compile(HERE).load(conv_relu())
 
 
@@ -91,5 +130,12 @@ def test_on_the_cpu_it_is_timed_in_fp32() -> None:
 
 def test_the_compiler_s_version_is_part_of_the_setting() -> None:
     found = dict(Compile.versions())
-    assert found["c++"][:1].isdigit() or found["c++"] == "not installed"
+    assert found["c++"] not in ("", "unknown")
     assert adapter._compiler_version("no-such-compiler") == "not installed"
+
+
+def test_a_compiler_that_is_not_gcc_tells_its_version_in_its_own_way(tmp_path: Path) -> None:
+    clang = tmp_path / "clang++"
+    clang.write_text('#!/bin/sh\n[ "$1" = --version ] || exit 1\necho "clang version 18.1.3"\necho more\n')
+    clang.chmod(0o755)
+    assert adapter._compiler_version(str(clang)) == "clang version 18.1.3"
