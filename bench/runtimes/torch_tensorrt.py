@@ -5,6 +5,7 @@ Written against its documentation; it has not yet run on hardware.
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import time
 from collections.abc import Callable, Mapping
@@ -72,12 +73,21 @@ class TorchTensorRt(Eager):
 
     @classmethod
     def availability(cls, device_kind: str) -> Availability:
-        """Usable where the package and a CUDA device are."""
+        """Usable where the package finds its libraries, and PyTorch a device."""
         if importlib.util.find_spec("torch_tensorrt") is None:
             return Availability(
                 False,
                 "the package torch-tensorrt is not installed",
                 "Install the release that belongs to this PyTorch: `pip install torch-tensorrt`.",
+            )
+        try:
+            importlib.import_module("torch_tensorrt")
+        except Exception as error:  # noqa: BLE001 - broken native libraries raise whatever they like
+            return Availability(
+                False,
+                f"torch_tensorrt cannot be imported: {error}",
+                "Install the release that belongs to this PyTorch. TensorRT's native libraries come from the "
+                "vendor; see that libnvinfer is where the loader looks.",
             )
         return super().availability(device_kind)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -86,6 +87,26 @@ def test_what_cannot_be_exported_is_refused(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(torch.export, "export", refuse)
     with pytest.raises(LatheError, match="Torch-TensorRT refuses the network: no such thing"):
         load()
+
+
+def test_without_the_package_or_its_libraries_it_says_so(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.delitem(sys.modules, "torch_tensorrt", raising=False)
+    with monkeypatch.context() as patched:
+        patched.setattr("importlib.util.find_spec", lambda name: None)
+        assert TorchTensorRt.availability("cuda").reason == "the package torch-tensorrt is not installed"
+    (tmp_path / "torch_tensorrt.py").write_text(
+        "raise Exception('libnvinfer.so.10: cannot open shared object')"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    found = TorchTensorRt.availability("cuda")
+    assert (found.usable, found.reason) == (
+        False,
+        "torch_tensorrt cannot be imported: libnvinfer.so.10: cannot open shared object",
+    )
+    assert "libnvinfer" in found.remedy
 
 
 def test_it_leaves_the_default_stream_on_which_tensorrt_would_wait(monkeypatch: pytest.MonkeyPatch) -> None:
