@@ -35,7 +35,7 @@ from bench.runtimes.onnx_int8 import calibration_feeds, overflows, quantise
 from bench.runtimes.onnx_placement import CPU_PROVIDER, TIMED, node_events, ran_elsewhere, ran_in_floats
 from bench.runtimes.pinning import bind_caller
 from latency_tables.errors import LatheError
-from latency_tables.graph import Graph
+from latency_tables.graph import Graph, Operator, TensorType, Value
 
 #: ONNX Runtime's profile counts in microseconds.
 _MICROSECOND_S = 1e-6
@@ -43,6 +43,13 @@ _PROVIDERS = {"cpu": CPU_PROVIDER, "cuda": "CUDAExecutionProvider"}
 _TENSORRT = "TensorrtExecutionProvider"
 #: ONNX Runtime's names of types, where a file's inputs and outputs may differ from the graph's.
 _TYPES = {"tensor(float16)": "float16"}
+#: What a provider is tried with.
+_TINY = Graph(
+    (TensorType("float32", (1, 4)),),
+    (),
+    (Operator("aten.relu.default", (("self", Value(0)),), (TensorType("float32", (1, 4)),)),),
+    (1,),
+)
 
 
 class OnnxRuntimeLoaded(Loaded):
@@ -102,7 +109,8 @@ class OnnxRuntime(Runtime):
     def availability(cls, device_kind: str) -> Availability:
         """Usable where the package is installed and was built with the provider.
 
-        Whether a provider's own libraries and device work shows only when a session is made.
+        Whether a provider's own libraries and device work shows only when a session is made, as the process that
+        measures does before anything else.
         """
         if importlib.util.find_spec("onnxruntime") is None:
             extra = "cpu" if device_kind == "cpu" else "gpu"
@@ -179,6 +187,9 @@ class OnnxRuntime(Runtime):
 
     def _prepare(self) -> None:
         self._cpus = bind_caller(self.setting)
+        if self._provider() != CPU_PROVIDER:
+            # Where its libraries do not work no part can be measured, and none is to be kept as a failure for that.
+            self._session(export_graph(_TINY, None), alone=True)
 
     def _load(self, order: Order) -> Loaded:
         content = self._content(order)
@@ -277,9 +288,24 @@ class OnnxRuntime(Runtime):
         if not used or used[0] != provider:
             raise LatheError(
                 f"ONNX Runtime was asked for {provider} but took {', '.join(used)}: the provider's libraries or "
-                "its device do not work here. Run `lathe devices`, or choose another device."
+                f"its device do not work here. {_needs(provider)}"
             )
         return session
+
+
+def _needs(provider: str) -> str:
+    """What a provider asks for, in words."""
+    import onnxruntime
+
+    # Of a build without CUDA it is empty.
+    built = getattr(onnxruntime, "cuda_version", "")
+    cuda = f"CUDA {built}" if built else "the CUDA that it was built for"
+    more = " and TensorRT's libnvinfer" if provider == _TENSORRT else ""
+    return (
+        f"onnxruntime-gpu {onnxruntime.__version__} needs the libraries of {cuda}, cuDNN 9{more} where the loader "
+        f"looks, and PyTorch here brings those of CUDA {torch.version.cuda or '(none)'}: install both for one "
+        "major version of CUDA, or `pip install onnxruntime-gpu[cuda,cudnn]`."
+    )
 
 
 def _operator_of(message: str) -> str:

@@ -15,7 +15,7 @@ from bench.host import cpu_device
 from bench.runtimes.base import UnsupportedOperatorError
 from bench.runtimes.onnx_placement import ran_elsewhere
 from bench.runtimes.onnxruntime import OnnxRuntime
-from bench.session import Session
+from bench.session import MeasurementFailed, Session
 from bench.worker_environment import worker_environment
 from latency_tables.errors import LatheError, UserError
 from latency_tables.setting import Device, Setting
@@ -46,7 +46,7 @@ def test_tensorrt_s_provider_is_asked_for_the_precision(
     monkeypatch.setattr(onnxruntime, "InferenceSession", Spy)
     monkeypatch.setattr(OnnxRuntime, "lacks", classmethod(lambda cls, precision, kind: ""))
     with pytest.raises(LatheError, match="took CPUExecutionProvider"):
-        OnnxRuntime(setting(TENSORRT, precision)).load(conv_relu())
+        OnnxRuntime(setting(TENSORRT, precision))
     assert asked == [[(TENSORRT, {"trt_fp16_enable": fp16}), (CUDA, {"use_tf32": tf32})]]
 
 
@@ -147,6 +147,43 @@ def test_whether_a_device_is_there_is_for_pytorch_to_say(monkeypatch: pytest.Mon
     assert sees or "sees no CUDA device" in found.reason
 
 
+@pytest.mark.parametrize(
+    ("provider", "needs"),
+    [
+        (CUDA, "needs the libraries of CUDA 13.0, cuDNN 9 where the loader looks"),
+        (TENSORRT, "CUDA 13.0, cuDNN 9 and TensorRT's libnvinfer where the loader looks"),
+    ],
+)
+def test_broken_libraries_of_a_provider_tell_what_it_needs(
+    monkeypatch: pytest.MonkeyPatch, provider: str, needs: str
+) -> None:
+    class FallenBack:
+        def __init__(self, model: object, options: object, providers: list[Any]) -> None: ...
+
+        def get_providers(self) -> list[str]:
+            return [CPU]
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", FallenBack)
+    monkeypatch.setattr(onnxruntime, "cuda_version", "13.0", raising=False)
+    with pytest.raises(LatheError, match=f"took {CPU}: .*{needs}.*onnxruntime-gpu"):
+        OnnxRuntime(setting(provider))
+
+
+def test_where_a_provider_does_not_work_no_part_is_kept_as_a_failure() -> None:
+    # This build has no such provider, so its session falls back as one with broken libraries does.
+    if CUDA in onnxruntime.get_available_providers():
+        pytest.skip("this build has it")
+    with (
+        Session(setting(CUDA), repeats=0) as session,
+        pytest.raises(
+            LatheError, match=f"measures does not start: .* asked for {CUDA} but took {CPU}"
+        ) as caught,
+    ):
+        session.measure(conv_relu())
+    assert not isinstance(caught.value, MeasurementFailed)
+
+
+@pytest.mark.usefixtures("without_cuda")
 def test_on_cuda_its_account_of_nodes_is_not_given_out() -> None:
     # It counts how long the processor took to launch them.
     gpu = Device("cuda", "NVIDIA H100", 132, 2**36, "580.65", ("sm_90",))

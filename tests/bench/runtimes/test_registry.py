@@ -113,18 +113,16 @@ class TestProviders:
 
         monkeypatch.setattr(self.onnxruntime, "InferenceSession", FallenBack)
         options = (("provider", "CUDAExecutionProvider"),)
-        runtime = OnnxRuntime(Setting(cpu_device(), "onnxruntime", (), "fp32", 1, 1, options=options))
         with pytest.raises(LatheError, match="asked for CUDAExecutionProvider but took CPUExecutionProvider"):
-            runtime.load(conv_relu())
+            OnnxRuntime(Setting(cpu_device(), "onnxruntime", (), "fp32", 1, 1, options=options))
 
     def test_an_unknown_provider_is_refused(self) -> None:
         options = (("provider", "NoSuchExecutionProvider"),)
-        runtime = OnnxRuntime(Setting(cpu_device(), "onnxruntime", (), "fp32", 1, 1, options=options))
         with (
             pytest.warns(UserWarning),
             pytest.raises(LatheError, match="for NoSuchExecutionProvider but took CPU"),
         ):
-            runtime.load(conv_relu())
+            OnnxRuntime(Setting(cpu_device(), "onnxruntime", (), "fp32", 1, 1, options=options))
 
     def test_an_operator_without_implementation_is_named(self) -> None:
         doubles = TensorType("float64", (2, 4))
