@@ -13,7 +13,7 @@ from bench.foreign_load import MIN_WINDOW_S, ForeignLoad, Load
 from bench.gpu_watch import GpuSeen, Watch
 from bench.near_cores import Patience
 from bench.verdict import Comparison
-from latency_tables.measurement import Measurement
+from latency_tables.measurement import GPU, Measurement
 
 #: Samples of an attempt that was repeated because others used the cores meanwhile.
 DISTURBED = "taken while others used the cores"
@@ -119,7 +119,7 @@ def undisturbed(take: Callable[[], Taken], conditions: Conditions) -> Taken:
     if best.cores is not None:
         host["cores"] = best.cores.to_json()
     if best.gpu is not None:
-        host["gpu"] = best.gpu.to_json()
+        host[GPU] = best.gpu.to_json()
     marked = []
     for i, kept in enumerate(measurements):
         dropped = Counter(kept.dropped)

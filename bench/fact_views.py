@@ -1,10 +1,11 @@
-"""What runtimes told when they made whole networks ready: compiling, graph breaks, builds, launches, nodes left."""
+"""What was told of whole networks: compiling, graph breaks, builds, launches, nodes left, the GPU meanwhile."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from bench.terminal import Terminal, time_text
+from latency_tables.measurement import GPU, LAUNCH_BOUND
 from latency_tables.skeleton import Skeleton
 from latency_tables.table import LatencyTable, NetworkMeasurement
 
@@ -23,12 +24,15 @@ def facts_json(skeleton: Skeleton, table: LatencyTable) -> dict[str, Any]:
     """As plain values; what a runtime does not tell is empty or null."""
     unpruned = _of_unpruned(skeleton, table)
     return {
-        "compile_s": _compile_s(skeleton, table),
+        "compile_s": _compile_s(skeleton, table, cached=False),
+        "compile_cached_s": _compile_s(skeleton, table, cached=True),
         "graph_breaks": unpruned.get("graph_breaks", {}),
         "builds_s": unpruned.get("builds_s", []),
         "launch": unpruned.get("launch"),
         "ran_elsewhere": unpruned.get("ran_elsewhere", {}),
         "ran_in_floats": unpruned.get("ran_in_floats", {}),
+        "run_by_pytorch": unpruned.get("run_by_pytorch", []),
+        "gpu": unpruned.get(GPU),
     }
 
 
@@ -36,14 +40,24 @@ def show_facts(terminal: Terminal, skeleton: Skeleton, table: LatencyTable) -> N
     """In sentences; nothing where there is nothing to tell."""
     unpruned = _of_unpruned(skeleton, table)
     said = []
-    if seconds := _compile_s(skeleton, table):
+    if seconds := _compile_s(skeleton, table, cached=False):
         fewest, most = min(seconds), max(seconds)
         said.append(
             f"compiling a whole network took {fewest:.1f} to {most:.1f} s, which is no part of its latency"
         )
+    if seconds := _compile_s(skeleton, table, cached=True):
+        fewest, most = min(seconds), max(seconds)
+        said.append(
+            f"  out of the compiler's cache it took {fewest:.1f} to {most:.1f} s ({len(seconds)} times)"
+        )
     for reason, count in unpruned.get("graph_breaks", {}).items():
         said.append(f"  graph break: {reason} ({count} times)")
-    if len(builds := unpruned.get("builds_s", [])) > 1:
+    builds = unpruned.get("builds_s", [])
+    if len(builds) == 1:
+        said.append(
+            "each network was built once, so how far builds of it differ is in no interval; --option builds=3 tells"
+        )
+    elif builds:
         spread = max(builds) / min(builds) - 1
         said.append(
             f"{len(builds)} builds of the unpruned network are {spread:.1%} apart, {time_text(min(builds))} to "
@@ -52,18 +66,35 @@ def show_facts(terminal: Terminal, skeleton: Skeleton, table: LatencyTable) -> N
     if launch := unpruned.get("launch"):
         issued, queued = time_text(launch["issued_s"]), time_text(launch["queued_s"])
         said.append(f"the unpruned network takes {queued} of work, and {issued} as it is issued")
+        if launch["issued_s"] > LAUNCH_BOUND * launch["queued_s"]:
+            said.append(
+                "  launching is what it costs, not work: served so, narrower layers will not make it faster at "
+                f"batch {table.setting.batch}; fewer layers will, by their launches"
+            )
     for provider, names in unpruned.get("ran_elsewhere", {}).items():
         said.append(f"  left to {provider}: {len(names)} nodes of the unpruned network: {', '.join(names)}")
     if floats := unpruned.get("ran_in_floats"):
         kinds = ", ".join(f"{count} {kind}" for kind, count in floats.items())
         said.append(f"  computed in floats, not in integers, of the unpruned network: {kinds}")
+    if left := unpruned.get("run_by_pytorch"):
+        said.append(f"  left to PyTorch, of the unpruned network: {', '.join(left)}")
+    if gpu := unpruned.get(GPU):
+        if "unseen" in gpu:
+            said.append(
+                f"nobody watched the GPU, so throttling and others on it went unseen: {gpu['unseen']}"
+            )
+        elif gpu["throttled"] is None:
+            said.append("whether the GPU was throttled is not known: it or its driver does not tell")
     for line in said:
         terminal.results.print(line)
 
 
-def _compile_s(skeleton: Skeleton, table: LatencyTable) -> list[float]:
-    found = whole_networks(skeleton, table)
-    return [network.facts["compile_s"] for network in found if "compile_s" in network.facts]
+def _compile_s(skeleton: Skeleton, table: LatencyTable, *, cached: bool) -> list[float]:
+    """What compiling took, where it was all done anew or where the compiler had it in its cache."""
+    told = [network.facts for network in whole_networks(skeleton, table)]
+    return [
+        facts["compile_s"] for facts in told if "compile_s" in facts and facts.get("cached", False) == cached
+    ]
 
 
 def _of_unpruned(skeleton: Skeleton, table: LatencyTable) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from bench.anchor import Anchor, Cell, Move, earlier_reading
 from bench.session import Handle, MeasurementFailed, Session
 from bench.spoiled import is_spoiled, spoiled_parts
 from bench.timing import Comparison, Rule
-from latency_tables.measurement import FACTS, Measurement
+from latency_tables.measurement import FACTS, GPU, Measurement
 from latency_tables.part import Part
 from latency_tables.random_plans import MULTIPLE, draw_plans, uniform_widths
 from latency_tables.skeleton import Cut, Skeleton
@@ -356,6 +356,7 @@ def _network(
     digest: str, cut: Cut, role: str, timed: tuple[Measurement, ...], comparisons: tuple[Comparison, ...]
 ) -> NetworkMeasurement:
     (reference, measured), (comparison,) = timed, comparisons
+    gpu = {GPU: measured.host[GPU]} if GPU in measured.host else {}
     return NetworkMeasurement(
         skeleton=digest,
         removed=cut.removed,
@@ -367,7 +368,7 @@ def _network(
         created=measured.created,
         disturbance=measured.host.get("disturbance") or reference.host.get("disturbance"),
         trace=Trace.of(measured.samples_s, reference.samples_s),
-        facts=measured.host.get(FACTS, {}),
+        facts={**measured.host.get(FACTS, {}), **gpu},
         doubts=tuple(finding.doubt.value for finding in comparison.findings),
         dropped=measured.dropped,
         unpruned_dropped=reference.dropped,

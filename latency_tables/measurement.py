@@ -23,6 +23,11 @@ SEQUENTIAL_CONFIDENCE = 1 - 2 / 2**6
 #: Under this name in `Measurement.host`: what a runtime told when it made ready what was timed, as how long it
 #: compiled.
 FACTS = "made_ready"
+#: Under this name in `Measurement.host`, and in the facts of a whole network: what a GPU did meanwhile, its clocks,
+#: heat and power, or why nobody could look.
+GPU = "gpu"
+#: From here on a network is said to cost its launches: its time as issued over that of the work alone.
+LAUNCH_BOUND = 1.25
 
 
 class Stop(enum.Enum):

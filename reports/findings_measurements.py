@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
+from latency_tables.measurement import LAUNCH_BOUND
 from reports.charts import TOLERANCE, pareto_chart, prediction_chart
 from reports.comparison import comparisons
 from reports.difference import Change
@@ -18,8 +19,6 @@ from reports.units import plain_latency
 _REASON = 90
 _NEAR_FLOOR = 1.1
 _WORTH_SAYING = 0.1
-LAUNCH_BOUND = 1.25
-"""From here on a network is said to cost its launches: time as issued over time of the work alone."""
 _MOSTLY, _FAR_OFF = 0.8, 3 * TOLERANCE
 
 

@@ -44,26 +44,37 @@ def test_everything_is_told_in_sentences(capsys: pytest.CaptureFixture[str]) -> 
         network({"compile_s": 30.0}),
         network({"compile_s": 12.0}, ("a",)),
         network({"compile_s": 99.0}, skeleton="another"),
+        network({"compile_s": 0.4, "cached": True}, ("b",)),
         network(
             {
                 "compile_s": 25.04,
+                "cached": False,
                 "graph_breaks": {"data dependent [x]": 2},
                 "builds_s": [1.1e-3, 1e-3, 1.05e-3],
                 "launch": {"queued_s": 0.9e-3, "issued_s": 3.2e-3},
                 "ran_elsewhere": {"CUDAExecutionProvider": ["/o0/Conv", "/o3/Erf"]},
                 "ran_in_floats": {"MatMul": 24, "Conv": 1},
+                "run_by_pytorch": ["_run_on_gpu_1", "_run_on_gpu_3"],
+                "gpu": {"unseen": "no NVML"},
             }
         ),
     )
     show_facts(Terminal(), SKELETON, known)
     printed = " ".join(capsys.readouterr().out.split())
     assert "compiling a whole network took 12.0 to 30.0 s, which is no part of its latency" in printed
+    assert "out of the compiler's cache it took 0.4 to 0.4 s (1 times)" in printed
     assert "graph break: data dependent [x] (2 times)" in printed
     assert "3 builds of the unpruned network are 10.0% apart, 1 ms to 1.1 ms" in printed
     assert "takes 900 µs of work, and 3.2 ms as it is issued" in printed
+    assert "narrower layers will not make it faster at batch 1" in printed
+    assert "left to PyTorch, of the unpruned network: _run_on_gpu_1, _run_on_gpu_3" in printed
+    assert "nobody watched the GPU, so throttling and others on it went unseen: no NVML" in printed
     assert "left to CUDAExecutionProvider: 2 nodes of the unpruned network: /o0/Conv, /o3/Erf" in printed
     assert "in floats, not in integers, of the unpruned network: 24 MatMul, 1 Conv" in printed
-    assert facts_json(SKELETON, known)["compile_s"] == [30.0, 12.0, 25.04]
+    told = facts_json(SKELETON, known)
+    assert (told["compile_s"], told["compile_cached_s"]) == ([30.0, 12.0, 25.04], [0.4])
+    assert told["run_by_pytorch"] == ["_run_on_gpu_1", "_run_on_gpu_3"]
+    assert told["gpu"] == {"unseen": "no NVML"}
     assert launch_cost(SKELETON, known) == {"queued_s": 0.9e-3, "issued_s": 3.2e-3}
 
 
@@ -72,10 +83,37 @@ def test_where_nothing_is_told_nothing_is_said(capsys: pytest.CaptureFixture[str
     assert capsys.readouterr().out == ""
     assert facts_json(SKELETON, table()) == {
         "compile_s": [],
+        "compile_cached_s": [],
         "graph_breaks": {},
         "builds_s": [],
         "launch": None,
         "ran_elsewhere": {},
         "ran_in_floats": {},
+        "run_by_pytorch": [],
+        "gpu": None,
     }
     assert launch_cost(SKELETON, table()) is None
+
+
+@pytest.mark.parametrize(
+    ("facts", "says"),
+    [
+        (
+            {"launch": {"queued_s": 1e-3, "issued_s": 1.2e-3}},
+            "takes 1 ms of work, and 1.2 ms as it is issued",
+        ),
+        (
+            {"builds_s": [1e-3]},
+            "each network was built once, so how far builds of it differ is in no interval",
+        ),
+        ({"gpu": {"throttled": None}}, "whether the GPU was throttled is not known"),
+        ({"gpu": {"throttled": {}}}, ""),
+    ],
+)
+def test_each_sentence_has_its_own_cause(
+    capsys: pytest.CaptureFixture[str], facts: dict[str, Any], says: str
+) -> None:
+    show_facts(Terminal(), SKELETON, table(network(facts)))
+    printed = capsys.readouterr().out
+    assert says in printed
+    assert printed.count("\n") == bool(says)

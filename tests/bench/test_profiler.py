@@ -28,7 +28,7 @@ from bench.timing import Comparison, Rule, Verdict
 from latency_tables.context import coefficients
 from latency_tables.diagnosis import Doubt, Finding
 from latency_tables.graph import Graph
-from latency_tables.measurement import Measurement
+from latency_tables.measurement import FACTS, GPU, Measurement
 from latency_tables.skeleton import Cut
 from latency_tables.store import Store
 from pruning.outline import Outline
@@ -360,3 +360,14 @@ def test_a_sample_on_a_gpu_is_long_beside_the_events_around_it(kind: str, sample
     session.setting = replace(session.setting, device=replace(session.setting.device, kind=kind))
     time_part(session, made_up.chain([4]).parts[0])  # type: ignore[arg-type]
     assert [rule.min_sample_s for rule in asked] == [sample_s]
+
+
+def test_what_the_gpu_did_is_kept_with_a_whole_network() -> None:
+    class Watched(KnowingSession):
+        def interleave(self, handles: Sequence[Handle], rule: Rule | None = None) -> Any:
+            (reference, measured), comparisons = super().interleave(handles, rule)
+            host = {FACTS: {"compile_s": 2.0}, GPU: {"unseen": "no NVML"}}
+            return (reference, replace(measured, host=host)), comparisons
+
+    timed = time_network(outline_of(2), Watched(), Cut(), "fit")  # type: ignore[arg-type]
+    assert timed.facts == {"compile_s": 2.0, "gpu": {"unseen": "no NVML"}}
