@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Any, Protocol
 
+from latency_tables.measurement import THROTTLED
+
 # Bits of NVML's clock event reasons (nvml.h, nvmlClocksEventReason...) that mean: slower than asked for. An idle
 # device and clocks that a person has set are none of them.
 _THROTTLES = {
@@ -47,7 +49,7 @@ class GpuLook:
     def throttle(self) -> str | None:
         """Why it is throttled, in words; None: it is not, or does not tell."""
         found = [words for bit, words in _THROTTLES.items() if (self.reasons or 0) & bit]
-        return f"throttled: {', '.join(found)}" if found else None
+        return THROTTLED + ", ".join(found) if found else None
 
 
 class Watch(Protocol):
@@ -164,7 +166,7 @@ def watch_gpu(uuid: str) -> Watch:
     try:
         import pynvml
     except ImportError:
-        return Blind("the package nvidia-ml-py is not installed; `pip install lathe[gpu]` brings it")
+        return Blind("the package nvidia-ml-py is not installed; `pip install nvidia-ml-py` brings it")
     try:
         pynvml.nvmlInit()
         handle = pynvml.nvmlDeviceGetHandleByUUID(f"GPU-{uuid}")

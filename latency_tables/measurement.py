@@ -26,6 +26,8 @@ FACTS = "made_ready"
 #: Under this name in `Measurement.host`, and in the facts of a whole network: what a GPU did meanwhile, its clocks,
 #: heat and power, or why nobody could look.
 GPU = "gpu"
+#: How it begins where words tell that a GPU was slower than asked for, and why.
+THROTTLED = "throttled: "
 #: From here on a network is said to cost its launches: its time as issued over that of the work alone.
 LAUNCH_BOUND = 1.25
 

@@ -17,6 +17,7 @@ class Kind(StrEnum):
     SEEDS = "seeds"  #: too few seeds to know the spread
     UNORDERED = "unordered"  #: points that noise alone could order otherwise
     DISTURBED = "disturbed"  #: measurements during which the machine was busy
+    THROTTLED = "throttled"  #: measurements during which the GPU was slower than asked for
     MISSED = "missed"  #: points that missed their budget
     FAILED = "failed"  #: points that failed
     DAMAGED = "damaged"  #: files of points that cannot be read

@@ -26,6 +26,7 @@ _FINDERS: tuple[Callable[[Scene], Iterable[Finding]], ...] = (
     results.few_seeds,
     measurements.unordered,
     measurements.disturbed,
+    measurements.throttled,
     measurements.missed,
     measurements.failed,
     measurements.predicted,

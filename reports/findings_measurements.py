@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from latency_tables.measurement import LAUNCH_BOUND
+from latency_tables.measurement import LAUNCH_BOUND, THROTTLED
 from reports.charts import TOLERANCE, pareto_chart, prediction_chart
 from reports.comparison import comparisons
 from reports.difference import Change
@@ -40,7 +40,7 @@ def unordered(scene: Scene) -> Iterator[Finding]:
 
 def disturbed(scene: Scene) -> Iterator[Finding]:
     """Measurements during which something else used the machine."""
-    causes = Counter(p.point.disturbance for p in scene.done if p.point.disturbance is not None)
+    causes = Counter("; ".join(busy) for p in scene.done if (busy := _causes(p.point, throttled=False)))
     if causes:
         count = causes.total()
         known = ", ".join(f"{cause}: {n}" for cause, n in causes.most_common())
@@ -53,6 +53,33 @@ def disturbed(scene: Scene) -> Iterator[Finding]:
             "points",
             60,
         )
+
+
+def throttled(scene: Scene) -> Iterator[Finding]:
+    """Measurements that rest on samples of a throttled GPU."""
+    causes = [cause for p in scene.done if (cause := _causes(p.point, throttled=True))]
+    if causes:
+        reasons = Counter(
+            told.removeprefix(THROTTLED).partition(" in ")[0] for cause in causes for told in cause
+        )
+        known = ", ".join(f"{reason}: {n}" for reason, n in reasons.most_common())
+        yield Finding(
+            Kind.THROTTLED,
+            Level.HAZARD,
+            f"The GPU was throttled during {len(causes)} of {counted(len(scene.done), 'measurement')} ({known}), "
+            "so often that these samples count.",
+            "They are latencies of a slower clock, and ratios of networks that ran at different ones.",
+            "Cool the GPU, or have its owner raise the power cap or lock lower clocks that it can hold (nvidia-smi "
+            "-pl, -lgc; lathe changes no setting of it), and make these points again.",
+            "points",
+            60,
+        )
+
+
+def _causes(point: Point, *, throttled: bool) -> list[str]:
+    """What disturbed a point's measurement: that its GPU was throttled, or all else."""
+    told = [] if point.disturbance is None else point.disturbance.split("; ")
+    return [cause for cause in told if cause.startswith(THROTTLED) == throttled]
 
 
 def launching(scene: Scene) -> Iterator[Finding]:

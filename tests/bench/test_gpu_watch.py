@@ -1,13 +1,19 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from dataclasses import replace
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 
+import bench
+import latency_tables
+import pruning
+import reports
 from bench.gpu_watch import Blind, GpuLook, GpuSeen, GpuWatch, watch_gpu
 
 
@@ -135,7 +141,15 @@ def test_nvml_is_asked_in_its_units(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_without_nvml_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pynvml", None)
-    assert watch_gpu("abc").stop().unseen.endswith("`pip install lathe[gpu]` brings it")
+    # Not lathe's extra for GPUs, which would put another ONNX Runtime beside the one that is there.
+    assert watch_gpu("abc").stop().unseen.endswith("`pip install nvidia-ml-py` brings it")
+
+
+def test_no_setting_of_the_card_is_ever_changed() -> None:
+    packages = [Path(package.__file__).parent for package in (bench, latency_tables, pruning, reports)]
+    text = "\n".join(path.read_text() for folder in packages for path in folder.rglob("*.py"))
+    assert "nvmlDeviceGet" in text
+    assert re.findall(r"nvml\w*(?:Set|Reset|Clear|Freeze)\w*", text) == []
 
 
 def refuse(self: FakeNvml, handle: str, *words: int) -> None:

@@ -186,6 +186,27 @@ def test_a_busy_machine_is_told_with_its_causes() -> None:
     assert found(made.point(), kind=Kind.DISTURBED) == []
 
 
+def test_a_throttled_gpu_is_no_busy_machine() -> None:
+    heat = "throttled: heat, by hardware in 9 of 12 samples, which count since too few others are left"
+    both = f"throttled: power cap in 3 of 12 samples; {heat}"
+    points = [
+        made.point(disturbance=heat),
+        made.point(id="b", seed=1, disturbance=f"1 other process on the GPU; {both}"),
+        made.point(id="c", seed=2),
+    ]
+    throttled = only(*points, kind=Kind.THROTTLED)
+    assert throttled.hazard.startswith(
+        "The GPU was throttled during 2 of 3 measurements (heat, by hardware: 2, power cap: 1)"
+    )
+    assert "Stop what else runs" not in throttled.remedy
+    assert "nvidia-smi" in throttled.remedy
+    assert only(*points, kind=Kind.DISTURBED).hazard == (
+        "The machine was busy during 1 of 3 measurements (1 other process on the GPU: 1)."
+    )
+    assert found(made.point(disturbance=heat), kind=Kind.DISTURBED) == []
+    assert found(made.point(disturbance="foreign load"), kind=Kind.THROTTLED) == []
+
+
 def test_where_launching_is_the_cost_it_is_said_with_both_times() -> None:
     launch = {"s1": {"queued_s": 0.9e-3, "issued_s": 3.2e-3}}
     finding = only(made.unpruned(), kind=Kind.LAUNCHING, launch=launch)
