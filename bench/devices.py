@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.gpu_watch import Blind, watch_gpu
 from bench.host import HostState, cpu_device, look
 from bench.runtimes import RUNTIMES, get_runtime
 from latency_tables.setting import Device
@@ -39,16 +40,31 @@ class RuntimeRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class GpuRecord:
+    """The CUDA device that lathe measures on.
+
+    Attributes:
+        device: what it is.
+        unseen: why clocks, heat and throttling go unseen while something is timed; "" where NVML tells them.
+    """
+
+    device: Device
+    unseen: str
+
+
+@dataclass(frozen=True, slots=True)
 class Survey:
     """Everything ``lathe devices`` shows.
 
     Attributes:
         device: the CPU and its memory.
+        gpu: the CUDA device; None: PyTorch sees none.
         host: what the machine is doing.
         runtimes: all that lathe knows, usable or not.
     """
 
     device: Device
+    gpu: GpuRecord | None
     host: HostState
     runtimes: tuple[RuntimeRecord, ...]
 
@@ -56,6 +72,7 @@ class Survey:
         """Plain values."""
         return {
             "device": asdict(self.device),
+            "gpu": None if self.gpu is None else asdict(self.gpu),
             "host": self.host.to_json(),
             "runtimes": [{**asdict(record), "versions": dict(record.versions)} for record in self.runtimes],
         }
@@ -74,7 +91,23 @@ def survey(root: Path = Path("/"), *, window_s: float = 1.0) -> Survey:
     Raises:
         LatheError: the machine does not tell what it is.
     """
-    return Survey(cpu_device(root), look(root, window_s=window_s), runtime_records())
+    return Survey(cpu_device(root), gpu_record(root), look(root, window_s=window_s), runtime_records())
+
+
+def gpu_record(root: Path = Path("/")) -> GpuRecord | None:
+    """The CUDA device that PyTorch sees first, and whether it can be watched; None where there is none.
+
+    Args:
+        root: where /proc is.
+    """
+    import torch
+
+    if not torch.cuda.is_available():
+        return None
+    from bench.runtimes.cuda import cuda_device, device_uuid
+
+    watch = watch_gpu(device_uuid())
+    return GpuRecord(cuda_device(root), watch.reason if isinstance(watch, Blind) else "")
 
 
 def runtime_records() -> tuple[RuntimeRecord, ...]:
@@ -84,7 +117,6 @@ def runtime_records() -> tuple[RuntimeRecord, ...]:
         runtime = get_runtime(name)
         for device_kind in runtime.device_kinds:
             found = runtime.availability(device_kind)
-            able = [p for p in runtime.precisions if found.usable and not runtime.lacks(p, device_kind)]
             records.append(
                 RuntimeRecord(
                     name=f"{name} ({device_kind})",
@@ -94,8 +126,8 @@ def runtime_records() -> tuple[RuntimeRecord, ...]:
                     reason=found.reason,
                     remedy=found.remedy,
                     versions=runtime.versions(),
-                    precisions=tuple(able),
-                    remark=runtime.remark,
+                    precisions=runtime.able(device_kind) if found.usable else (),
+                    remark=runtime.remarks.get(device_kind, ""),
                 )
             )
     return tuple(records)

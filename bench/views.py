@@ -27,6 +27,14 @@ def show_devices(terminal: Terminal, survey: Survey) -> None:
     device = survey.device
     memory = f"{device.memory_bytes / 2**30:.0f} GiB"
     terminal.results.print(f"{device.name}: {device.cores} cores, {memory}, {' '.join(device.features)}")
+    if survey.gpu is not None:
+        gpu = survey.gpu.device
+        memory = f"{gpu.memory_bytes / 2**30:.0f} GiB"
+        terminal.results.print(f"{gpu.name}: {memory}, driver {gpu.driver}, {' '.join(gpu.features)}")
+        if survey.gpu.unseen:
+            terminal.results.print(
+                f"  throttling and others on it go unseen while something is timed: {survey.gpu.unseen}"
+            )
     rows = [
         [
             record.name,

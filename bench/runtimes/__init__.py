@@ -88,8 +88,7 @@ def make_setting(
         raise UserError(
             f"{runtime} ({device_kind}) is not usable: {availability.reason}. {availability.remedy}"
         )
-    if lack := found.lacks(precision, device_kind):
-        raise UserError(f"{precision} in {runtime} ({device_kind}) is not possible: {lack}")
+    found.require_precision(precision, device_kind)
     cpu = cpu_device(root)
     if not 1 <= threads <= cpu.cores:
         raise UserError(

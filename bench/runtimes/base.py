@@ -191,8 +191,8 @@ class Runtime(ABC):
     tells_nodes_on: ClassVar[tuple[str, ...]] = ()
     #: Whether its threads are OpenMP's, which the environment binds to cores.
     openmp: ClassVar[bool] = False
-    #: What a user should know before trusting it; "" where there is nothing.
-    remark: ClassVar[str] = ""
+    #: What a user should know before trusting it, by kind of device, where there is something.
+    remarks: ClassVar[Mapping[str, str]] = {}
 
     def __init__(self, setting: Setting) -> None:
         if setting.device.kind not in self.device_kinds:
@@ -205,8 +205,7 @@ class Runtime(ABC):
         availability = self.availability(setting.device.kind)
         if not availability.usable:
             raise UserError(f"{self.name} is not usable here: {availability.reason}. {availability.remedy}")
-        if lack := self.lacks(setting.precision, setting.device.kind):
-            raise UserError(f"{setting.precision} in {self.name} is not possible here: {lack}")
+        self.require_precision(setting.precision, setting.device.kind)
         self.setting = setting
         self._prepare()
 
@@ -222,6 +221,24 @@ class Runtime(ABC):
         Asked only where the runtime is usable.
         """
         return ""
+
+    @classmethod
+    def able(cls, device_kind: str) -> tuple[str, ...]:
+        """Those of `precisions` in which it can compute on that device; asked only where the runtime is usable."""
+        return tuple(precision for precision in cls.precisions if not cls.lacks(precision, device_kind))
+
+    @classmethod
+    def require_precision(cls, precision: str, device_kind: str) -> None:
+        """Refuses one of `precisions` that this device lacks.
+
+        Raises:
+            UserError: it does; the message says why, and which may be chosen.
+        """
+        if lack := cls.lacks(precision, device_kind):
+            raise UserError(
+                f"{precision} in {cls.name} ({device_kind}) is not possible: {lack}. Choose --precision "
+                f"{' or '.join(cls.able(device_kind))}."
+            )
 
     @classmethod
     @abstractmethod

@@ -101,6 +101,7 @@ class Eager(Runtime):
     device_kinds: ClassVar[tuple[str, ...]] = ("cpu", "cuda")
     precisions = tuple(DTYPES)
     openmp = True
+    remarks: ClassVar[Mapping[str, str]] = {"cuda": "not yet run on hardware"}
 
     @classmethod
     def availability(cls, device_kind: str) -> Availability:

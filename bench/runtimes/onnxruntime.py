@@ -7,7 +7,7 @@ import json
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -104,6 +104,7 @@ class OnnxRuntime(Runtime):
     calibrated = ("int8",)
     # On a CUDA device its profile has what the processor took to launch a node's kernels, not what they took.
     tells_nodes_on = ("cpu",)
+    remarks: ClassVar[Mapping[str, str]] = {"cuda": "not yet run on hardware"}
 
     @classmethod
     def availability(cls, device_kind: str) -> Availability:
@@ -160,7 +161,7 @@ class OnnxRuntime(Runtime):
         Not every CUDA device has TensorFloat-32.
         """
         if device_kind == "cpu" and precision in ("tf32", "fp16"):
-            return f"ONNX Runtime's CPU provider has no kernels in {precision}; it has fp32 and int8"
+            return f"ONNX Runtime's CPU provider has no kernels in {precision}"
         if device_kind == "cuda" and precision == "int8":
             return "ONNX Runtime computes with eight-bit integers on the CPU; on CUDA tensorrt does"
         return came_later(precision) if device_kind == "cuda" else ""

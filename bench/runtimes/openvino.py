@@ -110,11 +110,11 @@ class OpenVino(Runtime):
 
     @classmethod
     def lacks(cls, precision: str, device_kind: str) -> str:
-        """bfloat16 is only asked for where the CPU has it: elsewhere OpenVINO computes in fp32 without a word."""
+        """bfloat16 is only asked for where the CPU has it: elsewhere OpenVINO computes in fp32."""
         able = _import_openvino().Core().get_property(device_kind.upper(), "OPTIMIZATION_CAPABILITIES")
         if precision.upper() in able:
             return ""
-        return f"this CPU has no {precision}: openvino computes here in {', '.join(sorted(able))}"
+        return f"this CPU has no {precision}, and openvino would compute in another one without a word"
 
     @classmethod
     def versions(cls) -> tuple[tuple[str, str], ...]:

@@ -14,7 +14,7 @@ import time
 from collections.abc import Mapping, Sequence
 from statistics import median
 from types import ModuleType
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
@@ -184,7 +184,9 @@ class TensorRt(Runtime):
     precisions = tuple(_DTYPES)
     calibrated = ("int8",)
     tells_nodes_on = ("cuda",)
-    remark = "written against the real bindings of 10.15 and 11.0, not yet run on hardware"
+    remarks: ClassVar[Mapping[str, str]] = {
+        "cuda": "written against the real bindings of 10.15 and 11.0, not yet run on hardware"
+    }
 
     @classmethod
     def availability(cls, device_kind: str) -> Availability:  # noqa: ARG003 - there is only CUDA

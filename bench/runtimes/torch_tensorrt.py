@@ -9,7 +9,7 @@ import importlib
 import importlib.util
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
@@ -69,7 +69,9 @@ class TorchTensorRt(Eager):
     name = "torch-tensorrt"
     device_kinds = ("cuda",)
     precisions = ("fp32", "tf32", "fp16")
-    remark = "written against its documentation, not yet run on hardware"
+    remarks: ClassVar[Mapping[str, str]] = {
+        "cuda": "written against its documentation, not yet run on hardware"
+    }
 
     @classmethod
     def availability(cls, device_kind: str) -> Availability:

@@ -223,8 +223,8 @@ def test_a_value_that_an_option_does_not_take_is_refused(monkeypatch: pytest.Mon
 @pytest.mark.parametrize(
     ("runtime", "precision", "says"),
     [
-        ("eager", "bf16", "timed in fp32 on the CPU"),
-        ("onnxruntime", "fp16", "no kernels in fp16; it has fp32 and int8"),
+        ("eager", "bf16", r"timed in fp32 on the CPU.*\. Choose --precision fp32\.$"),
+        ("onnxruntime", "fp16", r"no kernels in fp16\. Choose --precision fp32 or int8\.$"),
         ("onnxruntime", "tf32", "no kernels in tf32"),
     ],
 )
@@ -233,6 +233,8 @@ def test_a_precision_that_the_runtime_has_elsewhere_only_is_refused(
 ) -> None:
     with pytest.raises(UserError, match=says):
         make_setting(runtime, precision=precision)
+    with pytest.raises(UserError, match=says):
+        get_runtime(runtime)(Setting(cpu_device(), runtime, (), precision, 1, 1))
 
 
 @pytest.mark.parametrize("runtime", ["eager", "compile", "torch-tensorrt", "onnxruntime", "tensorrt"])
