@@ -23,6 +23,7 @@ from bench.runtimes import RUNTIMES, get_runtime
 from bench.runtimes.base import NodeProfile
 from bench.timing import Comparison, Rule
 from bench.wire import (
+    LESS_MEMORY,
     comparison_from_json,
     measurement_from_json,
     nodes_from_json,
@@ -40,6 +41,8 @@ from latency_tables.setting import Setting
 WORKER = (sys.executable, "-P", "-m", "bench.worker")
 
 _GRACE_S = 5.0
+# What else makes a request shorter.
+_SHORTER = {"load": ", a runtime that neither compiles nor builds, or fewer builds (--option builds=1)"}
 
 
 class MeasurementFailed(LatheError):  # noqa: N818 - an event that callers plan for, not a mistake
@@ -316,7 +319,7 @@ class Session:
     def _exchange(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Sends a request and waits for its answer; on anything unexpected the worker is ended."""
         try:
-            answer = self._speak(json.dumps(request).encode() + b"\n")
+            answer = self._speak(json.dumps(request).encode() + b"\n", request.get("do", "start"))
         except BaseException:
             # Also after Ctrl-C: the answer that is still to come would be taken for that of the next request.
             self._end()
@@ -325,7 +328,7 @@ class Session:
             raise MeasurementFailed(answer["reason"], answer["message"])
         return answer
 
-    def _speak(self, line: bytes) -> dict[str, Any]:
+    def _speak(self, line: bytes, what: str) -> dict[str, Any]:
         process = self._process
         if process is None or process.stdin is None or process.stdout is None:
             raise RuntimeError("the worker is not running")
@@ -341,8 +344,8 @@ class Session:
                 if not selector.select(max(0.0, deadline - time.monotonic())):
                     raise MeasurementFailed(
                         "timeout",
-                        f"no answer from the worker within {self._timeout_s:g} s, so it was ended. Give it more "
-                        "time, or choose a smaller network or batch.",
+                        f"no answer from the worker within {self._timeout_s:g} s, the limit for one request (here: "
+                        f"{what}), so it was ended. Choose a smaller network or --batch{_SHORTER.get(what, '')}.",
                     )
                 chunk = os.read(process.stdout.fileno(), 1 << 16)
                 if not chunk:
@@ -359,9 +362,10 @@ class Session:
         self._errors.seek(0)
         last = self._errors.read().decode(errors="replace").strip()[-1000:]
         how = f"signal {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
-        hint = " (the system ends a process so when memory is short)" if status == -signal.SIGKILL else ""
+        short = f" The system ends a process so when memory is short. {LESS_MEMORY}"
+        hint = short if status == -signal.SIGKILL else ""
         said = f" It last said: {last}" if last else ""
-        return MeasurementFailed("crash", f"the worker ended with {how}{hint}.{said}")
+        return MeasurementFailed("crash", f"the worker ended with {how}.{hint}{said}")
 
     def _end(self) -> None:
         process, self._process = self._process, None

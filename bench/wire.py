@@ -16,6 +16,9 @@ from latency_tables.diagnosis import Finding
 from latency_tables.estimate import Estimate
 from latency_tables.measurement import Measurement, Stop
 
+#: What to do where memory is short.
+LESS_MEMORY = "Choose a smaller --batch or network, or free what others hold."
+
 
 def rule_to_json(rule: Rule) -> dict[str, Any]:
     """A stopping rule as a dictionary."""

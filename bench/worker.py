@@ -28,6 +28,7 @@ from bench.runtimes import get_runtime
 from bench.runtimes.base import Loaded, Runtime
 from bench.timing import interleave, measure, trusted
 from bench.wire import (
+    LESS_MEMORY,
     comparison_to_json,
     measurement_to_json,
     nodes_to_json,
@@ -196,7 +197,7 @@ def describe_failure(error: Exception) -> dict[str, str]:
     """
     text = f"{type(error).__name__}: {error}"
     if isinstance(error, MemoryError) or any(sign in text for sign in _OUT_OF_MEMORY):
-        return {"reason": "out of memory", "message": text}
+        return {"reason": "out of memory", "message": f"{text.rstrip(' .')}. {LESS_MEMORY}"}
     if isinstance(error, LatheError):
         return {"reason": "refused", "message": str(error)}
     return {"reason": "failed", "message": text}

@@ -91,9 +91,9 @@ def test_what_libraries_print_disturbs_nothing(shared: Session) -> None:
 @pytest.mark.parametrize(
     ("name", "reason", "says"),
     [
-        ("starve", "out of memory", "8 GiB"),
-        ("starve_natively", "out of memory", "allocate"),
-        ("starve_on_the_device", "out of memory", "CUDA out of memory"),
+        ("starve", "out of memory", r"8 GiB.*smaller --batch"),
+        ("starve_natively", "out of memory", r"allocate.*smaller --batch"),
+        ("starve_on_the_device", "out of memory", r"CUDA out of memory.*[^.]\. Choose a smaller --batch"),
         ("fail", "failed", "ZeroDivisionError: a fault of the runtime"),
     ],
 )
@@ -120,7 +120,7 @@ def test_what_does_not_fit_is_refused_with_a_reason(shared: Session) -> None:
     ("name", "says"),
     [
         ("abort", "signal SIGABRT.*last said:.*the last words"),
-        ("killed", "SIGKILL.*memory is short"),
+        ("killed", "SIGKILL.*memory is short.*smaller --batch"),
         ("leave", "exit status 3"),
         ("lose_the_device", "exit status 1.*last said: .*CUDA error: an illegal memory access"),
     ],
@@ -142,9 +142,12 @@ def test_a_hang_is_ended_at_the_timeout(setting: Setting) -> None:
         handle = session.load(deed("hang"))
         pid = process_of(session).pid
         session._timeout_s = 0.3
-        with pytest.raises(MeasurementFailed, match=r"within 0\.3 s") as caught:
+        with pytest.raises(
+            MeasurementFailed, match=r"within 0\.3 s, the limit for one request \(here: measure\)"
+        ) as caught:
             session.measure_loaded(handle, RULE)
         assert caught.value.reason == "timeout"
+        assert str(caught.value).endswith("Choose a smaller network or --batch."), "no command sets the limit"
         assert gone(pid)
         session._timeout_s = 30.0
         assert session.measure(conv_relu(), rule=RULE).samples_s

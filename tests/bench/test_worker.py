@@ -204,7 +204,9 @@ def test_cores_that_cannot_be_asked_spoil_nothing() -> None:
 
 
 def test_failures_are_described() -> None:
-    assert describe_failure(MemoryError("x")) == {"reason": "out of memory", "message": "MemoryError: x"}
+    told = describe_failure(MemoryError("x."))
+    assert told["reason"] == "out of memory"
+    assert told["message"].startswith("MemoryError: x. Choose a smaller --batch")
     assert describe_failure(UserError("no.")) == {"reason": "refused", "message": "no."}
     assert describe_failure(KeyError("k")) == {"reason": "failed", "message": "KeyError: 'k'"}
 
