@@ -17,20 +17,41 @@ import numpy as np
 import pytest
 from hand_graphs import conv_relu, linear_add, one_operator
 
-from bench.devices import runtime_records
+from bench.devices import RuntimeRecord, runtime_records
 from bench.runtimes import get_runtime, make_setting
-from bench.runtimes.base import Array, random_arrays
+from bench.runtimes.base import Array, Availability, random_arrays
 from bench.runtimes.onnx_int8 import MIN_CALIBRATION
+from bench.runtimes.tensorrt import TensorRt
 from bench.runtimes.torch_graph import random_weights
 from bench.session import Handle, MeasurementFailed, Session
 from bench.timing import Rule
 from latency_tables.errors import UserError
 from latency_tables.graph import Graph, Operator, TensorType, Value
 from latency_tables.measurement import FACTS
+from latency_tables.setting import Setting
 
 RECORDS = runtime_records()
 USABLE = [record for record in RECORDS if record.usable]
 ABLE = [(record, precision) for record in USABLE for precision in record.precisions]
+
+
+def others(record: RuntimeRecord) -> Iterator[dict[str, str]]:
+    """For each value that a runtime lets choose, its own choices aside, an option that asks for it."""
+    for name, values in get_runtime(record.runtime).choices(record.device_kind).items():
+        for value in values[1:]:
+            if value == "TensorrtExecutionProvider" and not TensorRt.availability("cuda").usable:
+                continue  # built into every onnxruntime-gpu, and of use only beside TensorRT's libraries
+            yield {name: value}
+
+
+#: What everything is tested in: each precision in the runtime's own choices, and each other choice in fp32. There
+#: are choices on a GPU only.
+ASKED: list[tuple[RuntimeRecord, str, dict[str, str]]] = [
+    (record, precision, option)
+    for record in USABLE
+    for precision in record.precisions
+    for option in ({}, *(others(record) if precision == "fp32" else ()))
+]
 #: How far from eager in fp32 a result may be, by precision, for numbers of the size of 1.
 TOLERANCE = {"fp32": 1e-4, "tf32": 1e-2, "bf16": 3e-2, "fp16": 1e-2, "int8": 5e-2}
 RULE = Rule(max_time_s=0.2, warmup_max_time_s=0.1)
@@ -74,11 +95,20 @@ def reference() -> Iterator[Session]:
         yield session
 
 
-@pytest.fixture(scope="module", params=ABLE, ids=lambda able: f"{able[0].name} {able[1]}")
+def words_of(asked: tuple[RuntimeRecord, str, dict[str, str]]) -> str:
+    """As in "eager (cuda) fp32 launch=graph"."""
+    record, precision, option = asked
+    return " ".join([record.name, precision, *map("=".join, option.items())])
+
+
+def setting_of(asked: tuple[RuntimeRecord, str, dict[str, str]]) -> Setting:
+    record, precision, option = asked
+    return make_setting(record.runtime, device_kind=record.device_kind, precision=precision, asked=option)
+
+
+@pytest.fixture(scope="module", params=ASKED, ids=words_of)
 def session(request: pytest.FixtureRequest) -> Iterator[Session]:
-    record, precision = request.param
-    setting = make_setting(record.runtime, device_kind=record.device_kind, precision=precision)
-    with Session(setting, repeats=0) as opened:
+    with Session(setting_of(request.param), repeats=0) as opened:
         yield opened
 
 
@@ -223,12 +253,7 @@ print(json.dumps(keys()))
 
 def keys() -> dict[str, str]:
     """What the tables of everything that is usable here are found by."""
-    return {
-        f"{record.name} {precision}": make_setting(
-            record.runtime, device_kind=record.device_kind, precision=precision
-        ).digest
-        for record, precision in ABLE
-    }
+    return {words_of(asked): setting_of(asked).digest for asked in ASKED}
 
 
 def test_keys_are_the_same_in_another_process() -> None:
@@ -241,6 +266,7 @@ def test_keys_are_the_same_in_another_process() -> None:
         check=True,
     )
     assert json.loads(told.stdout.splitlines()[-1]) == keys() == keys()
+    assert len(set(keys().values())) == len(ASKED), "what is asked for otherwise has a table of its own"
 
 
 #: Most of a whole run that may be in no node of the runtime's own account: calls, copies and waiting.
@@ -276,6 +302,8 @@ APART = 0.4
 def test_parts_add_up_to_about_the_whole_where_no_node_tells(session: Session) -> None:
     if session.setting.device.kind in get_runtime(session.setting.runtime).tells_nodes_on:
         return  # asked above, of the runtime's own nodes
+    if dict(session.setting.options)["cache"] == "cold":
+        return  # each part finds the cache empty, and the whole network only once
     graph = two_convolutions()
     parts = [graph.select(operators)[0] for operators in ([0, 1], [2])]
     rule = replace(RULE, min_sample_s=1e-3)  # what a clock's own events take is little beside it
@@ -285,6 +313,31 @@ def test_parts_add_up_to_about_the_whole_where_no_node_tells(session: Session) -
         if abs(apart) < APART:
             break
     assert abs(apart) < APART
+
+
+def test_each_choice_beside_a_runtime_s_own_is_tested_where_there_is_a_gpu(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def chosen(runtime: str) -> list[dict[str, str]]:
+        record = next(one for one in RECORDS if (one.runtime, one.device_kind) == (runtime, "cuda"))
+        return list(others(record))
+
+    assert (
+        chosen("eager")
+        == chosen("compile")
+        == [
+            {"launch": "issued"},
+            {"launch": "graph"},
+            {"cache": "cold"},
+            {"layout": "nhwc"},
+        ]
+    )
+    provider = {"provider": "TensorrtExecutionProvider"}
+    for usable in (False, True):
+        answer = Availability(usable)
+        monkeypatch.setattr(TensorRt, "availability", lambda kind, answer=answer: answer)
+        assert (provider in chosen("onnxruntime")) == usable
+    assert not [option for record in RECORDS if record.device_kind == "cpu" for option in others(record)]
 
 
 def test_what_is_not_usable_says_why_and_what_to_do() -> None:

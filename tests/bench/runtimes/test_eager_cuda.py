@@ -10,15 +10,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hand_graphs import conv_relu
+from hand_graphs import conv_relu, linear_add
+from test_conformance import TOLERANCE, pool_and_two_outputs
 
 import bench.runtimes.cuda as cuda
 import bench.runtimes.eager as adapter
 from bench.host import cpu_device
 from bench.runtimes.base import Order, random_arrays
-from bench.runtimes.cuda import CudaClock, cache_flush
-from bench.runtimes.eager import EagerLoaded
+from bench.runtimes.cuda import DTYPES, CudaClock, cache_flush
+from bench.runtimes.eager import Eager, EagerLoaded
+from bench.runtimes.torch_graph import random_weights
 from latency_tables.errors import LatheError
+from latency_tables.graph import Graph
 from latency_tables.setting import Setting
 
 
@@ -201,3 +204,48 @@ def test_a_cold_cache_is_made_ready_in_inference_mode_and_emptied_outside(
         made._on_cuda({"launch": "queued", "cache": "cold"}, alone=True)
     clocks[0]["flush"]()
     assert int(buffers[0].sum()) == 0
+
+
+@pytest.mark.parametrize("layout", ["nchw", "nhwc"])
+@pytest.mark.parametrize("precision", list(DTYPES))
+@pytest.mark.parametrize("make", [conv_relu, linear_add, pool_and_two_outputs])
+def test_every_precision_and_layout_computes_what_fp32_computes(
+    make: Callable[[], Graph], precision: str, layout: str
+) -> None:
+    graph = make()
+    order = Order(graph, random_weights(graph, seed=6), None, None, alone=True)
+    inputs = random_arrays(graph.inputs, seed=5)
+    plain = EagerLoaded(order, Setting(cpu_device(), "eager", (), "fp32", 1, 1))
+    made = EagerLoaded(order, Setting(cpu_device(), "eager", (), precision, 1, 1, layout=layout))
+    for found, wanted in zip(made.infer(inputs), plain.infer(inputs), strict=True):
+        assert found.dtype == wanted.dtype
+        atol = TOLERANCE[precision]
+        np.testing.assert_allclose(found, wanted, rtol=atol, atol=atol)
+    made.run()
+    placed = [*made._inputs, *made._module.buffers()]
+    assert {tensor.dtype for tensor in placed} == {DTYPES[precision]}
+    memory_format = {"nchw": torch.contiguous_format, "nhwc": torch.channels_last}[layout]
+    assert all(tensor.is_contiguous(memory_format=memory_format) for tensor in placed if tensor.ndim == 4)
+
+
+@pytest.fixture
+def switches() -> Iterator[tuple[Any, Any]]:
+    """Where PyTorch is told whether to use TensorFloat-32, left as they were."""
+    places = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = [place.allow_tf32 for place in places]
+    yield places
+    for place, used in zip(places, before, strict=True):
+        place.allow_tf32 = used
+
+
+@pytest.mark.parametrize("precision", list(DTYPES))
+def test_tensorfloat_32_is_used_only_where_it_is_the_precision(
+    monkeypatch: pytest.MonkeyPatch, switches: tuple[Any, Any], precision: str
+) -> None:
+    wanted = precision == "tf32"
+    for place in switches:
+        place.allow_tf32 = not wanted
+    monkeypatch.setattr(Eager, "lacks", classmethod(lambda cls, precision, kind: ""))
+    monkeypatch.setattr(torch, "get_num_interop_threads", lambda: 1)
+    Eager(Setting(cpu_device(), "eager", (), precision, 1, 1))
+    assert [place.allow_tf32 for place in switches] == [wanted, wanted]

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
-from hand_graphs import conv_relu
+from hand_graphs import conv_relu, linear_add
+from test_conformance import TOLERANCE, pool_and_two_outputs
 
 import bench.runtimes.onnxruntime as adapter
 from bench.host import cpu_device
-from bench.runtimes.base import UnsupportedOperatorError
+from bench.runtimes.base import UnsupportedOperatorError, random_arrays
 from bench.runtimes.onnx_placement import ran_elsewhere
 from bench.runtimes.onnxruntime import OnnxRuntime
+from bench.runtimes.torch_graph import random_weights
 from bench.session import MeasurementFailed, Session
 from bench.worker_environment import worker_environment
 from latency_tables.errors import LatheError, UserError
+from latency_tables.graph import Graph
 from latency_tables.setting import Device, Setting
 
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -58,6 +63,25 @@ def test_tf32_is_off_in_the_whole_process_unless_it_is_the_precision(
     named = Setting(cpu_device(), "onnxruntime", (), precision, 1, 1, options=tuple(sorted(options.items())))
     assert worker_environment(named, {}).get("NVIDIA_TF32_OVERRIDE") == override
     assert "env.NVIDIA_TF32_OVERRIDE" not in OnnxRuntime.options("cpu", 1, "fp32")
+
+
+@pytest.mark.parametrize("make", [conv_relu, linear_add, pool_and_two_outputs])
+def test_a_file_in_fp16_is_bound_and_fed_in_its_own_type(
+    monkeypatch: pytest.MonkeyPatch, make: Callable[[], Graph]
+) -> None:
+    # Its CPU provider turns most of it into fp32 and back, which is why it is not timed so there.
+    monkeypatch.setattr(OnnxRuntime, "lacks", classmethod(lambda cls, precision, kind: ""))
+    graph = make()
+    weights, inputs = random_weights(graph, seed=6), random_arrays(graph.inputs, seed=5)
+    with OnnxRuntime(setting(CPU)).load(graph, weights) as plain:
+        wanted = plain.infer(inputs)
+    with OnnxRuntime(setting(CPU, "fp16")).load(graph, weights) as loaded:
+        loaded.run()
+        bound = loaded._binding.get_outputs()  # type: ignore[attr-defined]
+        assert {value.data_type() for value in bound} == {"tensor(float16)"}
+        for found, exact in zip(loaded.infer(inputs), wanted, strict=True):
+            assert found.dtype == np.float32
+            np.testing.assert_allclose(found, exact, rtol=TOLERANCE["fp16"], atol=TOLERANCE["fp16"])
 
 
 def event(name: str, operator: str, provider: str, *shape: int) -> dict[str, Any]:
