@@ -117,7 +117,7 @@ def make_setting(
     return Setting(
         device=device,
         runtime=runtime,
-        versions=versions,
+        versions=tuple(sorted((*versions, *found.versions_with(chosen)))),
         precision=precision,
         batch=batch,
         threads=threads,

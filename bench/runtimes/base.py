@@ -29,6 +29,8 @@ Array: TypeAlias = NDArray[Any]
 SEED = 0
 #: Runs from which a runtime's own times of its nodes are taken.
 NODE_RUNS = 30
+#: The version of a package that is not there.
+NOT_INSTALLED = "not installed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,6 +248,11 @@ class Runtime(ABC):
         """(library, version) pairs that change what it measures, sorted."""
 
     @classmethod
+    def versions_with(cls, chosen: Mapping[str, str]) -> tuple[tuple[str, str], ...]:  # noqa: ARG003 - as `lacks`
+        """Further pairs that only count with what was chosen of `choices`."""
+        return ()
+
+    @classmethod
     def choices(cls, device_kind: str) -> Mapping[str, tuple[str, ...]]:  # noqa: ARG003 - as `lacks`
         """What may be chosen, by name, what it chooses by itself first; "layout" becomes `Setting.layout`."""
         return {}
@@ -321,13 +328,13 @@ def settled_median(durations: Sequence[float]) -> float:
 
 
 def installed_version(*packages: str) -> str:
-    """The version of the first of these packages that is installed."""
+    """The version of the first of these packages that is installed; `NOT_INSTALLED`: none is."""
     for package in packages:
         try:
             return version(package)
         except PackageNotFoundError:
             continue
-    return "not installed"
+    return NOT_INSTALLED
 
 
 def torch_version() -> str:

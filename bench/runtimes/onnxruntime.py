@@ -15,6 +15,7 @@ import torch
 from bench.runtimes import ENVIRONMENT_PREFIX
 from bench.runtimes.base import (
     NODE_RUNS,
+    NOT_INSTALLED,
     SEED,
     Array,
     Availability,
@@ -153,6 +154,14 @@ class OnnxRuntime(Runtime):
             ("onnxruntime", installed_version("onnxruntime", "onnxruntime-gpu")),
             ("torch", torch_version()),
         )
+
+    @classmethod
+    def versions_with(cls, chosen: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+        """TensorRT's version under its provider, where a package tells it; a system's own libraries do not."""
+        if chosen.get("provider") != _TENSORRT:
+            return ()
+        found = installed_version("tensorrt", "tensorrt-cu13", "tensorrt-cu12")
+        return () if found == NOT_INSTALLED else (("tensorrt", found),)
 
     @classmethod
     def lacks(cls, precision: str, device_kind: str) -> str:

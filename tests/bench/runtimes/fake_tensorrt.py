@@ -96,7 +96,8 @@ class Context:
 
 class Engine:
     def __init__(self, plan: bytes) -> None:
-        content = plan.removeprefix(b"plan of ").partition(b"|")[2]
+        number, _, content = plan.removeprefix(b"plan of ").partition(b"|")
+        self.build = int(number)
         self.session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
         self.nodes = [node for node in onnx.load_from_string(content).graph.node if "/o" in node.name]
         self.puts = [*self.session.get_inputs(), *self.session.get_outputs()]

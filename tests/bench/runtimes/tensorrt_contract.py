@@ -1,14 +1,16 @@
 """Compares what the TensorRT adapter uses with TensorRT's real Python bindings; run by test_tensorrt_contract.py.
 
-What it uses is read from its source: everything behind ``trt.``, and every method, attribute and keyword of the
-objects that it holds in variables of known names.
+What it uses is read from its source: everything behind ``trt.``, and every method, attribute and call of the
+objects that it holds in variables of known names. A call must fit a signature in the bindings' documentation.
 """
 
 from __future__ import annotations
 
 import ast
 import json
+import re
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,61 @@ CLASSES = {
 }
 #: Classes in whose constructors and methods a call's result is used at once, as in ``a().b()``.
 CALLED = {"trt.Runtime": "Runtime", "config.get_timing_cache": "ITimingCache"}
+#: What the adapter knows by name only, in words that a method returns.
+NAMED = ("ErrorCode.UNSUPPORTED_NODE",)
+
+
+@dataclass(frozen=True)
+class Call:
+    """What is handed over in a call: so many arguments by position, the object itself aside, and others by name."""
+
+    positional: int
+    named: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Signature:
+    """Arguments in their order, the object itself aside, and which of them may be left out."""
+
+    names: tuple[str, ...]
+    optional: frozenset[str]
+
+    def takes(self, call: Call) -> bool:
+        """Whether a call fits."""
+        rest = self.names[call.positional :]
+        needed = set(rest) - self.optional
+        return call.positional <= len(self.names) and needed <= call.named <= set(rest)
+
+
+def signatures(documentation: str, name: str) -> list[Signature]:
+    """Those of a function, overloaded ones too, by the first lines that pybind11 writes into its documentation."""
+    found = []
+    for match in re.finditer(rf"(?:^|\d\. ){re.escape(name)}\(", documentation, re.MULTILINE):
+        words = _split(documentation[match.end() :])
+        if words[:1] == ["*args"]:
+            continue  # the head of an overloaded function, whose signatures follow
+        pairs = [(word.partition(":")[0].partition("=")[0].strip(), "=" in word) for word in words]
+        pairs = [(word, left_out) for word, left_out in pairs if word not in ("self", "*", "/")]
+        found.append(
+            Signature(
+                tuple(word for word, _ in pairs), frozenset(word for word, left_out in pairs if left_out)
+            )
+        )
+    return found
+
+
+def _split(text: str) -> list[str]:
+    """The arguments at the beginning of a text, up to the bracket that closes them."""
+    words, depth = [""], 0
+    for sign in text:
+        if depth == 0 and sign == ")":
+            break
+        if depth == 0 and sign == ",":
+            words.append("")
+            continue
+        depth += (sign in "([{<") - (sign in ")]}>")
+        words[-1] += sign
+    return [word for word in words if word.strip()]
 
 
 def main(source: Path) -> dict[str, Any]:
@@ -34,8 +91,9 @@ def main(source: Path) -> dict[str, Any]:
     tree = ast.parse(source.read_text(encoding="utf-8"))
     missing: list[str] = []
     checked: set[str] = set()
+    calls: list[str] = []
 
-    def look(path: str, keywords: list[str]) -> None:
+    def look(path: str, call: Call | None) -> None:
         found: Any = trt
         for name in path.split("."):
             found = getattr(found, name, None)
@@ -43,22 +101,31 @@ def main(source: Path) -> dict[str, Any]:
                 missing.append(path)
                 return
         checked.add(path)
-        signature = found.__doc__ or ""
-        missing.extend(f"{path}({word}=)" for word in keywords if f"{word}:" not in signature)
+        if call is None:
+            return
+        name = path.rpartition(".")[2]
+        if isinstance(found, type):
+            found, name = found.__init__, "__init__"  # type: ignore[misc]
+        known = signatures(found.__doc__ or "", name)
+        calls.append(path)
+        if not any(signature.takes(call) for signature in known):
+            missing.append(f"{path}: {call} fits none of {known}")
 
     for node in ast.walk(tree):
-        keywords = [word.arg for word in node.keywords if word.arg] if isinstance(node, ast.Call) else []
+        call = _call(node) if isinstance(node, ast.Call) else None
         target = node.func if isinstance(node, ast.Call) else node
         if not isinstance(target, ast.Attribute):
             continue
         path = ast.unparse(target)
         owner, _, name = path.rpartition(".")
         if path.startswith(("trt.", "self._trt.")) and "(" not in path:
-            look(path.removeprefix("self.").removeprefix("_trt.").removeprefix("trt."), keywords)
+            look(path.removeprefix("self.").removeprefix("_trt.").removeprefix("trt."), call)
         elif owner in CLASSES:
-            look(f"{CLASSES[owner]}.{name}", keywords)
+            look(f"{CLASSES[owner]}.{name}", call)
         elif isinstance(target.value, ast.Call) and ast.unparse(target.value.func) in CALLED:
-            look(f"{CALLED[ast.unparse(target.value.func)]}.{name}", keywords)
+            look(f"{CALLED[ast.unparse(target.value.func)]}.{name}", call)
+    for path in NAMED:
+        look(path, None)
 
     class Profiler(trt.IProfiler):
         def report_layer_time(self, layer_name: str, ms: float) -> None: ...
@@ -66,7 +133,19 @@ def main(source: Path) -> dict[str, Any]:
     class Log(trt.ILogger):
         def log(self, severity: Any, msg: str) -> None: ...
 
-    return {"version": trt.__version__, "missing": sorted(set(missing)), "checked": sorted(checked)}
+    return {
+        "version": trt.__version__,
+        "missing": sorted(set(missing)),
+        "checked": sorted(checked),
+        "calls": sorted(set(calls)),
+    }
+
+
+def _call(node: ast.Call) -> Call:
+    positional = len(node.args)
+    if isinstance(node.func, ast.Attribute) and node.func.attr == "__init__":
+        positional -= 1  # of a base class, with the object itself
+    return Call(positional, frozenset(word.arg for word in node.keywords if word.arg))
 
 
 if __name__ == "__main__":

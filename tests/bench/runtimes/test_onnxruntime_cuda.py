@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,12 @@ import torch
 from hand_graphs import conv_relu, linear_add
 from test_conformance import TOLERANCE, pool_and_two_outputs
 
+import bench.runtimes.base as base
+import bench.runtimes.cuda as cuda
 import bench.runtimes.onnxruntime as adapter
 from bench.host import cpu_device
-from bench.runtimes.base import UnsupportedOperatorError, random_arrays
+from bench.runtimes import make_setting
+from bench.runtimes.base import Availability, UnsupportedOperatorError, random_arrays
 from bench.runtimes.onnx_placement import ran_elsewhere
 from bench.runtimes.onnxruntime import OnnxRuntime
 from bench.runtimes.torch_graph import random_weights
@@ -223,3 +227,25 @@ def test_on_cuda_its_account_of_nodes_is_not_given_out() -> None:
     runtime.setting = there
     with pytest.raises(LatheError, match="does not tell what its nodes take on cuda"):
         runtime.node_profile(conv_relu())
+
+
+@pytest.mark.parametrize("there", [{"tensorrt-cu13": "11.0.0.29"}, {}])
+def test_under_tensorrt_s_provider_its_version_is_part_of_the_setting(
+    monkeypatch: pytest.MonkeyPatch, there: dict[str, str]
+) -> None:
+    gpu = Device("cuda", "NVIDIA H100", 132, 2**36, "580.65", ("sm_90",))
+    monkeypatch.setattr(cuda, "cuda_device", lambda root: gpu)
+    monkeypatch.setattr(adapter, "came_later", lambda precision: "")
+    monkeypatch.setattr(OnnxRuntime, "availability", classmethod(lambda cls, kind: Availability(True)))
+    real = base.version
+
+    def version(package: str) -> str:
+        if package.startswith("tensorrt") and package not in there:
+            raise PackageNotFoundError
+        return there.get(package) or real(package)
+
+    monkeypatch.setattr(base, "version", version)
+    assert "tensorrt" not in dict(make_setting("onnxruntime", device_kind="cuda").versions)
+    found = make_setting("onnxruntime", device_kind="cuda", asked={"provider": TENSORRT}).versions
+    assert dict(found).get("tensorrt") == there.get("tensorrt-cu13")
+    assert list(found) == sorted(found)

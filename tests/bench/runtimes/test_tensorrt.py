@@ -18,6 +18,7 @@ pytest.importorskip("onnxruntime")
 
 from fake_tensorrt import BuilderFlag, Context, FakeTensorRt
 from hand_graphs import conv_relu, linear_add, one_operator
+from tensorrt_contract import Call, signatures
 
 import bench.runtimes.cuda as cuda
 import bench.runtimes.tensorrt as adapter
@@ -209,6 +210,23 @@ def test_a_whole_network_is_built_anew_and_the_builds_are_kept_apart(package: Fa
     assert loaded.facts["compile_s"] > 0
 
 
+def test_of_three_unequal_builds_the_middle_one_is_timed(
+    package: FakeTensorRt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    takes_s = {1: 3e-3, 2: 1e-3, 3: 2e-3}
+
+    class Clock:
+        def __init__(self, **_: object) -> None: ...
+
+        def elapsed_s(self, run: Any, repeats: int) -> float:
+            return repeats * takes_s[run.__self__._engine.build]
+
+    monkeypatch.setattr(adapter, "CudaClock", Clock)
+    loaded = TensorRt(setting(builds="3")).load(conv_relu())
+    assert loaded.facts["builds_s"] == [3e-3, 1e-3, 2e-3]
+    assert loaded._built._engine.build == 3  # type: ignore[attr-defined]
+
+
 def test_an_operator_without_importer_is_named(package: FakeTensorRt) -> None:
     gelu = one_operator("aten.gelu.default", ("self", Value(0)))
     with pytest.raises(UnsupportedOperatorError, match="TensorRT cannot run the operator Erf: no importer"):
@@ -250,6 +268,39 @@ def test_without_the_package_or_its_libraries_it_says_so(monkeypatch: pytest.Mon
     found = TensorRt.availability("cuda")
     assert not found.usable
     assert "cannot be imported" in found.reason
+
+
+OVERLOADED = """make(*args, **kwargs)
+Overloaded function.
+
+1. make(self: t.Builder, network: t.Net[int, str], config: t.Config) -> t.Memory
+
+    Makes it.
+
+2. make(self: t.Builder, plan: Buffer, flags: typing.SupportsInt = <t.Flag.OF: 0>) -> t.Memory
+"""
+
+
+@pytest.mark.parametrize(
+    ("positional", "named", "fits"),
+    [
+        (2, (), True),
+        (1, ("config",), True),
+        (1, (), True),
+        (1, ("flags",), True),
+        (0, (), False),
+        (3, (), False),
+        (1, ("network",), False),
+        (2, ("flags",), False),
+    ],
+)
+def test_the_contract_tells_a_call_that_fits_from_one_that_does_not(
+    positional: int, named: tuple[str, ...], fits: bool
+) -> None:
+    known = signatures(OVERLOADED, "make")
+    assert [signature.names for signature in known] == [("network", "config"), ("plan", "flags")]
+    call = Call(positional, frozenset(named))
+    assert any(signature.takes(call) for signature in known) == fits
 
 
 def test_on_a_cpu_it_is_refused() -> None:

@@ -75,6 +75,7 @@ def test_all_that_the_adapter_uses_is_there(bindings: tuple[str, Path, Path]) ->
     assert {
         "Builder.build_serialized_network",
         "BuilderFlag.TF32",
+        "ErrorCode.UNSUPPORTED_NODE",
         "IBuilderConfig.set_timing_cache",
         "IExecutionContext.execute_async_v3",
         "NetworkDefinitionCreationFlag.STRONGLY_TYPED",
@@ -83,3 +84,7 @@ def test_all_that_the_adapter_uses_is_there(bindings: tuple[str, Path, Path]) ->
         "Runtime.deserialize_cuda_engine",
     } <= set(found["checked"])
     assert len(found["checked"]) > 40
+    assert {"IBuilderConfig.set_timing_cache", "IExecutionContext.set_tensor_address", "Runtime"} <= set(
+        found["calls"]
+    )
+    assert len(found["calls"]) > 20
