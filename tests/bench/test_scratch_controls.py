@@ -32,6 +32,7 @@ from bench.stages import Stages
 from latency_tables.errors import LatheError, StorageError
 from pruning.channels import find_strands
 from pruning.early.channel_scores import channel_scores
+from pruning.early.masks import Masks, keep_best, random_like, shuffled, smart_ratio
 from pruning.from_scratch import SCRATCH_METHODS, ScratchMethod
 from pruning.recovery.batches import drawn_by
 from pruning.width_search import choose_smart
@@ -147,7 +148,6 @@ def test_masks_beside_their_controls(self_distillation: str, tmp_path: Path) -> 
     found = point._controls(masks, quiet)
     assert len(found.accuracies) == 5 and not found.failed
     told = by_name()
-    whole = NETWORK.untrained(0)
     kept = {name: int(mask.sum()) for name, mask in masks.items()}
     for name, lesson in told.items():
         anew = name == masked_point.WEIGHTS_ANEW
@@ -156,9 +156,41 @@ def test_masks_beside_their_controls(self_distillation: str, tmp_path: Path) -> 
         counts = {key: int(mask.sum()) for key, mask in lesson.masks.items()}
         assert (counts == kept) is (name in (masked_point.SHUFFLED, masked_point.WEIGHTS_ANEW))
         assert sum(counts.values()) == pytest.approx(sum(kept.values()), rel=0.15)
-        assert not anew or not same(lesson.model, whole)
     others = [lesson.model for name, lesson in told.items() if name != masked_point.WEIGHTS_ANEW]
     assert all(same(model, others[0]) for model in others)
+    first, redrawn = (shop.school.untrained(luck) for luck in (0, 1))
+    assert same(others[0], first) and not same(first, redrawn)
+    assert same(told[masked_point.WEIGHTS_ANEW].model, redrawn)
+
+
+def test_the_mask_of_each_control_is_drawn_or_ranked_as_its_name_says(tmp_path: Path) -> None:
+    shop = FakeShop(tmp_path)
+    school, density = shop.school, 1.0 - 0.6
+    recipe = cast(Any, SimpleNamespace(id="a", lessons="a"))
+    method = SCRATCH_METHODS["epsd"]
+    point = _Masked(cast(Shop, shop), recipe, method, Sparsity("60%", 0.6), Stages())
+    masks = point._masks(method)
+    point._controls(masks, quiet)
+    told = by_name()
+
+    def ranked(name: str) -> Masks:
+        return keep_best(school.scores(SCRATCH_METHODS[name], school.untrained(), density), density)
+
+    draws = [drawn_by("control masks", school.training.seed, place) for place in range(3)]
+    expected = {
+        masked_point.SHUFFLED: shuffled(masks, draws[0]),
+        masked_point.WEIGHTS_ANEW: masks,
+        masked_point.BY_CHANCE: random_like(masks, draws[1]),
+        masked_point.SMART: smart_ratio(school.untrained(), density, draws[2]),
+        masked_point.PLAIN_SCORES: ranked("prospr"),
+    }
+    assert told.keys() == expected.keys()
+    for name, wanted in expected.items():
+        assert told[name].masks.keys() == wanted.keys()
+        assert all(torch.equal(told[name].masks[key], mask) for key, mask in wanted.items()), name
+    # Were two of these alike, one could stand for the other unnoticed.
+    every = [*expected.values(), ranked("snip")]
+    assert len({str([mask.tolist() for mask in one.values()]) for one in every}) == len(every)
 
 
 @pytest.mark.parametrize(
