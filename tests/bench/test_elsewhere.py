@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,10 @@ from test_profiler import KnowingSession, outline_of
 
 from bench.elsewhere import lacking, time_elsewhere
 from bench.session import Handle, MeasurementFailed
-from bench.timing import Rule
+from bench.timing import Comparison, Rule, Verdict
+from latency_tables.skeleton import Cut
 from latency_tables.store import Store
+from pruning.outline import Outline
 from reports.results import Point
 
 HERE = made_up.setting().digest
@@ -36,8 +39,10 @@ def test_only_finished_networks_of_other_settings_that_lack_something_are_asked_
     assert [point.id for point in lacking(points, HERE)] == ["a", "narrow"]
 
 
-def timed(session: Any, points: Sequence[Point], store: Store, said: list[str]) -> list[Point]:
-    return list(time_elsewhere(points, outline_of(8), session, store, lambda *_: None, said.append))
+def timed(
+    session: Any, points: Sequence[Point], store: Store, said: list[str], outline: Outline | None = None
+) -> list[Point]:
+    return list(time_elsewhere(points, outline or outline_of(8), session, store, lambda *_: None, said.append))
 
 
 def test_each_network_is_timed_once_and_stored(tmp_path: Path) -> None:
@@ -63,3 +68,37 @@ def test_one_that_cannot_be_timed_costs_the_others_nothing(tmp_path: Path) -> No
     found = timed(Refusing(), [chosen("a", "block0"), chosen("b", "block1")], store, said)
     assert [point.id for point in found] == ["b"]
     assert said == ["a cannot be timed in eager: the worker ended with signal SIGSEGV."]
+
+
+def test_a_narrower_network_is_timed_with_its_own_widths(tmp_path: Path) -> None:
+    class ByWeight(KnowingSession):
+        """Every weight costs a microsecond."""
+
+        def interleave(self, handles: Sequence[Handle], rule: Rule | None = None) -> Any:
+            self.comparisons += 1
+            first, second = (
+                1e-6 * sum(math.prod(type_.shape) for type_ in self.loaded[handle.number].weights)
+                for handle in handles
+            )
+            comparison = Comparison(made_up.exact(second / first), Verdict.CANNOT_TELL, 10)
+            return (made_up.cell(first), made_up.cell(second)), (comparison,)
+
+    store, session, said = Store(tmp_path / "lathe.db"), ByWeight(), []
+    points = [
+        chosen("shorter", "block0"),
+        chosen("narrower", widths={"block1": 16}),
+        chosen("both", "block0", widths={"block1": 16}),
+        chosen("again", widths={"block1": 16}),
+    ]
+    found = timed(session, points, store, said, outline_of(4, 32, grouped=True))
+    # A block has 8 * 32 weights twice, the head 3 * 8.
+    whole, block = 4 * 512 + 24, 512
+    shorter, narrower, both = (1 - gone / whole for gone in (block, block / 2, block * 3 / 2))
+    assert [point.elsewhere[HERE].value for point in found] == pytest.approx(
+        [shorter, narrower, both, narrower]
+    )
+    assert session.comparisons == 3
+    assert {network.cut for network in store.table(session.setting).networks} == {
+        Cut.of(point.removed, point.widths) for point in points
+    }
+    assert not said

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import made_up_runs as made
@@ -60,22 +61,24 @@ def test_lessons_stay_until_the_last_point_is_done(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [others]
 
 
-def test_a_second_runtime_is_given_the_network_that_the_first_was_given(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    words = write_job(tmp_path, blocks=2)
-    sweep = tmp_path / "small.toml"
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
+    """A sweep in two runtimes, of single weights and of blocks."""
+    folder = tmp_path_factory.mktemp("runtimes")
+    words = write_job(folder, blocks=2)
+    sweep = folder / "small.toml"
     sweep.write_text(
         f"""
 network = "{words["network"]}"
 weights = "{words["weights"]}"
 images = "{words["images"]}"
 calibration = 60
-methods = ["snip"]
-budgets = ["80%"]
+methods = ["snip", "last"]
+budgets = ["80%", "0.8x"]
 runtimes = ["onnxruntime", "eager"]
 epochs = 2
 augmentation = "none"
+iterations = 2
 controls = false
 """
     )
@@ -85,13 +88,18 @@ controls = false
         trained.append(train(*given, **named))
         return trained[-1]
 
-    monkeypatch.setattr("bench.school.train", watched)
-    ran = CliRunner().invoke(app, ["sweep", str(sweep), "--out", str(tmp_path)])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("bench.school.train", watched)
+        ran = CliRunner().invoke(app, ["sweep", str(sweep), "--out", str(folder)])
     assert ran.exit_code == 0, ran.output
-    assert [one.resumed for one in trained] == [0, 2]
-    folder = tmp_path / "runs" / "small"
-    points = {p.id: p for p in read_run(folder)[1] if p.method == "snip"}
-    first, second = points["onnxruntime-snip-80pct-s0"], points["eager-snip-80pct-s0"]
+    run = folder / "runs" / "small"
+    return SimpleNamespace(folder=run, trained=trained, points={p.id: p for p in read_run(run)[1]})
+
+
+def test_a_second_runtime_is_given_the_network_that_the_first_was_given(swept: SimpleNamespace) -> None:
+    folder = swept.folder
+    assert [one.resumed for one in swept.trained] == [0, 2]
+    first, second = (swept.points[f"{runtime}-snip-80pct-s0"] for runtime in ("onnxruntime", "eager"))
     for what in ("weights", "trainings"):
         assert (folder / first.artefacts[what]).read_bytes() == (folder / second.artefacts[what]).read_bytes()
     assert len(json.loads((folder / second.artefacts["trainings"]).read_text())[0]["epochs"]) == 2
@@ -99,3 +107,14 @@ controls = false
     assert "train" in first.stages_s and "train" not in second.stages_s
     assert "train, done before" in second.stages_s
     assert not list((folder / ".training").iterdir())
+
+
+def test_what_is_chosen_for_one_runtime_is_timed_in_the_other(swept: SimpleNamespace) -> None:
+    first, second = (swept.points[f"{runtime}-last-0.8x-s0"] for runtime in ("onnxruntime", "eager"))
+    assert first.setting != second.setting
+    for here, there in ((first, second), (second, first)):
+        assert here.status == "done" and here.removed
+        assert here.elsewhere.keys() == {there.setting}
+        assert here.elsewhere[there.setting].value < 1.0
+    # Without single weights a network has the unpruned one's latency everywhere.
+    assert not any(point.elsewhere for point in swept.points.values() if point.method != "last")
