@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import replace
+from pathlib import Path
 
+import made_up
+import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from bench import expectation
 from bench.budget import parse_budget, parse_sparsity
-from bench.expectation import Workload, step_seconds, words
+from bench.expectation import Workload, step_seconds, words, workload
 from bench.outlook import Outlook
 from bench.points import Recipe
+from bench.sweep_config import make_config
+from bench.workbench import Gallery, NetworkChoice, Subject
 
 WORK = Workload(
     step_s=0.1,
@@ -119,3 +125,49 @@ def test_a_step_is_timed_warm_and_leaves_the_network_alone() -> None:
     assert all(torch.equal(a, b) for a, b in zip(before, model.state_dict().values(), strict=True))
     assert all(p.grad is None for p in model.parameters())
     assert not any(module.training for module in itertools.islice(model.modules(), 5))
+
+
+@pytest.fixture(scope="module")
+def subject(job: dict[str, str]) -> Subject:
+    """A network of five blocks."""
+    return Subject(NetworkChoice(job["network"]), 1)
+
+
+@pytest.mark.parametrize(
+    ("methods", "labelled", "features", "expected"),
+    [
+        (
+            ("ttmpd", "epsd-structured"),
+            True,
+            ("avx2", "avx512_bf16"),
+            Workload(2.0, 0.5, 5, 7, 60, "dlb", judges=True),
+        ),
+        (("ttmpd", "epsd-structured"), True, ("avx2",), Workload(2.0, 2.0, 5, 7, 60, "dlb", judges=True)),
+        (("ttmpd", "random"), False, ("avx2", "avx512_bf16"), Workload(2.0, 2.0, 5, 7, 0, "dlb", judges=False)),
+    ],
+    ids=["in bfloat16", "in float32", "of a trained network"],
+)
+def test_what_decides_is_read_from_the_sweep_and_steps_are_timed(
+    methods: tuple[str, ...],
+    labelled: bool,
+    features: tuple[str, ...],
+    expected: Workload,
+    job: dict[str, str],
+    subject: Subject,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def timed(model: nn.Module, images: Tensor, *, bf16: bool = False) -> float:
+        assert model is subject.model and images.shape == (64, 3, 24, 24)
+        ticks = itertools.count(0.0, 0.5 if bf16 else 2.0)
+        return step_seconds(model, images, lambda: next(ticks), bf16=bf16)
+
+    arrays = dict(np.load(job["images"].removeprefix("npz:")))
+    np.savez(tmp_path / "images.npz", **(arrays if labelled else {"images": arrays["images"]}))
+    monkeypatch.setattr(expectation, "step_seconds", timed)
+    monkeypatch.setattr("bench.school.cpu_device", lambda: replace(made_up.DEVICE, features=features))
+    fields = {"network": job["network"], "images": f"npz:{tmp_path / 'images.npz'}", "methods": methods}
+    fields |= {"budgets": ["0.8x"], "calibration": 60, "epochs": 7, "self_distillation": "dlb"}
+    config = make_config(fields, "a test")
+    gallery = Gallery(config.image_choice(), subject.network)
+    assert workload(subject, gallery, config) == expected

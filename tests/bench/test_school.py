@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
+import made_up
 import pytest
 import torch
-from spy_school import quiet, real, same
+from early_networks import Residual
+from spy_school import NETWORK, quiet, real, same, spy
 
-from bench.school import histories, trained_first
+from bench.school import histories, open_school, trained_first
+from bench.sweep_config import make_config
+from bench.workbench import Subject
 from pruning.early.masks import keep_best
 from pruning.from_scratch import SCRATCH_METHODS, SELF_DISTILLATIONS
+from pruning.recovery.training import Regime
 
 REMEMBERED = {"cs-kd": set(), "ps-kd": {"said", "seen"}, "dlb": {"images", "labels", "logits"}, "none": set()}
 
@@ -60,3 +68,24 @@ def test_the_unpruned_network_is_trained_first_in_the_same_way(name: str, tmp_pa
     assert same(trained_first(school, file, quiet).training.teacher, done.training.teacher)
     (told,) = json.loads(file.with_suffix(".trainings.json").read_text())
     assert (told["training"], len(told["epochs"])) == ("the unpruned network", 2)
+
+
+@pytest.mark.parametrize("laid_out", [True, False], ids=["channels last", "contiguous"])
+@pytest.mark.parametrize("bf16", [True, False], ids=["bf16", "float32"])
+def test_a_school_trains_as_asked_in_the_arithmetic_and_layout_that_suit(
+    bf16: bool, laid_out: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    features = ("avx512_bf16", "avx512f") if bf16 else ("avx512f", "avx512_vnni")
+    monkeypatch.setattr("bench.school.cpu_device", lambda: replace(made_up.DEVICE, features=features))
+    fields = {"network": "cifar/resnet20", "images": "digits", "methods": ["snip"], "budgets": ["80%"]}
+    asked = {"epochs": 7, "learning_rate": 0.03, "schedule": "step", "average": 0.9}
+    schooling = make_config({**fields, **asked}, "a test").schooling()
+    layout = torch.channels_last if laid_out else torch.contiguous_format
+    subject = SimpleNamespace(model=Residual().to(memory_format=layout), network=NETWORK)
+    given = spy(tmp_path)
+    school = open_school(cast(Subject, subject), given.images, given.training, schooling, tmp_path)
+    assert school.regime == Regime(
+        epochs=7, learning_rate=0.03, schedule="step", average=0.9, bf16=bf16, channels_last=laid_out
+    )
+    assert (school.network, school.folder) == (NETWORK, tmp_path)
+    assert school.images is given.images and school.training is given.training

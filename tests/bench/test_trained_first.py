@@ -6,6 +6,7 @@ import json
 import shlex
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from small_job import write_job
 from typer.testing import CliRunner
 
 from bench.cli import app
+from bench.expectation import words as foreseen_words
 from bench.workloads import resolve
 from latency_tables.errors import UserError
 from reports.results import read_run
@@ -46,10 +48,23 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     """A sweep without weights."""
     folder = tmp_path_factory.mktemp("untrained")
     words = write_job(folder)
-    said = sweep(folder, words)
+    foreseen: list[tuple[Any, ...]] = []
+
+    def watched(*given: Any) -> str:
+        foreseen.append(given)
+        return foreseen_words(*given)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("bench.expectation.words", watched)
+        said = sweep(folder, words)
     run, points = read_run(folder / "runs" / "small")
     return SimpleNamespace(
-        folder=folder, words=words, said=said, run=run, points={point.method: point for point in points}
+        folder=folder,
+        words=words,
+        said=said,
+        foreseen=foreseen,
+        run=run,
+        points={point.method: point for point in points},
     )
 
 
@@ -65,6 +80,19 @@ def test_the_trained_network_is_the_unpruned_one_and_a_file(swept: SimpleNamespa
     assert unpruned.accuracy.value > 0.5
     assert swept.run.weights == "trained here first, 3 epochs with cs-kd"
     assert "is trained first" in swept.said
+
+
+def test_it_says_how_long_it_will_take_before_it_begins(swept: SimpleNamespace) -> None:
+    (foreseen,) = swept.foreseen
+    recipes, work, trained_first, lacks = foreseen
+    assert {recipe.method for recipe in recipes} == {"snip", "ttmpd-once"}
+    assert (work.training_images, work.epochs, trained_first) == (60, 3, 1)
+    assert lacks.parts and lacks.networks  # the tables were empty
+    lines = swept.said.splitlines()
+    told = next(place for place, line in enumerate(lines) if line.startswith("2 points, about "))
+    assert lines[told] == foreseen_words(*foreseen)
+    begun = [place for place, line in enumerate(lines) if line.startswith("measuring ") or "trained first" in line]
+    assert begun and told < min(begun)
 
 
 def test_all_points_stand_beside_it(swept: SimpleNamespace) -> None:
@@ -106,7 +134,7 @@ def test_it_is_trained_once(swept: SimpleNamespace, monkeypatch: pytest.MonkeyPa
         raise AssertionError("trained again")
 
     monkeypatch.setattr("bench.school.train", refuse)
-    sweep(swept.folder, swept.words)
+    assert "1 point, about " in sweep(swept.folder, swept.words)
     assert (file.stat().st_mtime_ns, file.read_bytes()) == before
     again = {point.method: point for point in read_run(folder)[1]}["ttmpd-once"]
     assert again.accuracy_before == swept.points["unpruned"].accuracy
