@@ -74,6 +74,8 @@ def section(scene: Scene, every: list[Scene]) -> list[str]:
                 f"{percent(other.fronts.here)} here; the same networks in {other.label} {percent(other.fronts.there)}, "
                 f"those chosen for it {percent(other.fronts.native)}.",
             ]
+    if scene.failed:
+        lines += ["", *(f"- {placed.point.id} failed: {placed.point.reason}" for placed in scene.failed)]
     return [*lines, ""]
 
 

@@ -256,7 +256,7 @@ def test_epsd_by_hand_after_one_step() -> None:
     """Logits (a, b) of the image 1, label 0, CS-KD's partner 2: all goes by d = a - b, along u = (1, -1).
 
     With s = sigma and the partner's part a target, L' = g u, g(d) = s(d) - 1 + T (s(d / T) - s(2 d / T)), and
-    L'' = h u u^T, h = s(d) (1 - s(d)) + s(d / T) (1 - s(d / T)). A step of rate r leads to d_1 = d - 2 r g(d), so by
+    L'' = h u u^T, h = s(d) (1 - s(d)) + s(d / T) (1 - s(d / T)). A step of rate r leads to d_1 = d - 2 r g(d); by
     the masks at the start dL(w_1) / dm = w * (1 - r h u u^T) u g(d_1) = (a, -b) (1 - 2 r h) g(d_1).
     """
     a, b, rate, t = 1.0, -0.5, 0.5, 4.0
