@@ -42,7 +42,9 @@ def test_only_finished_networks_of_other_settings_that_lack_something_are_asked_
 def timed(
     session: Any, points: Sequence[Point], store: Store, said: list[str], outline: Outline | None = None
 ) -> list[Point]:
-    return list(time_elsewhere(points, outline or outline_of(8), session, store, lambda *_: None, said.append))
+    return list(
+        time_elsewhere(points, outline or outline_of(8), session, store, lambda *_: None, said.append)
+    )
 
 
 def test_each_network_is_timed_once_and_stored(tmp_path: Path) -> None:

@@ -143,7 +143,12 @@ def subject(job: dict[str, str]) -> Subject:
             Workload(2.0, 0.5, 5, 7, 60, "dlb", judges=True),
         ),
         (("ttmpd", "epsd-structured"), True, ("avx2",), Workload(2.0, 2.0, 5, 7, 60, "dlb", judges=True)),
-        (("ttmpd", "random"), False, ("avx2", "avx512_bf16"), Workload(2.0, 2.0, 5, 7, 0, "dlb", judges=False)),
+        (
+            ("ttmpd", "random"),
+            False,
+            ("avx2", "avx512_bf16"),
+            Workload(2.0, 2.0, 5, 7, 0, "dlb", judges=False),
+        ),
     ],
     ids=["in bfloat16", "in float32", "of a trained network"],
 )

@@ -91,7 +91,9 @@ def test_it_says_how_long_it_will_take_before_it_begins(swept: SimpleNamespace) 
     lines = swept.said.splitlines()
     told = next(place for place, line in enumerate(lines) if line.startswith("2 points, about "))
     assert lines[told] == foreseen_words(*foreseen)
-    begun = [place for place, line in enumerate(lines) if line.startswith("measuring ") or "trained first" in line]
+    begun = [
+        place for place, line in enumerate(lines) if line.startswith("measuring ") or "trained first" in line
+    ]
     assert begun and told < min(begun)
 
 

@@ -16,7 +16,9 @@ def near(value: float) -> Estimate:
     return Estimate(value, value - 0.01, value + 0.01)
 
 
-def point(method: str, setting: str, accuracy: float, ratio: float, *there: float, met: bool = True) -> Point:
+def point(
+    method: str, setting: str, accuracy: float, ratio: float, there: float | None = None, *, met: bool = True
+) -> Point:
     return made.point(
         id=f"{setting}-{method}",
         method=method,
@@ -24,7 +26,7 @@ def point(method: str, setting: str, accuracy: float, ratio: float, *there: floa
         accuracy=near(accuracy),
         ratio=near(ratio),
         met=met,
-        elsewhere={THERE: near(value) for value in there},
+        elsewhere={} if there is None else {THERE: near(there)},
     )
 
 

@@ -206,7 +206,9 @@ def by_differences(name: str, model: nn.Module, given: Batch, inner: Inner) -> d
             for sign in (1, -1):
                 moved = first[key].clone()
                 moved.view(-1)[place] *= 1 + sign * h
-                values.append(float(descend(name, model, given, inner, first | {key: moved}, fixed)[0].detach()))
+                values.append(
+                    float(descend(name, model, given, inner, first | {key: moved}, fixed)[0].detach())
+                )
             score.view(-1)[place] = abs(values[0] - values[1]) / (2 * h)
         found[key] = score
     return found
