@@ -36,13 +36,7 @@ def forward_with_features(model: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
     """
     watch = _Watch()
     with watch:
-        logits = model(x)
-    if not isinstance(logits, Tensor) or logits.ndim != 2:
-        shape = f"shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else type(logits).__name__
-        raise UserError(
-            f"{type(model).__name__} must return logits of shape (images, classes), got {shape}. Wrap it in a "
-            "module that returns the logits alone."
-        )
+        logits = _forward(model, x)
     features = watch.linear_input if watch.pooled is None else watch.pooled
     if features is None:
         raise UserError(
@@ -50,6 +44,34 @@ def forward_with_features(model: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
             "features to compare. End the network with nn.AdaptiveAvgPool2d(1) or nn.Linear."
         )
     return features, logits
+
+
+def forward(model: nn.Module, x: Tensor, *, keep_features: bool) -> tuple[Tensor | None, Tensor]:
+    """Runs the network once; without features a network needs neither a pooling nor a linear layer.
+
+    Args:
+        model: as `forward_with_features` takes it.
+        x: as there.
+        keep_features: whether they are wanted.
+
+    Returns:
+        Features, None where they are not wanted, and logits, as there.
+
+    Raises:
+        UserError: the output is no matrix of logits, or features are wanted and there are none.
+    """
+    return forward_with_features(model, x) if keep_features else (None, _forward(model, x))
+
+
+def _forward(model: nn.Module, x: Tensor) -> Tensor:
+    logits = model(x)
+    if not isinstance(logits, Tensor) or logits.ndim != 2:
+        shape = f"shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else type(logits).__name__
+        raise UserError(
+            f"{type(model).__name__} must return logits of shape (images, classes), got {shape}. Wrap it in a "
+            "module that returns the logits alone."
+        )
+    return logits
 
 
 class _Watch(TorchFunctionMode):

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from latency_tables.errors import LatheError, UserError
 from pruning.adaptation import BATCH_SIZE, batches
-from pruning.features import forward_with_features
+from pruning.features import forward
 
 FEATURE_LIMIT_BYTES = 1 << 30
 """Most memory that stored features may take: 500 images of a ResNet-50 need 0.2 GB."""
@@ -54,8 +54,8 @@ def pseudo_labels(
         Targets for all n images.
 
     Raises:
-        UserError: the features of n images would take more memory than allowed; nothing is thinned out or
-            rounded in silence.
+        UserError: the output is no matrix of logits; or the network has no features that could be kept, or those
+            of n images would take more memory than allowed: nothing is thinned out or rounded in silence.
         LatheError: the network gives numbers that are not finite.
     """
     mode = teacher.training
@@ -79,14 +79,14 @@ def _collect(
     logits: list[Tensor] = []
     features: list[Tensor] = []
     for batch in batches(images, batch_size):
-        feature, logit = forward_with_features(model, batch.to(device))
+        feature, logit = forward(model, batch.to(device), keep_features=keep_features)
         if not logit.isfinite().all():
             raise LatheError(
                 f"{type(model).__name__} gives logits that are not finite for the images at hand, so it cannot "
                 "teach. Check that the images are preprocessed as the network expects."
             )
         logits.append(logit.float())
-        if keep_features:
+        if feature is not None:
             needed = feature[0].numel() * 4 * len(images)
             if needed > limit_bytes:
                 raise UserError(

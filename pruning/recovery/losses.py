@@ -15,21 +15,23 @@ from pruning.targets import Targets
 class Loss(Protocol):
     """The distance of a network's outputs to targets, differentiable.
 
+    Its `repr`, as a frozen dataclass has it, tells it from others: a checkpoint goes by that.
+
     Attributes:
-        needs_features: whether the targets must hold features.
+        needs_features: whether it compares features; the network and the targets must have them then.
     """
 
     @property
     def needs_features(self) -> bool:
-        """Whether the targets must hold features."""
+        """Whether it compares features; the network and the targets must have them then."""
         ...
 
-    def __call__(self, logits: Tensor, features: Tensor, targets: Targets) -> Tensor:
+    def __call__(self, logits: Tensor, features: Tensor | None, targets: Targets) -> Tensor:
         """The loss of one batch.
 
         Args:
             logits: the network's, shape (batch, classes).
-            features: what enters its final pooling, shape (batch, ...).
+            features: what enters its final pooling, shape (batch, ...); None where they are not needed.
             targets: of the same images in the same order.
 
         Returns:
@@ -53,7 +55,7 @@ class StoredLogits:
         """False: logits are enough."""
         return False
 
-    def __call__(self, logits: Tensor, features: Tensor, targets: Targets) -> Tensor:  # noqa: ARG002
+    def __call__(self, logits: Tensor, features: Tensor | None, targets: Targets) -> Tensor:  # noqa: ARG002
         """See `Loss`."""
         return softened(logits, targets.logits, self.temperature)
 
@@ -71,8 +73,8 @@ class StoredFeatures:
         """True."""
         return True
 
-    def __call__(self, logits: Tensor, features: Tensor, targets: Targets) -> Tensor:  # noqa: ARG002
+    def __call__(self, logits: Tensor, features: Tensor | None, targets: Targets) -> Tensor:  # noqa: ARG002
         """See `Loss`."""
-        if targets.features is None:
-            raise ValueError("targets without features cannot be mimicked")
+        if features is None or targets.features is None:
+            raise ValueError("without features nothing can be mimicked")
         return F.mse_loss(features, targets.features)

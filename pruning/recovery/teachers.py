@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from latency_tables.errors import UserError
 from pruning.adaptation import trained_statistics
-from pruning.features import forward_with_features
+from pruning.features import forward
 from pruning.recovery.losses import Loss
 from pruning.recovery.objective import Batch, Forgetful, Second
 from pruning.targets import Targets, device_of
@@ -48,10 +48,11 @@ class Taught(Forgetful):
         Raises:
             UserError: student and teacher do not compare.
         """
-        teacher = self._teacher_on(batch.images.device)
+        teacher, keep_features = self._teacher_on(batch.images.device), self._distance.needs_features
         with torch.no_grad(), trained_statistics(teacher):
-            wanted = Targets(*reversed(forward_with_features(teacher, batch.images)))
-        features, logits = forward_with_features(model, batch.images)
+            known, said = forward(teacher, batch.images, keep_features=keep_features)
+        wanted = Targets(said, known)
+        features, logits = forward(model, batch.images, keep_features=keep_features)
         _require_alike(self.name, logits, features, wanted, self._distance)
         value = self._share * self._distance(logits, features, wanted)
         if self.needs_labels:
@@ -96,12 +97,14 @@ class Stored(Forgetful):
             UserError: student and targets do not compare.
         """
         wanted = self._targets.take(batch.index.to(device_of(model)))
-        features, logits = forward_with_features(model, batch.images)
+        features, logits = forward(model, batch.images, keep_features=self._distance.needs_features)
         _require_alike(self.name, logits, features, wanted, self._distance)
         return self._distance(logits, features, wanted)
 
 
-def _require_alike(name: str, logits: Tensor, features: Tensor, wanted: Targets, distance: Loss) -> None:
+def _require_alike(
+    name: str, logits: Tensor, features: Tensor | None, wanted: Targets, distance: Loss
+) -> None:
     if wanted.logits.shape != logits.shape:
         raise UserError(
             f"{name}: the teacher knows {wanted.logits.shape[1]} classes and the network {logits.shape[1]}; "
@@ -109,7 +112,7 @@ def _require_alike(name: str, logits: Tensor, features: Tensor, wanted: Targets,
         )
     if not distance.needs_features:
         return
-    if wanted.features is None:
+    if features is None or wanted.features is None:
         raise ValueError("targets without features cannot be compared by features")
     if wanted.features.shape != features.shape:
         there = tuple(wanted.features.shape[1:])

@@ -171,6 +171,41 @@ def test_a_teacher_stays_where_its_owner_has_it_and_in_its_mode() -> None:
     assert {value.device for value in teacher.state_dict().values()} == {here}
 
 
+class Headless(nn.Module):
+    """Ends in a convolution over the whole map: neither an average nor a linear layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last = nn.Conv2d(3, 3, 6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(x).flatten(1)
+
+
+def test_logits_are_learnt_without_features() -> None:
+    """A network may have none: only feature mimicking asks for a pooling or a linear layer."""
+    student, teacher, given = Headless(), Headless(), batch()
+    images = given.images
+    divergence = softened(student(images), teacher(images), 4.0)
+    value = Taught("kd", teacher, StoredLogits(4.0), 1.0).loss(student, given, 1.0)
+    torch.testing.assert_close(value, divergence, rtol=0.0, atol=0.0)
+    said = pseudo_labels(teacher, images, keep_features=False)
+    whole = Batch(images, None, torch.arange(len(images)))
+    torch.testing.assert_close(Stored(said, StoredLogits(4.0)).loss(student, whole, 1.0), divergence)
+    with pytest.raises(UserError, match="Headless has neither a global average pooling nor a linear layer"):
+        Taught("mimic", teacher, StoredFeatures(), 1.0).loss(student, given, 1.0)
+    with pytest.raises(UserError, match="neither a global average pooling nor a linear layer"):
+        pseudo_labels(teacher, images, keep_features=True)
+
+
+def test_a_network_that_says_no_logits_is_refused_with_or_without_features() -> None:
+    for distance in (StoredLogits(), StoredFeatures()):
+        with pytest.raises(
+            UserError, match=r"Conv2d must return logits of shape \(images, classes\), got shape"
+        ):
+            Taught("kd", residual(), distance, 1.0).loss(nn.Conv2d(3, 4, 3), batch(), 1.0)
+
+
 def test_features_of_another_width_are_refused() -> None:
     model = residual()
     targets = replace(
