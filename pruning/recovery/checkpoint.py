@@ -16,8 +16,8 @@ from torch import Tensor
 from latency_tables.errors import UserError
 from latency_tables.files import write_atomically
 
-FORMAT = 3
-"""Counts what an identity is made of; a training whose file is of another one begins anew."""
+FORMAT = 4
+"""Counts what an identity is made of and how trainings go on; a file of another one is not gone on from."""
 
 
 def digest(tensors: Iterable[Tensor]) -> str:
@@ -56,7 +56,7 @@ def read_checkpoint(path: Path, identity: Mapping[str, Any]) -> dict[str, Any]:
     """
     try:
         data = torch.load(path, map_location="cpu", weights_only=True)
-        found, state = data["identity"], data["state"]
+        found, state = {"format": data["format"], **data["identity"]}, data["state"]
     except (
         OSError,
         RuntimeError,
@@ -70,10 +70,11 @@ def read_checkpoint(path: Path, identity: Mapping[str, Any]) -> dict[str, Any]:
             f"the checkpoint {path} cannot be read ({type(error).__name__}: {str(error)[:120]}). Remove it to "
             "start this training anew."
         ) from error
-    for name in dict.fromkeys([*identity, *found]):
-        if found.get(name) != identity.get(name):
+    wanted = {"format": FORMAT, **identity}
+    for name in dict.fromkeys([*wanted, *found]):
+        if found.get(name) != wanted.get(name):
             raise UserError(
                 f"the checkpoint {path} belongs to another training: {name} is {found.get(name)!r} there and "
-                f"{identity.get(name)!r} here. Name another folder, or remove it to start anew."
+                f"{wanted.get(name)!r} here. Name another folder, or remove it to start anew."
             )
     return dict(state)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -34,3 +36,7 @@ class ClassWise(Forgetful):
         with torch.no_grad():
             wanted = model(batch.viewed_twice(self.name))
         return F.cross_entropy(logits, labels) + self._weight * softened(logits, wanted, self._temperature)
+
+    def identity(self) -> dict[str, Any]:
+        """See `pruning.recovery.objective.Objective`."""
+        return {"temperature": self._temperature, "weight": self._weight}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -49,6 +50,10 @@ class LastBatch:
             value = value + self._weight * softened(repeated, last["logits"], self._temperature)
         self._last = {"images": again, "labels": labels, "logits": logits.detach()}
         return value
+
+    def identity(self) -> dict[str, Any]:
+        """See `pruning.recovery.objective.Objective`."""
+        return {"temperature": self._temperature, "weight": self._weight}
 
     def state_dict(self) -> dict[str, Tensor]:
         """The last batch and what was said of it; nothing before the first step."""

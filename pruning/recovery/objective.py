@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -112,6 +112,10 @@ class Objective(Protocol):
         """
         ...
 
+    def identity(self) -> dict[str, Any]:
+        """What tells it from others of its name, as plain values, so that a checkpoint belongs to one of them."""
+        ...
+
     def state_dict(self) -> dict[str, Tensor]:
         """What it remembers, for a checkpoint."""
         ...
@@ -142,6 +146,10 @@ class CrossEntropy(Forgetful):
     def loss(self, model: nn.Module, batch: Batch, share: float) -> Tensor:  # noqa: ARG002
         """See `Objective`."""
         return F.cross_entropy(model(batch.images), batch.known(self.name))
+
+    def identity(self) -> dict[str, Any]:
+        """Nothing: there is one of that name."""
+        return {}
 
 
 def softened(logits: Tensor, wanted: Tensor, temperature: float) -> Tensor:

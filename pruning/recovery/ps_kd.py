@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -46,6 +47,10 @@ class Progressive:
         self._seen[batch.index] = True
         value: Tensor = -(target * log_p).sum(1).mean()
         return value
+
+    def identity(self) -> dict[str, Any]:
+        """See `pruning.recovery.objective.Objective`."""
+        return {"most": self._most}
 
     def state_dict(self) -> dict[str, Tensor]:
         """What the network said of each image, and of which it said anything."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from latency_tables.errors import UserError
 from pruning.adaptation import trained_statistics
 from pruning.features import forward
+from pruning.recovery.checkpoint import digest
 from pruning.recovery.losses import Loss
 from pruning.recovery.objective import Batch, Forgetful, Second
 from pruning.targets import Targets, device_of
@@ -59,6 +61,11 @@ class Taught(Forgetful):
             value = value + (1.0 - self._share) * F.cross_entropy(logits, batch.known(self.name))
         return value
 
+    def identity(self) -> dict[str, Any]:
+        """See `pruning.recovery.objective.Objective`."""
+        weights = digest(self._teacher.state_dict().values())
+        return {"teacher": weights, "distance": repr(self._distance), "share taught": self._share}
+
     def _teacher_on(self, device: torch.device) -> nn.Module:
         if device != self._device:
             self._teacher, self._device = copy.deepcopy(self._teacher).to(device), device
@@ -100,6 +107,13 @@ class Stored(Forgetful):
         features, logits = forward(model, batch.images, keep_features=self._distance.needs_features)
         _require_alike(self.name, logits, features, wanted, self._distance)
         return self._distance(logits, features, wanted)
+
+    def identity(self) -> dict[str, Any]:
+        """See `pruning.recovery.objective.Objective`."""
+        said = [self._targets.logits]
+        if self._distance.needs_features and self._targets.features is not None:
+            said.append(self._targets.features)
+        return {"targets": digest(said), "distance": repr(self._distance)}
 
 
 def _require_alike(

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -259,7 +260,7 @@ class _Training:
     def _resume(self) -> int:
         if self._checkpoint is None or not self._checkpoint.exists():
             return 0
-        state = read_checkpoint(self._checkpoint, self._identity())
+        state = read_checkpoint(self._checkpoint, self._identity)
         self._model.load_state_dict(state["model"])
         self._optimiser.load_state_dict(state["optimiser"])
         self._rates.load_state_dict(state["rates"])
@@ -280,8 +281,9 @@ class _Training:
             "average": None if self._average is None else self._average.state_dict(),
             "history": [(epoch.loss, epoch.accuracy) for epoch in self._history],
         }
-        write_checkpoint(self._checkpoint, self._identity(), state)
+        write_checkpoint(self._checkpoint, self._identity, state)
 
+    @cached_property
     def _identity(self) -> dict[str, Any]:
         """What must be the same for a checkpoint to be gone on from."""
         labels = self._images.labels
@@ -290,6 +292,7 @@ class _Training:
             "seed": self._seed,
             "images": len(self._images),
             "objective": self._objective.name,
+            **{f"the objective's {name}": value for name, value in self._objective.identity().items()},
             # One device's kernels do not go on with another's to the bit.
             "device": self._device.type,
             "labels": "none" if labels is None else digest([labels]),

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from latency_tables.errors import LatheError, UserError
 from pruning.early.criterion import prunable
 from pruning.early.masks import random_like
-from pruning.recovery.checkpoint import read_checkpoint, write_checkpoint
+from pruning.recovery.checkpoint import FORMAT, read_checkpoint, write_checkpoint
 from pruning.recovery.cs_kd import ClassWise
 from pruning.recovery.dlb import LastBatch
 from pruning.recovery.losses import StoredFeatures, StoredLogits
@@ -56,6 +56,14 @@ def teacher() -> nn.Module:
 def said_by_the_teacher() -> Targets:
     """Of the images as the first augmentation leaves them; the noise of the others is too faint to matter."""
     return pseudo_labels(teacher(), Blobs().take(torch.arange(COUNT), 0), keep_features=False)
+
+
+def taught(seed: int = 1, temperature: float = 4.0, share: float = 0.9) -> Taught:
+    return Taught("kd", residual(seed), StoredLogits(temperature), share)
+
+
+def stored(logit: float) -> Stored:
+    return Stored(Targets(torch.full((COUNT, CLASSES), logit), None), StoredLogits())
 
 
 def run(model: nn.Module, objective: str = "plain", **options: object) -> Trained:
@@ -213,6 +221,9 @@ def rates(regime: Regime) -> list[float]:
             seen.append(float(value.detach()))
             return value
 
+        def identity(self) -> dict[str, Any]:
+            return {}
+
         def state_dict(self) -> dict[str, Tensor]:
             return {}
 
@@ -341,6 +352,47 @@ def test_a_checkpoint_of_another_training_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"labels is '.*' there and '.*' here"):
         train(residual(), other, CrossEntropy(), regime=REGIME, seed=0, checkpoint=file)
     assert file.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("there", "here", "said"),
+    [
+        (ClassWise(), ClassWise(temperature=2.0), r"the objective's temperature is 4\.0 there and 2\.0 here"),
+        (ClassWise(), ClassWise(weight=3.0), r"the objective's weight is 1\.0 there and 3\.0 here"),
+        (LastBatch(), LastBatch(weight=0.5), r"the objective's weight is 1\.0 there and 0\.5 here"),
+        (
+            Progressive(COUNT, CLASSES),
+            Progressive(COUNT, CLASSES, most=0.5),
+            r"the objective's most is 0\.8 there and 0\.5 here",
+        ),
+        (taught(), taught(seed=2), "the objective's teacher is '.*' there and '.*' here"),
+        (taught(), taught(share=0.5), r"the objective's share taught is 0\.9 there and 0\.5 here"),
+        (
+            taught(),
+            taught(temperature=1.0),
+            r"temperature=4\.0\)' there and 'StoredLogits\(temperature=1\.0\)'",
+        ),
+        (stored(0.0), stored(1.0), "the objective's targets is '.*' there and '.*' here"),
+    ],
+)
+def test_a_checkpoint_of_another_objective_of_that_name_is_refused(
+    there: Objective, here: Objective, said: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "checkpoint"
+    once = replace(REGIME, epochs=1)
+    train(residual(), Blobs(), there, regime=once, seed=0, checkpoint=file)
+    with pytest.raises(UserError, match=said):
+        train(residual(), Blobs(), here, regime=once, seed=0, checkpoint=file)
+    done = train(residual(), Blobs(), there, regime=once, seed=0, checkpoint=file)
+    assert done.resumed == 1
+
+
+def test_a_checkpoint_of_another_format_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "checkpoint"
+    run(residual(), checkpoint=file)
+    torch.save({**torch.load(file, weights_only=True), "format": FORMAT - 1}, file)
+    with pytest.raises(UserError, match=f"format is {FORMAT - 1} there and {FORMAT} here.*start anew"):
+        run(residual(), checkpoint=file)
 
 
 def test_a_training_does_not_go_on_on_another_kind_of_device(tmp_path: Path) -> None:
