@@ -45,7 +45,17 @@ def _chosen(
     if not subject.outline.skeleton.removable:
         say(f"no block of {config.network} may be removed: channels go, before training from scratch")
         return config.model_copy(update={"methods": CHANNEL_METHODS, "train": train})
-    if not subject.network.draws_weights() or (config.weights is not None and config.train is None):
+    if not subject.network.draws_weights():
+        say(
+            f"blocks alone go, since the factory of {config.network} loads its weights: to train from scratch as "
+            "well, give one that does not, trained weights with --weights, and labelled images with --train"
+        )
+        return config
+    if config.weights is not None and config.train is None:
+        say(
+            "blocks alone go, since weights are given: with labelled images after --train, networks trained from "
+            "scratch stand beside"
+        )
         return config
     mixed = config.model_copy(update={"methods": MIXED_METHODS, "train": train})
     try:

@@ -57,14 +57,20 @@ def test_a_network_and_images_are_enough_for_a_sweep(
 
 
 @pytest.mark.parametrize(
-    ("more", "methods"), [((), BLOCK_METHODS), (("--train", "npz:more.npz"), MIXED_METHODS)]
+    ("more", "methods", "said"),
+    [
+        ((), BLOCK_METHODS, "blocks alone go, since weights are given: with labelled images after --train"),
+        (("--train", "npz:more.npz"), MIXED_METHODS, None),
+    ],
 )
 def test_a_trained_network_loses_blocks_and_where_there_is_more_to_train_on_channels_too(
     more: tuple[str, ...],
     methods: tuple[str, ...],
+    said: str | None,
     asked: list[tuple[SweepConfig, Path]],
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     torch.save(resolve("cifar/resnet20").build().state_dict(), tmp_path / "weights.pt")
     words = (
@@ -79,6 +85,26 @@ def test_a_trained_network_loses_blocks_and_where_there_is_more_to_train_on_chan
     assert lathe(monkeypatch, *words, "--out", str(tmp_path)) == 0
     ((config, _),) = asked
     assert (config.methods, config.train) == (methods, more[1] if more else None)
+    told = " ".join(capsys.readouterr().err.split())
+    assert said in told if said else "blocks alone" not in told
+
+
+def test_a_network_that_loads_its_own_weights_loses_blocks_and_is_told_why(
+    asked: list[tuple[SweepConfig, Path]],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    job = write_job(tmp_path)
+    with (tmp_path / "net.py").open("a") as file:
+        file.write("\ndef trained():\n    torch.manual_seed(1)\n    return Small()\n")
+        file.write("\ntrained.input_shape = (3, 24, 24)\n")
+    words = ("sweep", f"{tmp_path / 'net.py'}:trained", "--images", job["images"], "--calibration", "60")
+    assert lathe(monkeypatch, *words, "--out", str(tmp_path)) == 0
+    ((config, _),) = asked
+    assert config.methods == BLOCK_METHODS
+    told = " ".join(capsys.readouterr().err.split())
+    assert "blocks alone go, since the factory of" in told and "labelled images with --train" in told
 
 
 def test_a_network_without_removable_blocks_loses_channels(
