@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from bench.requirements import require_free_groups
 from bench.scratch_training import require_trainable
 from bench.sweep_config import CHANNEL_METHODS, MIXED_METHODS, SweepConfig
 from bench.workbench import Gallery, Material, Subject
 from bench.workloads import Images
+from bench.workloads.training_images import Augmentation
 from latency_tables.errors import LatheError
 
 _JUDGING = 5
 """One image of so many at least is kept to judge by, where networks are trained from scratch on the others."""
 MOST_TRAINED_ON = 10_000
 """More are trained on only where they are asked for: a training takes minutes, and there are dozens."""
+SMALL_PX = 64
+"""Images of at most so many pixels a side are augmented as small ones."""
+_NOT_MIRRORED = ("digits",)
+"""Sources whose images mirroring makes another class of, or none."""
 
 
 def default_sweep(config: SweepConfig, say: Callable[[str], None]) -> tuple[SweepConfig, Material]:
@@ -42,9 +48,13 @@ def _chosen(
     config: SweepConfig, subject: Subject, gallery: Gallery, say: Callable[[str], None]
 ) -> SweepConfig:
     train = config.train or share_to_train_on(gallery.clean, config.calibration)
+    update: dict[str, Any] = {"train": train}
+    if "augmentation" not in config.model_fields_set:
+        source = config.image_choice().train_source or config.images
+        update["augmentation"] = usual_augmentation(source, subject.network.input_shape[1:])
     if not subject.outline.skeleton.removable:
         say(f"no block of {config.network} may be removed: channels go, before training from scratch")
-        return config.model_copy(update={"methods": CHANNEL_METHODS, "train": train})
+        return config.model_copy(update={"methods": CHANNEL_METHODS, **update})
     if not subject.network.draws_weights():
         say(
             f"blocks alone go, since the factory of {config.network} loads its weights: to train from scratch as "
@@ -57,7 +67,7 @@ def _chosen(
             "scratch stand beside"
         )
         return config
-    mixed = config.model_copy(update={"methods": MIXED_METHODS, "train": train})
+    mixed = config.model_copy(update={"methods": MIXED_METHODS, **update})
     try:
         require_free_groups(subject.wide.skeleton)
     except LatheError as error:
@@ -71,6 +81,18 @@ def _chosen(
         say(f"blocks alone go, since nothing can be trained from scratch: {error}")
         return config
     return mixed
+
+
+def usual_augmentation(source: str, size: tuple[int, int]) -> Augmentation:
+    """What is usual for training images where nobody says what to do with them.
+
+    Args:
+        source: of the images, as `load_images` takes it.
+        size: height and width that the network sees them at, in pixels.
+    """
+    if source in _NOT_MIRRORED:
+        return "crop"
+    return "crop-flip" if max(size) <= SMALL_PX else "resized-crop-flip"
 
 
 def share_to_train_on(images: Images, calibration: int) -> str | None:

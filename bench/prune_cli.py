@@ -43,6 +43,7 @@ Train = Annotated[
 ]
 Calibration = Annotated[int, typer.Option(help="Unlabelled images to prune and heal on; the rest judge.")]
 Epochs = Annotated[int, typer.Option(help="Of training from scratch.")]
+_AUGMENTATIONS = "Of training images: crop-flip, crop, resized-crop-flip (large images) or none."
 
 
 def prune(
@@ -80,10 +81,7 @@ def prune(
     self_distillation: Annotated[
         str, typer.Option(help="Of training from scratch: cs-kd, ps-kd, dlb or none.")
     ] = "cs-kd",
-    augmentation: Annotated[
-        str,
-        typer.Option(help="Of training images: crop-flip, crop, resized-crop-flip (large images) or none."),
-    ] = "crop-flip",
+    augmentation: Annotated[str, typer.Option(help=_AUGMENTATIONS)] = "crop-flip",
     controls: Annotated[
         bool,
         typer.Option(help="Make what the result must stand beside, too: one to five more trainings."),
@@ -162,6 +160,9 @@ def sweep(
     calibration: Calibration = 500,
     train: Train = None,
     epochs: Epochs = 30,
+    augmentation: Annotated[
+        str | None, typer.Option(help=f"{_AUGMENTATIONS} Default: what is usual for such images.")
+    ] = None,
     seed: Annotated[
         list[int] | None, typer.Option("--seed", help="Of everything random, 0 by default; may be repeated.")
     ] = None,
@@ -208,6 +209,7 @@ def sweep(
             "batch": batch,
             "precision": precision,
             "options": dict(parse_options(option)),
+            **({} if augmentation is None else {"augmentation": augmentation}),
         }
         config, material = default_sweep(make_config(fields, "this sweep"), terminal.say)
         folder = out / "runs" / (name or default_name(config))

@@ -52,6 +52,7 @@ def test_a_network_and_images_are_enough_for_a_sweep(
     )
     assert config.methods == MIXED_METHODS  # it has no trained weights, and is trained first
     assert config.train == "1437"  # of 1797 digits; a fifth judges
+    assert config.augmentation == "crop"  # a mirrored digit is another one, or none
     assert config.budgets == SweepConfig.model_fields["budgets"].default
     assert folder.parent == tmp_path / "runs"
 
@@ -87,6 +88,7 @@ def test_a_trained_network_loses_blocks_and_where_there_is_more_to_train_on_chan
     assert (config.methods, config.train) == (methods, more[1] if more else None)
     told = " ".join(capsys.readouterr().err.split())
     assert said in told if said else "blocks alone" not in told
+    assert config.augmentation == "crop-flip"
 
 
 def test_a_network_that_loads_its_own_weights_loses_blocks_and_is_told_why(
@@ -119,6 +121,7 @@ def test_a_network_without_removable_blocks_loses_channels(
     assert lathe(monkeypatch, *words, "--out", str(tmp_path)) == 0
     ((config, _),) = asked
     assert config.methods == CHANNEL_METHODS
+    assert config.augmentation == "crop"
 
 
 def test_a_sweep_takes_the_words_of_a_pruning(
@@ -129,6 +132,8 @@ def test_a_sweep_takes_the_words_of_a_pruning(
     assert lathe(monkeypatch, *words, *more, "--out", str(tmp_path)) == 0
     ((config, _),) = asked
     assert (config.calibration, config.epochs, config.seeds, config.train) == (300, 4, (1, 2), "700")
+    assert lathe(monkeypatch, *words, "--augmentation", "none", "--out", str(tmp_path)) == 0
+    assert asked[1][0].augmentation == "none"
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import torch
 from early_networks import CLASSES
 from spy_school import NETWORK
 
-from bench.default_sweep import MOST_TRAINED_ON, share_to_train_on
+from bench.default_sweep import MOST_TRAINED_ON, SMALL_PX, share_to_train_on, usual_augmentation
 from bench.recipes import recipes_of
 from bench.scratch_training import FEW_STEPS, require_trainable, training_words
 from bench.sweep_config import SweepConfig, make_config
@@ -45,10 +45,14 @@ def job(folder: Path, labels: list[int], **changes: Any) -> tuple[SweepConfig, A
 def test_images_and_steps_are_told_and_that_few_steps_tell_little(tmp_path: Path) -> None:
     labels = [place % CLASSES for place in range(400)]
     told, warned = training_words(*job(tmp_path, labels, epochs=4))
-    assert told == "networks are trained from scratch on the 100 calibration images: 4 epochs, 4 steps in all"
+    assert told == (
+        "networks are trained from scratch on the 100 calibration images, not augmented: 4 epochs, 4 steps in all"
+    )
     assert f"below {FEW_STEPS} steps" in warned
     (told,) = training_words(*job(tmp_path, labels, epochs=500, train=300))
-    assert "on 300 of the images, which do not judge: 500 epochs, 1000 steps in all" in told
+    assert "on 300 of the images, which do not judge, not augmented: 500 epochs, 1000 steps in all" in told
+    told, _ = training_words(*job(tmp_path, labels, augmentation="crop"))
+    assert "on the 100 calibration images, augmented by crop: 30 epochs" in told
 
 
 def test_more_classes_than_are_scored_on_are_told(tmp_path: Path) -> None:
@@ -102,3 +106,17 @@ def test_a_sweep_by_default_trains_on_the_larger_share(
     assert (
         share_to_train_on(Images(np.zeros((images, 1, 1, 3), np.uint8), labels, "made up"), 500) == expected
     )
+
+
+@pytest.mark.parametrize(
+    ("source", "side", "expected"),
+    [
+        ("npz:cifar10_train.npz", 32, "crop-flip"),
+        ("npz:tiny.npz", SMALL_PX, "crop-flip"),
+        ("folder:photographs", 224, "resized-crop-flip"),
+        ("digits", 32, "crop"),  # a mirrored 2 is none
+        ("digits", 224, "crop"),
+    ],
+)
+def test_images_are_augmented_as_is_usual_for_them(source: str, side: int, expected: str) -> None:
+    assert usual_augmentation(source, (side, side)) == expected
