@@ -110,7 +110,7 @@ def _training(point: Point, config: SweepConfig) -> str:
         images = f"the images of {choice.train_source}"
     elif choice.train_count is not None:
         images = f"{choice.train_count} of the images"
-    trained = f"{config.epochs} epochs on {images}"
+    trained = f"{config.epochs} epochs on {images}{choice.training_shift}"
     if point.method in SCRATCH_METHODS:
         how = "plain cross entropy" if config.self_distillation == "none" else config.self_distillation
         if SCRATCH_METHODS[point.method].taught:

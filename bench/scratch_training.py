@@ -80,7 +80,8 @@ def training_words(config: SweepConfig, subject: Subject, gallery: Gallery) -> l
     steps = config.epochs * Regime().steps(gallery.trained_on)
     epochs = f"{config.epochs} epoch{'' if config.epochs == 1 else 's'}"
     changed = "not augmented" if config.augmentation == "none" else f"augmented by {config.augmentation}"
-    said = [f"networks are trained from scratch on {_where(gallery)}, {changed}: {epochs}, {steps} steps in all"]
+    where = f"{_where(gallery)}{gallery.choice.training_shift}"
+    said = [f"networks are trained from scratch on {where}, {changed}: {epochs}, {steps} steps in all"]
     if steps < FEW_STEPS:
         said.append(
             f"that is little: below {FEW_STEPS} steps the accuracies of networks trained from scratch say hardly "

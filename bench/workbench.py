@@ -113,6 +113,13 @@ class ImageChoice:
         """Where images to train on are read from, where they are others."""
         return None if self.train_count is not None else self.train
 
+    @property
+    def training_shift(self) -> str:
+        """Whether what is trained on is shifted as what judges, as a clause; empty where nothing is shifted."""
+        if self.shift is None:
+            return ""
+        return f", under {self.shift}" if self.train_source is None else f", clean and not under {self.shift}"
+
     def arguments(self) -> list[str]:
         """The command line's words for it, those for training left out."""
         words = ["--images", self.source]

@@ -64,6 +64,12 @@ def test_what_it_was_trained_on() -> None:
     assert "trained from scratch for 7 epochs on 800 of the images, with cs-kd." in share
     few = text(scratch(), **methods, calibration=60, self_distillation="none")
     assert "7 epochs on the 60 calibration images with their labels, with plain cross entropy." in few
+    assert "on the images of npz:train.npz, clean and not under fog:2, with cs-kd." in text(
+        scratch(), **methods, train="npz:train.npz", shift="fog:2"
+    )
+    assert "on 800 of the images, under fog:2, with cs-kd." in text(
+        scratch(), **methods, train="800", shift="fog:2"
+    )
     taught = made.point(method="kd", removed=(), widths={"stem": 8})
     assert "with the unpruned network as teacher." in text(taught, **methods)
     healed = text(made.point(), **methods, iterations=9)

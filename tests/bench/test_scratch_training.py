@@ -55,6 +55,21 @@ def test_images_and_steps_are_told_and_that_few_steps_tell_little(tmp_path: Path
     assert "on the 100 calibration images, augmented by crop: 30 epochs" in told
 
 
+def test_whether_training_images_are_shifted_is_told(tmp_path: Path) -> None:
+    """A source of its own is clean; what is taken from the images that judge is under their shift."""
+    labels = [place % CLASSES for place in range(400)]
+    for train, said in (
+        (None, "the 100 calibration images, under contrast:4, not augmented"),
+        (300, "300 of the images, which do not judge, under contrast:4, not augmented"),
+    ):
+        assert said in training_words(*job(tmp_path, labels, shift="contrast:4", train=train))[0]
+    other = np.random.default_rng(1).integers(0, 256, (60, 6, 6, 3), dtype=np.uint8)
+    np.savez(tmp_path / "more.npz", images=other, labels=np.arange(60) % CLASSES)
+    source = f"npz:{tmp_path / 'more.npz'}"
+    told = training_words(*job(tmp_path, labels, shift="contrast:4", train=source))[0]
+    assert f"the 60 images of {source}, clean and not under contrast:4, not augmented" in told
+
+
 def test_more_classes_than_are_scored_on_are_told(tmp_path: Path) -> None:
     config, _, gallery = job(tmp_path, [0, 1, 2, 0])
     said = training_words(config, cast(Subject, FakeSubject(classes=1000)), gallery)
