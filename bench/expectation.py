@@ -16,6 +16,7 @@ from bench.points import Recipe
 from bench.school import computes_in_bf16
 from bench.sweep_config import SweepConfig
 from bench.workbench import Gallery, Subject
+from bench.workloads.training_images import AugmentedImages
 from bench.workplace import at, workplace
 from pruning.adaptation import batch_norms
 from pruning.from_scratch import SCRATCH_METHODS
@@ -29,6 +30,8 @@ _SCORED, _SHARE_RUN = 200, 0.5
 #: run through for a target, predictions are stored, the last batch is trained on once more.
 _FORWARD = 1 / 3
 _SECOND_VIEW = {"cs-kd": 1 + _FORWARD, "ps-kd": 1.0, "dlb": 2.0, "none": 1.0}
+#: They draw a second view of each image, augmented as the first.
+_DRAWN_TWICE = ("cs-kd", "dlb")
 #: Seconds for timing, writing and judging a point.
 _AROUND_S = 10.0
 
@@ -45,6 +48,7 @@ class Workload:
         training_images: to train from scratch on.
         self_distillation: that it is trained with.
         judges: whether the images that judge have labels, without which no control is made.
+        drawing_s: seconds to draw and augment `_BATCH` images to train from scratch on.
     """
 
     step_s: float
@@ -54,14 +58,23 @@ class Workload:
     training_images: int
     self_distillation: str
     judges: bool
+    drawing_s: float = 0.0
 
     def training_s(self, *, taught: bool = False) -> float:
         """Seconds of one training from scratch, with a teacher or by self-distillation."""
-        return self._plain_s * (1 + _FORWARD if taught else _SECOND_VIEW[self.self_distillation])
+        if taught:
+            return self._steps_s(1 + _FORWARD, 1)
+        return self._steps_s(
+            _SECOND_VIEW[self.self_distillation], 1 + (self.self_distillation in _DRAWN_TWICE)
+        )
 
     @property
     def _plain_s(self) -> float:
-        return self.epochs * self.training_images / _BATCH * self.training_step_s
+        return self._steps_s(1, 1)
+
+    def _steps_s(self, passes: float, draws: int) -> float:
+        step_s = passes * self.training_step_s + draws * self.drawing_s
+        return self.epochs * self.training_images / _BATCH * step_s
 
     def seconds(self, recipe: Recipe) -> float:
         """What a point will take, within a factor of two or so."""
@@ -115,7 +128,19 @@ def workload(subject: Subject, gallery: Gallery, config: SweepConfig) -> Workloa
         training_images=gallery.trained_on if config.scratch_methods else 0,
         self_distillation=config.self_distillation,
         judges=gallery.clean.labels is not None,
+        drawing_s=_drawing_seconds(subject, gallery, config) if config.scratch_methods else 0.0,
     )
+
+
+def _drawing_seconds(subject: Subject, gallery: Gallery, config: SweepConfig) -> float:
+    """Of `_BATCH` images, as training draws them; those that judge have the same size."""
+    few = gallery.clean.first(_BATCH)
+    images = AugmentedImages(few, subject.network.preprocess, config.augmentation)
+    index = torch.arange(_BATCH) % len(few)
+    images.take(index, 0)  # the first one loads what it needs
+    started_s = time.perf_counter()
+    images.take(index, 0)
+    return time.perf_counter() - started_s
 
 
 def step_seconds(

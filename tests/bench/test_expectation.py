@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import itertools
+import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import made_up
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
+from spy_school import NETWORK
 from torch import Tensor, nn
 
 from bench import expectation
@@ -19,6 +24,7 @@ from bench.outlook import Outlook
 from bench.points import Recipe
 from bench.sweep_config import make_config
 from bench.workbench import Gallery, NetworkChoice, Subject
+from bench.workloads.network import Preprocess
 
 WORK = Workload(
     step_s=0.1,
@@ -72,6 +78,41 @@ def test_training_from_scratch_counts_by_images_and_epochs() -> None:
         other = replace(WORK, self_distillation=name)
         assert other.seconds(recipe("epsd", "90%")) == pytest.approx(10 + training * 3 / 4 * steps)
         assert other.seconds(recipe("kd", "0.5x")) == pytest.approx(10 + training)
+
+
+def test_drawing_counts_once_for_each_view() -> None:
+    drawn = replace(WORK, drawing_s=0.5)
+    for name, views in (("cs-kd", 2), ("dlb", 2), ("ps-kd", 1), ("none", 1)):
+        bare, whole = (replace(work, self_distillation=name) for work in (WORK, drawn))
+        more_s = 5 * 100 * 0.5
+        assert whole.training_s() - bare.training_s() == pytest.approx(views * more_s)
+        kd = recipe("kd", "0.5x", controls=True)  # taught, and plain training beside it
+        assert whole.seconds(kd) - bare.seconds(kd) == pytest.approx(2 * more_s)
+
+
+def test_drawing_is_timed_where_networks_are_trained(tmp_path: Path) -> None:
+    """A slow augmentation is seen; without methods that train nothing is drawn."""
+
+    class Slow(Preprocess):
+        def __call__(self, pixels: NDArray[np.uint8]) -> torch.Tensor:
+            time.sleep(0.05)
+            return super().__call__(pixels)
+
+    np.savez(tmp_path / "few.npz", images=np.zeros((10, 6, 6, 3), np.uint8), labels=np.arange(10) % 2)
+    network = replace(NETWORK, preprocess=Slow((0.5,) * 3, (0.5,) * 3, 255.0))
+    model = network.untrained(0)
+    skeleton = SimpleNamespace(removable=())
+    subject: Any = SimpleNamespace(
+        network=network, model=model, outline=SimpleNamespace(skeleton=skeleton), classes=3
+    )
+    drawing_s = []
+    for method in ("kd", "ttmpd"):
+        words = {"network": "small", "images": f"npz:{tmp_path / 'few.npz'}", "calibration": 4}
+        config = make_config({**words, "methods": (method,), "augmentation": "none"}, "this test")
+        work = workload(subject, Gallery(config.image_choice(), network), config)
+        drawing_s.append(work.drawing_s)
+    assert drawing_s[0] >= 0.05
+    assert drawing_s[1] == 0.0
 
 
 @pytest.mark.parametrize(
@@ -175,4 +216,5 @@ def test_what_decides_is_read_from_the_sweep_and_steps_are_timed(
     fields |= {"budgets": ["0.8x"], "calibration": 60, "epochs": 7, "self_distillation": "dlb"}
     config = make_config(fields, "a test")
     gallery = Gallery(config.image_choice(), subject.network)
-    assert workload(subject, gallery, config) == expected
+    found = workload(subject, gallery, config)
+    assert replace(found, drawing_s=0.0) == expected  # what drawing takes has a test of its own
