@@ -38,7 +38,7 @@ from bench.workloads.cifar import CifarResNet
 from bench.workloads.images import Images
 from bench.workloads.network import IMAGENET_MEAN, IMAGENET_STD, Preprocess
 from bench.workloads.training_images import AugmentedImages
-from latency_tables.errors import LatheError, StorageError
+from latency_tables.errors import LatheError, StorageError, UserError
 from latency_tables.files import write_atomically, write_json
 from pruning.branches import open_branches
 from pruning.early.criterion import scored
@@ -269,8 +269,8 @@ def run(task: Task) -> None:
         record["accuracy"] = float((logits.argmax(1).numpy() == test.labels).mean())
         record["losses"] = [epoch.loss for epoch in done.epochs]
         record["densities"] = {name: float(mask.float().mean()) for name, mask in (masks or {}).items()}
-    except StorageError:
-        raise
+    except (StorageError, UserError):
+        raise  # nothing that a training is worth: another disk, or more memory, and it goes
     except LatheError as error:  # a collapsed ranking, a training that diverged: costs this one
         record["failed"] = str(error)
     record["seconds"] = time.process_time() - started

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import epsd_controls
+import numpy as np
 import pytest
-from epsd_controls import DRAWS, EPSD, SHUFFLED, Study, Task, require_draws, section
+from cells import read
+from epsd_controls import DRAWS, EPSD, SHUFFLED, Study, Task, require_draws, run, section
 
+from bench.workloads.images import Images
+from latency_tables.errors import LatheError, StorageError, UserError
 from latency_tables.files import write_json
 
 
@@ -34,3 +39,33 @@ def test_what_failed_is_counted_and_told_and_enters_no_difference(tmp_path: Path
     assert "| not known |" in rows["SNIP (2 of 3 failed)"]
     assert rows["SynFlow (3 of 3 failed)"].endswith("| | | |  |")
     assert "Failed: diverged at epoch 2 diverged at epoch 1 diverged at epoch 0" in lines
+
+
+@pytest.mark.parametrize(
+    ("error", "recorded"),
+    [
+        (LatheError("the ranking collapses"), True),
+        (UserError("epsd does not fit into memory"), False),
+        (StorageError("disk full"), False),
+    ],
+)
+def test_what_another_try_may_mend_is_no_record(
+    error: LatheError, recorded: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A record is published and never made again."""
+
+    def fail(*_: object) -> None:
+        raise error
+
+    few = Images(np.zeros((4, 32, 32, 3), np.uint8), np.arange(4), "made up")
+    monkeypatch.setattr(epsd_controls, "images_of", lambda *_: few)
+    monkeypatch.setattr(epsd_controls, "mask_of", fail)
+    study = Study("resnet8", "cs-kd", 0.98, (EPSD,), 1)
+    task = Task(study, EPSD, 0, "short", "", "", tmp_path, "cpu")
+    if recorded:
+        run(task)
+        assert read(task.path)["failed"] == "the ranking collapses"
+    else:
+        with pytest.raises(type(error), match=str(error)):
+            run(task)
+        assert not list(tmp_path.iterdir())
