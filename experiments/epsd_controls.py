@@ -346,7 +346,7 @@ than its own mask shuffled within each layer: with CS-KD it is 1.2 points behind
 2.5 points worse than EPSD's at 90 % (0.3 to 4.7) and 7.4 at 98 % (0.1 to 14.7); than EPSD's shuffled ones 3.7 at 90 % (2.7 to 4.7) and 7.3 at 98 % (-3.6 to 18.2). So at 90 % what its score
 is worth is how many weights each layer keeps; at 98 % that is not shown. Scoring by the self-distillation's loss instead of plain cross entropy (the simple combination) makes no difference
 that could be seen (+0.2, +0.4, -0.1 and 0.0 points). SNIP (one look at one batch), SynFlow (no images at all) and training without self-distillation cannot be told from it; the widest of
-their intervals is SynFlow's at 98 %, -10.8 to +4.4. The paper claims that EPSD wins, most of all at high sparsity; on a ResNet-8 trained for six epochs that is not seen.
+their intervals is SynFlow's at 98 %, -10.8 to +4.4. The paper claims that EPSD wins, and a review of it that it does most of all at high sparsity; on a ResNet-8 trained for six epochs that is not seen.
 
 Since it does not beat its shuffled mask, four other forms of the score were tried at 98 % with CS-KD, each beside its own mask shuffled; none does either. To first order 0.9 points behind it
 (-2.1 to +0.4), after one inner step 2.6 behind (-7.8 to +2.6), after five 0.4 behind (-5.7 to +4.8). With batch-norm statistics brought up to date before scoring the mask is worse than
@@ -378,6 +378,8 @@ def main() -> None:
     studies = list(scale.studies)
     if words.variants:
         hardest = max(scale.studies, key=lambda study: (len(study.arms), study.sparsity))
+
+The records stem from draws of before seeds were told apart by purpose: at this commit none can be added to them ([ARCHITECTURE.md](../../ARCHITECTURE.md#what-is-known-not-to-be-right-yet) says at which).
         place = studies.index(hardest)
         beside = [f"{name}{SHUFFLE}" for name in VARIANTS]
         studies[place] = replace(hardest, arms=(*hardest.arms, *VARIANTS, *beside))
