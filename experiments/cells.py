@@ -307,6 +307,16 @@ def chunks(items: Sequence[Any], size: int) -> list[Sequence[Any]]:
     return [items[start : start + size] for start in range(0, len(items), size)]
 
 
+def page_path(script: str, scale: str) -> Path:
+    """Where a script's page goes: that of the short run, on which the claims rest, is never another scale's."""
+    return RESULTS / (f"{script}.md" if scale == "short" else f"{script}-{scale}.md")
+
+
+def read_off(reading: str, scale: str) -> str:
+    """What a run said in plain words; a reading is one of the short run, and nobody has read the others yet."""
+    return (reading.strip() if scale == "short" else "") or "Not read yet."
+
+
 def origin(script: str, scale: str) -> str:
     """One paragraph: what wrote a page, when, on which machine, with which versions."""
     extra = ("openvino",) if find_spec("openvino") else ()

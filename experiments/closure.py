@@ -22,7 +22,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from cells import RESULTS, origin
+from cells import origin, page_path, read_off
 from closure_forms import Judged, judge
 from closure_page import Condition, heading, section, sections_of
 from node_times import node_times
@@ -222,7 +222,7 @@ def main() -> None:
         print("expected: about 3 hours for each setting on 2 cores, more at batch 8")
     until_s = time.monotonic() + 60 * words.minutes
     folder = words.out / "experiments" / f"closure-{words.scale}"
-    path = RESULTS / "closure.md"
+    path = page_path("closure", words.scale)
     sections = sections_of(path.read_text(encoding="utf-8")) if path.exists() else {}
     for number in map(int, words.settings.split(",")):
         condition = CONDITIONS[number]
@@ -234,13 +234,13 @@ def main() -> None:
         judged = [one for one in found if one is not None]
         if judged:
             sections[heading(condition)] = section(condition, judged, origin("closure", words.scale))
-            write_atomically(path, "\n".join(page(sections)).encode())
+            write_atomically(path, "\n".join(page(sections, words.scale)).encode())
             print(f"wrote {path}")
 
 
-def page(sections: Mapping[str, list[str]]) -> list[str]:
+def page(sections: Mapping[str, list[str]], scale: str) -> list[str]:
     """The whole page: what was read off it, then the settings in their order."""
-    lines = ["# Closure: predicted against measured", "", READING.strip(), ""]
+    lines = ["# Closure: predicted against measured", "", read_off(READING, scale), ""]
     for condition in CONDITIONS:
         lines += sections.get(heading(condition), [])
         lines += [] if lines[-1] == "" else [""]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from cells import RESULTS, Cell, Source, origin, read, run_all, truth_path
+from cells import Cell, Source, origin, page_path, read, read_off, run_all, truth_path
 from paired import paired
 from plans import (
     Choosing,
@@ -58,7 +58,7 @@ class Comparison:
     Attributes:
         name: of the script and its page.
         heading: the page's.
-        reading: what it said, in plain words.
+        reading: what the short run said, in plain words.
         choosers: the first is the one that the others are held against.
         studies: what is compared.
         scale: of the run.
@@ -85,14 +85,15 @@ class Comparison:
 
         Study by study, so that a run that was stopped has whole studies.
         """
-        lines = [f"# {self.heading}", "", origin(self.name, self.scale), "", self.reading.strip(), ""]
+        page, reading = page_path(self.name, self.scale), read_off(self.reading, self.scale)
+        lines = [f"# {self.heading}", "", origin(self.name, self.scale), "", reading, ""]
         for study in self.studies:
             self._run(study)
             lines += self._section(study)
-            write_atomically(RESULTS / f"{self.name}.md", ("\n".join(lines).rstrip() + "\n").encode())
+            write_atomically(page, ("\n".join(lines).rstrip() + "\n").encode())
         lines += self._together()
-        write_atomically(RESULTS / f"{self.name}.md", ("\n".join(lines).rstrip() + "\n").encode())
-        print(f"wrote {RESULTS / self.name}.md")
+        write_atomically(page, ("\n".join(lines).rstrip() + "\n").encode())
+        print(f"wrote {page}")
 
     def _run(self, study: Study) -> None:
         measure_tables([study.source], study.runtimes, self.workspace)

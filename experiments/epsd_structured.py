@@ -6,7 +6,7 @@ A ResNet-8 of twice the width is made narrower before training, by four rankings
 budgets in ONNX Runtime, physically, timed; then every network is trained with the same self-distillation from the
 same first weights. A `lathe sweep` does it all; this script writes its points to docs/results/epsd_structured.md as
 differences paired by seed. Scale short: three epochs of CIFAR-10, three seeds, about 90 minutes on 2 cores; full: 60
-epochs, five seeds, a day. Resumes.
+epochs, five seeds, a day, on a page of its own. Resumes.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from cells import RESULTS, origin
+from cells import origin, page_path, read_off
 from command_line import training_parser
 from paired import paired
 
@@ -128,12 +128,13 @@ def main() -> None:
         "",
         origin("epsd_structured", words.scale),
         "",
-        READING.strip(),
+        read_off(READING, words.scale),
         "",
     ]
     lines += page(points)
-    write_atomically(RESULTS / "epsd_structured.md", ("\n".join(lines).rstrip() + "\n").encode())
-    print(f"wrote {RESULTS / 'epsd_structured.md'}; the points: lathe report {folder}")
+    written = page_path("epsd_structured", words.scale)
+    write_atomically(written, ("\n".join(lines).rstrip() + "\n").encode())
+    print(f"wrote {written}; the points: lathe report {folder}")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from cells import RESULTS, Cell, Source, open_cell, origin, read, run_all, sources, truth_path
+from cells import (
+    Cell,
+    Source,
+    open_cell,
+    origin,
+    page_path,
+    read,
+    read_off,
+    run_all,
+    sources,
+    truth_path,
+)
 from command_line import parser
 from plans import Healing, heal_plan
 
@@ -84,7 +95,8 @@ def main() -> None:
         if not truth_path(task.cell, task.removed, task.schedule, folder).exists()
     ]
     run_all(heal_plan, tasks, words.jobs, "finetuning")
-    lines = ["# The rate of finetuning", "", origin("finetuning_rate", words.scale), "", READING.strip(), ""]
+    reading = read_off(READING, words.scale)
+    lines = ["# The rate of finetuning", "", origin("finetuning_rate", words.scale), "", reading, ""]
     lines += [
         "Mean accuracy on report images, with the worst and the best network in brackets; a network that diverged "
         "counts as 0.",
@@ -104,8 +116,9 @@ def main() -> None:
                 )
                 columns.append(f"{found.mean():.1%} ({found.min():.1%} to {found.max():.1%})")
             lines.append(f"| {trial.source.network} | {length} | " + " | ".join(columns) + " |")
-    write_atomically(RESULTS / "finetuning_rate.md", ("\n".join(lines).rstrip() + "\n").encode())
-    print(f"wrote {RESULTS / 'finetuning_rate.md'}")
+    page = page_path("finetuning_rate", words.scale)
+    write_atomically(page, ("\n".join(lines).rstrip() + "\n").encode())
+    print(f"wrote {page}")
 
 
 if __name__ == "__main__":

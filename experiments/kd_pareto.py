@@ -5,15 +5,15 @@
 A trained ResNet-20 is made faster in three ways: blocks out and healed on unlabelled images (ttmpd), channels out
 before training by EPSD's score and trained with self-distillation (epsd-structured), the same share of every group's
 channels and trained by the whole network (kd). A `lathe sweep` over budgets in ONNX Runtime and eager PyTorch; every
-network is timed in both. Writes docs/results/kd_pareto.md and a picture for each runtime. Scale short: five epochs of CIFAR-10, one
-seed, about 90 minutes on 2 cores; full: 100 epochs, three seeds, days. Resumes.
+network is timed in both. Writes docs/results/kd_pareto.md and the README's picture for each runtime. Scale short: five epochs of CIFAR-10, one
+seed, about 90 minutes on 2 cores; full: 100 epochs, three seeds, days, on a page of its own, its pictures in the report alone. Resumes.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from cells import RESULTS, origin
+from cells import RESULTS, origin, page_path, read_off
 from command_line import training_parser
 
 from bench.sweep import run_sweep
@@ -127,17 +127,19 @@ def main() -> None:
     folder = workspace / "runs" / "kd_pareto"
     run_sweep(config, folder, workspace, Terminal(), command="python experiments/kd_pareto.py")
     run, points = read_run(folder)
-    lines = ["# EPSD, distillation and TT-MPD", "", origin("kd_pareto", words.scale), "", READING.strip(), ""]
+    reading = read_off(READING, words.scale)
+    lines = ["# EPSD, distillation and TT-MPD", "", origin("kd_pareto", words.scale), "", reading, ""]
     found = scenes([(run, points)])
     for scene in found:
         lines += section(scene, found)
-    write_atomically(RESULTS / "kd_pareto.md", ("\n".join(lines).rstrip() + "\n").encode())
+    page = page_path("kd_pareto", words.scale)
+    write_atomically(page, ("\n".join(lines).rstrip() + "\n").encode())
     files = write_report([folder], folder / "report")
-    for place, scene in enumerate(found, start=1):
+    for place, scene in enumerate(found if words.scale == "short" else (), start=1):
         picture = next(image for image in files.images if image.name == f"pareto-{place}-column.png")
         runtime = scene.description["runtime"]
         write_atomically(RESULTS.parent / "images" / f"kd-pareto-{runtime}.png", picture.read_bytes())
-    print(f"wrote {RESULTS / 'kd_pareto.md'}; the report: {files.html}")
+    print(f"wrote {page}; the report: {files.html}")
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from cells import page_path
 from command_line import parser
 
 from bench.sweep import run_sweep
@@ -21,7 +22,6 @@ from bench.terminal import Terminal
 from reports.results import UNPRUNED, Point, Run, read_run
 from reports.units import duration, latency, percent
 
-RESULT = Path(__file__).parents[1] / "docs" / "results" / "real_prunings.md"
 SCALES = ("short", "full")
 METHODS = ("ttmpd", "ttmpd-no-latency", "random", "last")
 
@@ -176,9 +176,9 @@ def main() -> None:
         "Every latency is measured, in turns with the unpruned network; a budget counts as met when the upper end of the "
         "ratio's 95 % interval lies under it.\n\n"
     )
-    RESULT.parent.mkdir(parents=True, exist_ok=True)
-    RESULT.write_text(head + "\n".join(sections), encoding="utf-8")
-    print(f"wrote {RESULT}")
+    page = page_path("real_prunings", words.scale)
+    page.write_text(head + "\n".join(sections), encoding="utf-8")
+    print(f"wrote {page}")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from cells import RESULTS, Cell, origin, read, truth_path
+from cells import Cell, origin, page_path, read, read_off, truth_path
 from numpy.typing import NDArray
 from rank_statistics import Ranking, interval, resampled, tau
 
@@ -187,7 +187,7 @@ def write_page(
     folder: Path,
     reading: str,
 ) -> None:
-    """Writes docs/results/ttmpd_signal.md.
+    """Writes docs/results/ttmpd_signal.md, or another scale's page.
 
     Args:
         everything: all cells with the short name of their network.
@@ -197,7 +197,7 @@ def write_page(
         order: lines on the truths' order after long finetuning.
         scale: of the run.
         folder: of the records.
-        reading: what it says in plain words.
+        reading: what the short run says in plain words.
     """
     measured = [
         gather(
@@ -211,7 +211,7 @@ def write_page(
         origin("ttmpd_signal", scale),
         "",
     ]
-    lines += [reading.strip(), "", "## Order of the truths", "", *order, ""]
+    lines += [read_off(reading, scale), "", "## Order of the truths", "", *order, ""]
     for network in dict.fromkeys(network for network, _ in everything):
         own = [m for m in measured if m.network == network]
         plan = schedule(network)
@@ -238,5 +238,6 @@ def write_page(
                     "",
                 ]
         lines += ["### The three-block plan that each signal takes", "", *plan_table(own), ""]
-    write_atomically(RESULTS / "ttmpd_signal.md", ("\n".join(lines).rstrip() + "\n").encode())
-    print(f"wrote {RESULTS / 'ttmpd_signal.md'}")
+    page = page_path("ttmpd_signal", scale)
+    write_atomically(page, ("\n".join(lines).rstrip() + "\n").encode())
+    print(f"wrote {page}")

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from cells import RESULTS, Cell, origin, read, run_all, sources, truth_path
+from cells import Cell, origin, page_path, read, read_off, run_all, sources, truth_path
 from command_line import parser
 from numpy.typing import NDArray
 from paired import paired
@@ -312,13 +312,14 @@ def main() -> None:
     known = sources(words.weights, words.cifar, "")
     measure_tables([known[name] for name in dict.fromkeys(g.network for g in groups)], [RUNTIME], words.out)
     lines = ["# TT-MPD and PRACTISE at equal latency", "", origin("ttmpd_vs_practise", words.scale), ""]
-    lines += [READING.strip(), ""]
+    lines += [read_off(READING, words.scale), ""]
+    page = page_path("ttmpd_vs_practise", words.scale)
     # Group by group, so that a run that was stopped has whole groups.
     for group in groups:
         run_group(group, words, folder)
         lines += section(group, outcomes(group, words, folder), words, folder)
-        write_atomically(RESULTS / "ttmpd_vs_practise.md", ("\n".join(lines).rstrip() + "\n").encode())
-    print(f"wrote {RESULTS / 'ttmpd_vs_practise.md'}")
+        write_atomically(page, ("\n".join(lines).rstrip() + "\n").encode())
+    print(f"wrote {page}")
 
 
 def run_group(group: Group, words: argparse.Namespace, folder: Path) -> None:
