@@ -1,9 +1,10 @@
 """Methods that prune an untrained network and train what is left: by early pruning, or taught by the unpruned one.
 
-Two ways, by one ranking of weights. Single weights: as the papers have it; a dense runtime is no faster for it.
-Whole channels: what goes with a channel is added up, the least go until the latency budget is met, and the network
-is physically narrower. Which share of the weights a latency leaves is not known while they are scored, so SynFlow,
-whose rounds go down to a density, ranks channels in a single round: `synflow-structured` is not the paper's method.
+Two ways, by one ranking of weights. Single weights: as the other papers have it, and EPSD's by what reviews of it
+suggest; a dense runtime is no faster for it. Whole channels: what goes with a channel is added up, the least go
+until the latency budget is met, and the network is physically narrower. Which share of the weights a latency leaves
+is not known while they are scored, so SynFlow, whose rounds go down to a density, ranks channels in a single round:
+`synflow-structured` is not the paper's method.
 
 Teaching is by logits: feature mimicking compares what enters the final pooling, whose channels go with the others,
 so that student and teacher do not compare. It heals networks that lost blocks (`pruning.methods.HEALING_LOSS`), and

@@ -14,9 +14,10 @@ from pruning.recovery.objective import Batch, Objective
 class Epsd:
     """Early pruning with self-distillation (Chen et al., AAAI 2024), its first step, in our reconstruction.
 
-    That weights are judged by the self-distillation loss after a few steps of training, through their masks, is the
-    paper's; that this is ProsPr's derivative with another loss, with ProsPr's defaults, and where soft targets come
-    from before training (see the objectives) is ours: the paper's method section was not at hand.
+    That pruning is to know of the self-distillation is in the paper's abstract; that weights are judged by its loss
+    after a few steps of training, through their masks, is what reviews quote; that this is ProsPr's derivative with
+    another loss, with ProsPr's defaults, and where soft targets come from before training (see the objectives) is
+    ours: the paper's method section was not at hand.
 
     Args:
         objective: makes the self-distillation that the network will be trained with.
