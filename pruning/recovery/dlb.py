@@ -19,7 +19,9 @@ class LastBatch:
     KL(softmax_T z_p || softmax_T f(x_p)), z_p what was said of the earlier batch a step ago. The first step has no
     earlier one and is plain. The authors' code has no default for T and weight; what the paper says is not known to
     us. A default run name of that code contains "TP3_0.5", which hints at T = 3 and leaves open what 0.5 means. We
-    take T = 3 from that hint; weight = 1 is our own choice, not tried against 0.5.
+    take T = 3 from that hint; weight = 1 is our own choice, not tried against 0.5. While scoring, the earlier batch
+    is the same images once more, since one batch serves all steps (`pruning.early.meta_gradient`); consecutive
+    batches would be nearer to training, and were not tried.
 
     Args:
         temperature: T.
