@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from latency_tables.errors import LatheError, UserError
+from latency_tables.errors import LatheError, UserError, unknown
 from latency_tables.widths import ChannelGroup
 from pruning.branches import told_apart
 
@@ -31,6 +31,7 @@ LEAST = 4
 
 _MAKERS = (nn.Conv1d, nn.Conv2d, nn.Linear)
 _MIXES = (nn.LayerNorm, nn.GroupNorm)
+_FITS = "A plan fits only the network that it was made for: give the factory that made it."
 
 
 def find_groups(model: nn.Module, example: Tensor) -> tuple[ChannelGroup, ...]:
@@ -78,12 +79,13 @@ def narrow(model: nn.Module, example: Tensor, keep: Keep) -> nn.Module:
             may not get narrower.
     """
     smaller = copy.deepcopy(model)
-    network, gone = _Network(smaller, example), _gone(model, keep)
+    network = _Network(smaller, example)
+    gone = _gone(model, network, keep)
     for name in gone:
         if reason := network.frozen(name):
             raise LatheError(
                 f"the channels of group {name!r} in {type(model).__name__} must all stay, since {reason}. Leave "
-                "the group out; a plan fits only the network that it was made for."
+                f"the group out. {_FITS}"
             )
     for name, channels in gone.items():
         network.group(name, channels).prune()
@@ -148,7 +150,7 @@ def masked(model: nn.Module, example: Tensor, keep: Keep) -> Iterator[None]:
     network = _Network(model, example)
     before: dict[nn.Parameter, Tensor] = {}
     try:
-        for name, gone in _gone(model, keep).items():
+        for name, gone in _gone(model, network, keep).items():
             for dependency, places in network.group(name, gone):
                 reader = dependency.target.module
                 if _reads(dependency):
@@ -223,18 +225,20 @@ def _channels(module: nn.Module) -> int:
     return int(module.out_features if isinstance(module, nn.Linear) else module.out_channels)  # type: ignore[arg-type]
 
 
-def _gone(model: nn.Module, keep: Keep) -> dict[str, list[int]]:
+def _gone(model: nn.Module, network: _Network, keep: Keep) -> dict[str, list[int]]:
     """By group, the channels that go; groups that lose none are left out."""
     modules = dict(model.named_modules())
     gone: dict[str, list[int]] = {}
     for name, kept in keep.items():
         if not isinstance(modules.get(name), _MAKERS):
-            raise LatheError(f"there is no channel group {name!r} in {type(model).__name__}")
+            groups = [group.name for group in network.groups()]
+            what = f"channel group of {type(model).__name__}"
+            raise LatheError(f"{unknown(what, name, groups)} {_FITS}")
         channels = _channels(modules[name])
         if strange := sorted(set(kept) - set(range(channels))):
             raise LatheError(
                 f"channel group {name!r} of {type(model).__name__} has channels 0 to {channels - 1}, and "
-                f"{strange[0]} should stay; a plan fits only the network that it was made for"
+                f"{strange[0]} should stay. {_FITS}"
             )
         lost = sorted(set(range(channels)) - set(kept))
         if lost and not set(kept) - set(lost):

@@ -17,6 +17,8 @@ from pruning.channels import narrow
 from pruning.surgery import remove_blocks
 from pruning.witness import require_witnessed
 
+_NAME = "Name the plan.json that lathe wrote beside the weights."
+
 
 def load(factory: Callable[[], nn.Module], plan: Plan | Path, weights: Path) -> nn.Module:
     """Rebuilds a pruned network.
@@ -49,12 +51,16 @@ def load(factory: Callable[[], nn.Module], plan: Plan | Path, weights: Path) -> 
     try:
         state = load_file(weights)
     except (OSError, SafetensorError) as error:
-        raise UserError(f"cannot read the weights {weights}: {error}") from error
+        raise UserError(
+            f"cannot read the weights {weights}: {error}. Name the weights.safetensors that lathe wrote beside the "
+            "plan."
+        ) from error
     try:
         model.load_state_dict(state)
     except RuntimeError as error:
         raise UserError(
-            f"{weights} does not fit {plan.network} less {[*plan.removed, *plan.channels]}: {error}"
+            f"{weights} does not fit {plan.network} less {[*plan.removed, *plan.channels]}: {error}. Give the "
+            "factory of the unpruned network, and the weights that lathe wrote beside the plan."
         ) from error
     model.eval()
     require_witnessed(model, weights, plan.network)
@@ -70,7 +76,9 @@ def read_plan(path: Path) -> Plan:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise UserError(f"cannot read the plan {path}: {error}") from error
+        raise UserError(f"cannot read the plan {path}: {error}. {_NAME}") from error
     if not isinstance(data, dict):
-        raise UserError(f"{path} is no plan: a JSON object was expected")
+        raise UserError(
+            f"{path} is no plan: a JSON object was expected, got one of type {type(data).__name__}. {_NAME}"
+        )
     return Plan.from_json(data)

@@ -222,11 +222,19 @@ def test_a_network_without_convolutions_has_no_groups() -> None:
 
 def test_groups_that_are_not_there_and_nothing_left() -> None:
     model, example = trained(Dense()), torch.randn(1, 3, 8, 8)
-    with pytest.raises(LatheError, match="no channel group 'nowhere'"):
+    names = [group.name for group in find_groups(model, example)]
+    told = (
+        rf"unknown channel group of Dense 'nowhere'\. Known: {', '.join(sorted(names))}\. .* give the factory"
+    )
+    with pytest.raises(LatheError, match=told):
         narrow(model, example, {"nowhere": [0]})
+    with pytest.raises(LatheError, match=told), masked(model, example, {"nowhere": [0]}):
+        pass
     with pytest.raises(LatheError, match="nothing would be left of channel group 'squeeze'"):
         narrow(model, example, {"squeeze": []})
-    with pytest.raises(LatheError, match=r"channel group 'squeeze' .* and 99 should stay"):
+    with pytest.raises(
+        LatheError, match=r"channel group 'squeeze' .* and 99 should stay\. .* give the factory"
+    ):
         narrow(model, example, {"squeeze": [0, 99]})
 
 

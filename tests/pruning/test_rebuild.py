@@ -37,11 +37,24 @@ def weights(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("plan", "message"),
     [
-        (PLAN, r"the plan for small does not fit this network: there is no channel group 'widen' in Other"),
-        (replace(PLAN, channels={"stem": (0, 1, 9)}), r"has channels 0 to 7, and 9 should stay"),
-        (replace(PLAN, channels={"head": (0, 1)}), r"channels of group 'head' in Other must all stay"),
+        (
+            PLAN,
+            r"the plan for small does not fit this network: unknown channel group of Other 'widen'\. Known: head, "
+            r"stem\. A plan fits only the network that it was made for: give the factory that made it",
+        ),
+        (
+            replace(PLAN, channels={"stem": (0, 1, 9)}),
+            r"has channels 0 to 7, and 9 should stay\. .* the factory",
+        ),
+        (
+            replace(PLAN, channels={"head": (0, 1)}),
+            r"channels of group 'head' in Other must all stay.* the factory",
+        ),
         (replace(PLAN, channels={}, removed=("blocks.0",)), r"has no module 'blocks\.0'"),
-        (replace(PLAN, channels={}), r"weights\.safetensors does not fit small less \[\]"),
+        (
+            replace(PLAN, channels={}),
+            r"(?s)weights\.safetensors does not fit small less \[\].*Give the factory of the unpruned network",
+        ),
     ],
 )
 def test_a_plan_for_another_network(plan: Plan, message: str, weights: Path) -> None:
@@ -52,9 +65,9 @@ def test_a_plan_for_another_network(plan: Plan, message: str, weights: Path) -> 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (None, "cannot read the plan"),
-        ("{", "cannot read the plan"),
-        ("[]", "is no plan: a JSON object was expected"),
+        (None, r"cannot read the plan .*Name the plan\.json"),
+        ("{", r"cannot read the plan .*Name the plan\.json"),
+        ("[]", r"is no plan: a JSON object was expected, got one of type list\. Name the plan\.json"),
         ('{"format": 99}', "a plan of format 1 or 2 was expected, got 99"),
         ('{"format": 2}', "the plan is damaged"),
     ],
@@ -65,3 +78,10 @@ def test_a_file_that_is_no_plan(text: str | None, message: str, weights: Path, t
         file.write_text(text)
     with pytest.raises(UserError, match=message):
         load(Residual, file, weights)
+
+
+def test_a_file_that_holds_no_weights(tmp_path: Path) -> None:
+    file = tmp_path / "weights.safetensors"
+    file.write_bytes(b"none")
+    with pytest.raises(UserError, match=r"cannot read the weights .*Name the weights\.safetensors"):
+        load(Residual, replace(PLAN, channels={}), file)
