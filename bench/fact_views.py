@@ -8,6 +8,7 @@ from bench.terminal import Terminal, time_text
 from latency_tables.measurement import GPU, LAUNCH_BOUND
 from latency_tables.skeleton import Skeleton
 from latency_tables.table import LatencyTable, NetworkMeasurement
+from reports.results import Facts
 
 
 def whole_networks(skeleton: Skeleton, table: LatencyTable) -> list[NetworkMeasurement]:
@@ -36,8 +37,34 @@ def facts_json(skeleton: Skeleton, table: LatencyTable) -> dict[str, Any]:
     }
 
 
+def facts_of(skeleton: Skeleton, table: LatencyTable) -> Facts | None:
+    """What a report says of them; None where there is nothing to tell."""
+    told = _of_unpruned(skeleton, table)
+    builds_s = tuple(told.get("builds_s", ()))
+    facts = Facts(
+        graph_breaks=told.get("graph_breaks", {}),
+        ran_in_floats=told.get("ran_in_floats", {}),
+        ran_elsewhere={who: tuple(names) for who, names in told.get("ran_elsewhere", {}).items()},
+        builds_s=builds_s if len(builds_s) > 1 else (),
+    )
+    return None if facts == Facts({}, {}, {}, ()) else facts
+
+
 def show_facts(terminal: Terminal, skeleton: Skeleton, table: LatencyTable) -> None:
-    """In sentences; nothing where there is nothing to tell."""
+    """In sentences among the results; nothing where there is nothing to tell."""
+    for line in _fact_lines(skeleton, table):
+        terminal.results.print(line)
+
+
+def say_facts(terminal: Terminal, skeleton: Skeleton, table: LatencyTable) -> None:
+    """The same as remarks, of one setting among several."""
+    if lines := _fact_lines(skeleton, table):
+        terminal.say(f"{skeleton.name} in {table.setting.label}:")
+        for line in lines:
+            terminal.say(f"  {line}")
+
+
+def _fact_lines(skeleton: Skeleton, table: LatencyTable) -> list[str]:
     unpruned = _of_unpruned(skeleton, table)
     said = []
     if seconds := _compile_s(skeleton, table, cached=False):
@@ -85,8 +112,7 @@ def show_facts(terminal: Terminal, skeleton: Skeleton, table: LatencyTable) -> N
             )
         elif gpu["throttled"] is None:
             said.append("whether the GPU was throttled is not known: it or its driver does not tell")
-    for line in said:
-        terminal.results.print(line)
+    return said
 
 
 def _compile_s(skeleton: Skeleton, table: LatencyTable, *, cached: bool) -> list[float]:

@@ -49,6 +49,7 @@ def plan(
 ) -> None:
     """Prune by the table of a machine that is not at hand: predicted there, healed and judged here."""
     from bench.budget import parse_budget
+    from bench.fact_views import show_facts
     from bench.failure import FAILURES, reason
     from bench.lock import locked
     from bench.plan_views import planned_json, planned_leaflet, show_planned
@@ -98,6 +99,7 @@ def plan(
         print_json(planned_json(planned) | {"folder": str(folder)})
     else:
         show_planned(terminal, planned)
+        show_facts(terminal, subject.outline.skeleton, known)
         terminal.results.print(f"results   {folder}")
 
 

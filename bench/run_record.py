@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 
-from bench.fact_views import launch_cost
+from bench.fact_views import facts_of, launch_cost
 from bench.host import HostState, Severity, cpu_device
 from bench.sweep_config import SweepConfig
 from latency_tables.context import coefficients
@@ -62,6 +62,11 @@ def make_record(
             for s in settings.values()
             if (launch := launch_cost(skeleton, store.table(s))) is not None
         },
+        facts={
+            s.digest: facts
+            for s in settings.values()
+            if (facts := facts_of(skeleton, store.table(s))) is not None
+        },
     )
 
 
@@ -70,11 +75,13 @@ def merged(before: Run, now: Run) -> Run:
     others = {digest: setting for digest, setting in before.settings.items() if digest not in now.settings}
     kept = tuple(row for row in before.closure if row.setting in others)
     launch = {digest: known for digest, known in before.launch.items() if digest in others}
+    facts = {digest: known for digest, known in before.facts.items() if digest in others}
     return replace(
         now,
         settings={**others, **now.settings},
         closure=(*kept, *now.closure),
         launch={**launch, **now.launch},
+        facts={**facts, **now.facts},
         created=before.created,
     )
 

@@ -14,6 +14,7 @@ from bench import expectation
 from bench.allocator import keep_large_blocks
 from bench.controls import unpruned_controls
 from bench.elsewhere import lacking, time_elsewhere
+from bench.fact_views import say_facts
 from bench.failure import FAILURES, reason
 from bench.host import look
 from bench.identity import identity_digest, require_identity, take_identity
@@ -302,9 +303,9 @@ class _Job:
                 run = profile_with_widths if narrows else profile_depth
                 with self.terminal.progress("profile") as progress:
                     run(outline, self.session, self.store, progress=progress)
-        coefficients(
-            outline.skeleton, self.store.table(self.session.setting)
-        )  # an unknown latency stops here
+        table = self.store.table(self.session.setting)
+        coefficients(outline.skeleton, table)  # an unknown latency stops here
+        say_facts(self.terminal, outline.skeleton, table)
         return stages.seconds["profile"]
 
     def _open_shop(self, seed: int, profiling_s: float) -> Shop:

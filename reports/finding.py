@@ -23,6 +23,10 @@ class Kind(StrEnum):
     DAMAGED = "damaged"  #: files of points that cannot be read
     PREDICTED = "predicted"  #: how well the table predicts
     LAUNCHING = "launching"  #: launches that take longer than the work that they launch
+    FLOATS = "floats"  #: parts of a network in integers that stay in floats
+    BREAKS = "breaks"  #: places where a compiler gave up
+    PROVIDERS = "providers"  #: nodes that another provider ran than the one that is timed
+    BUILDS = "builds"  #: builds of one network that differ
     FLOOR = "floor"  #: latency that no removal can free
     RUNS = "runs"  #: differences between runs
     ELSEWHERE = "elsewhere"  #: what becomes of the points in another setting

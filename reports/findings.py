@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from reports import findings_measurements as measurements
 from reports import findings_results as results
+from reports import findings_runtimes as runtimes
 from reports.finding import Finding, Kind
 from reports.findings_alone import alone
 from reports.findings_scratch import from_scratch
@@ -31,6 +32,10 @@ _FINDERS: tuple[Callable[[Scene], Iterable[Finding]], ...] = (
     measurements.failed,
     measurements.predicted,
     measurements.launching,
+    runtimes.in_floats,
+    runtimes.broken,
+    runtimes.left_to_others,
+    runtimes.builds_apart,
     measurements.floor,
     measurements.between_runs,
     measurements.abroad,

@@ -9,6 +9,7 @@ version of its format; the history of the format:
    formats have none of these.
 4: a run tells what launching costs on a device that is launched to; earlier formats do not know.
 5: a run tells where the unpruned network's weights are from; of earlier ones that is unknown.
+6: a run tells what runtimes told of the unpruned network; earlier formats do not know.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from latency_tables.trace import Trace
 from reports import codec
 from reports.documents import read_document
 
-FORMAT = 5
+FORMAT = 6
 UNPRUNED = "unpruned"
 """The method of the point that stands for the whole network."""
 
@@ -201,6 +202,28 @@ class Closure:
 
 
 @dataclass(frozen=True, slots=True)
+class Facts:
+    """What a runtime told of the unpruned network when it was made ready; empty where there was nothing to tell.
+
+    Attributes:
+        graph_breaks: how often a compiler gave up, by reason.
+        ran_in_floats: how many nodes multiplied floats though integers were asked for, by operator.
+        ran_elsewhere: names of nodes that others ran than the provider that is timed, by provider.
+        builds_s: the network's latency in each of several builds, seconds.
+    """
+
+    graph_breaks: dict[str, int]
+    ran_in_floats: dict[str, int]
+    ran_elsewhere: dict[str, tuple[str, ...]]
+    builds_s: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        for what, counts in (("graph_breaks", self.graph_breaks), ("ran_in_floats", self.ran_in_floats)):
+            _check_above_0(**{f"{what}.{name}": count for name, count in counts.items()})
+        _check_above_0(**{f"builds_s[{i}]": seconds for i, seconds in enumerate(self.builds_s)})
+
+
+@dataclass(frozen=True, slots=True)
 class Run:
     """What all points of a run share.
 
@@ -218,6 +241,7 @@ class Run:
         closure: how well the table predicts whole networks.
         launch: by setting, what the unpruned network takes when its work waits in the device's queue ("queued_s")
             and when it is issued as it comes ("issued_s"), seconds; only settings where that was measured.
+        facts: by setting, what its runtime told; only settings where there was something to tell.
     """
 
     name: str
@@ -232,12 +256,16 @@ class Run:
     created: str
     closure: tuple[Closure, ...]
     launch: dict[str, dict[str, float]]
+    facts: dict[str, Facts]
 
     def __post_init__(self) -> None:
         for digest in self.launch:
             if digest not in self.settings:
                 raise ValueError(f"launch names setting {digest!r}, which is not in settings")
             _check_above_0(**{name: self.launch[digest].get(name) for name in ("queued_s", "issued_s")})
+        for digest in self.facts:
+            if digest not in self.settings:
+                raise ValueError(f"facts names setting {digest!r}, which is not in settings")
         for digest, setting in self.settings.items():
             if not isinstance(setting.get("label"), str):
                 raise ValueError(f'settings.{digest} must have a text under "label", got {setting!r}')
@@ -367,6 +395,8 @@ def _upgraded_run(version: int, data: dict[str, Any]) -> dict[str, Any]:
         data = {"launch": {}, **data}
     if version < 5:
         data = {"weights": "unknown", **data}
+    if version < 6:
+        data = {"facts": {}, **data}
     return data
 
 

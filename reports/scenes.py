@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from latency_tables.errors import UserError
 from latency_tables.estimate import Estimate
-from reports.results import UNPRUNED, Closure, Point, Run
+from reports.results import UNPRUNED, Closure, Facts, Point, Run
 
 Quality = Literal["accuracy", "agreement"]
 _Place = tuple[str, str, str | None, str]
@@ -65,6 +65,7 @@ class Scene:
         points: done and failed, in the order of the runs.
         closure: predicted against measured, of all runs under this setting.
         launch: as `reports.results.Run` has it for this setting, of the last run that knows; None: none does.
+        facts: what the runtime told, of the last run to which it told something; None: there is none.
     """
 
     network: str
@@ -76,6 +77,7 @@ class Scene:
     points: tuple[Placed, ...]
     closure: tuple[Closure, ...]
     launch: dict[str, float] | None
+    facts: Facts | None
 
     @property
     def workload(self) -> str:
@@ -164,6 +166,7 @@ def scenes(runs: Sequence[tuple[Run, Sequence[Point]]]) -> list[Scene]:
     points: dict[_Place, list[Placed]] = {}
     closure: dict[_Place, list[Closure]] = {}
     launches: dict[_Place, dict[str, float]] = {}
+    told: dict[_Place, Facts] = {}
     settings: dict[str, dict[str, Any]] = {}
     together = Counter(
         place for run, found in runs for place in {_place(run, point.setting) for point in found}
@@ -183,6 +186,8 @@ def scenes(runs: Sequence[tuple[Run, Sequence[Point]]]) -> list[Scene]:
             key += 1
         for digest, launch in run.launch.items():
             launches[_place(run, digest)] = launch
+        for digest, facts in run.facts.items():
+            told[_place(run, digest)] = facts
         for row in run.closure:
             closure.setdefault(_place(run, row.setting), []).append(row)
     return [
@@ -193,6 +198,7 @@ def scenes(runs: Sequence[tuple[Run, Sequence[Point]]]) -> list[Scene]:
             points=tuple(points.get(place, ())),
             closure=tuple(closure.get(place, ())),
             launch=launches.get(place),
+            facts=told.get(place),
         )
         for place in dict.fromkeys([*points, *closure])
     ]

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from bench.fact_views import facts_json, launch_cost, show_facts
+from bench.fact_views import facts_json, facts_of, launch_cost, say_facts, show_facts
 from bench.terminal import Terminal
 from latency_tables.estimate import Estimate
 from latency_tables.graph import Graph
@@ -13,6 +13,7 @@ from latency_tables.rows import network_of, network_text
 from latency_tables.setting import Device, Setting
 from latency_tables.skeleton import Skeleton
 from latency_tables.table import LatencyTable, NetworkMeasurement
+from reports.results import Facts
 
 SKELETON = Skeleton("net", Graph((), (), (), ()), (), ())
 SETTING = Setting(Device("cuda", "NVIDIA H100", 132, 2**36), "tensorrt", (), "fp16", 1, 1)
@@ -60,7 +61,8 @@ def test_everything_is_told_in_sentences(capsys: pytest.CaptureFixture[str]) -> 
         ),
     )
     show_facts(Terminal(), SKELETON, known)
-    printed = " ".join(capsys.readouterr().out.split())
+    lines = capsys.readouterr().out.splitlines()
+    printed = " ".join(" ".join(lines).split())
     assert "compiling a whole network took 12.0 to 30.0 s, which is no part of its latency" in printed
     assert "out of the compiler's cache it took 0.4 to 0.4 s (1 times)" in printed
     assert "graph break: data dependent [x] (2 times)" in printed
@@ -76,11 +78,26 @@ def test_everything_is_told_in_sentences(capsys: pytest.CaptureFixture[str]) -> 
     assert told["run_by_pytorch"] == ["_run_on_gpu_1", "_run_on_gpu_3"]
     assert told["gpu"] == {"unseen": "no NVML"}
     assert launch_cost(SKELETON, known) == {"queued_s": 0.9e-3, "issued_s": 3.2e-3}
+    say_facts(Terminal(), SKELETON, known)
+    remarks = capsys.readouterr()
+    assert remarks.out == ""
+    assert remarks.err.splitlines()[0] == f"net in {SETTING.label}:"
+    assert [line.strip() for line in remarks.err.splitlines()[1:]] == [line.strip() for line in lines]
+    assert facts_of(SKELETON, known) == Facts(
+        graph_breaks={"data dependent [x]": 2},
+        ran_in_floats={"MatMul": 24, "Conv": 1},
+        ran_elsewhere={"CUDAExecutionProvider": ("/o0/Conv", "/o3/Erf")},
+        builds_s=(1.1e-3, 1e-3, 1.05e-3),
+    )
 
 
 def test_where_nothing_is_told_nothing_is_said(capsys: pytest.CaptureFixture[str]) -> None:
-    show_facts(Terminal(), SKELETON, table(network({})))
-    assert capsys.readouterr().out == ""
+    one_build = table(network({"builds_s": [1e-3]}))
+    for nothing in (table(network({})), one_build):
+        show_facts(Terminal(), SKELETON, nothing)
+        say_facts(Terminal(), SKELETON, nothing)
+        assert capsys.readouterr() == ("", "")
+        assert facts_of(SKELETON, nothing) is None
     assert facts_json(SKELETON, table()) == {
         "compile_s": [],
         "compile_cached_s": [],

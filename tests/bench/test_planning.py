@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import made_up
 import numpy as np
@@ -31,7 +33,11 @@ def skeleton(job: dict[str, str]) -> Skeleton:
 
 
 def write_table(
-    folder: Path, skeleton: Skeleton, counts: Sequence[int] = tuple(RATIOS), precision: str = "fp32"
+    folder: Path,
+    skeleton: Skeleton,
+    counts: Sequence[int] = tuple(RATIOS),
+    precision: str = "fp32",
+    facts: dict[str, Any] | None = None,
 ) -> None:
     """A store with every part and the network less so many blocks, for each of the counts."""
     store, there = Store(folder / "lathe.db"), made_up.setting(precision=precision)
@@ -40,7 +46,7 @@ def write_table(
     for count in (0, *counts):
         seconds = UNPRUNED_S * (RATIOS[count] if count else 1.0)
         less = made_up.network(skeleton, skeleton.removable[:count], seconds, UNPRUNED_S)
-        store.put_network(there, skeleton.name, less)
+        store.put_network(there, skeleton.name, replace(less, facts=facts or {}))
     store.close()
 
 
@@ -88,11 +94,12 @@ def test_the_upper_end_of_the_prediction_lies_within_the_budget(
 def test_what_is_written_is_the_healed_network(
     plan: Lathe, job: dict[str, str], skeleton: Skeleton, tmp_path: Path
 ) -> None:
-    write_table(tmp_path, skeleton)
+    write_table(tmp_path, skeleton, facts={"ran_in_floats": {"MatMul": 2}})
     answer = plan()
     (folder,) = folders(tmp_path)
     assert answer.status == 0
     assert "predicted" in answer.out
+    assert "computed in floats, not in integers, of the unpruned network: 2 MatMul" in answer.out
     assert str(folder) in answer.out
     scope: dict[str, object] = {}
     exec(Path(job["network"].partition(":")[0]).read_text(), scope)  # noqa: S102  our own text

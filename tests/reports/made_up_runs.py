@@ -166,6 +166,7 @@ def run(**changes: object) -> Run:
             Closure("s1", "width 1/2", estimate(3.4e-3, 1e-4), estimate(3.4e-3, 5e-5), True),
         ),
         launch={},
+        facts={},
     )
     return replace(base, **changes)  # type: ignore[arg-type]
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from latency_tables.errors import UserError
 from latency_tables.estimate import Estimate
 from reports import codec
-from reports.results import FORMAT, Point, Run, read_run, write_point, write_run
+from reports.results import FORMAT, Facts, Point, Run, read_run, write_point, write_run
 
 
 def edit(path: Path, change) -> None:
@@ -72,6 +72,19 @@ def test_where_weights_are_from_is_unknown_of_format_4(folder: Path) -> None:
 
     edit(folder / "run.json", older)
     assert read_run(folder)[0] == made.run(weights="unknown")
+
+
+def test_what_runtimes_told_is_read_back_and_unknown_of_format_5(tmp_path: Path) -> None:
+    facts = {"s1": Facts({"why": 2}, {"MatMul": 24}, {"Other": ("/o1", "/o2")}, (1e-3, 1.1e-3))}
+    folder = made.write(tmp_path / "run", [made.point()], facts=facts)
+    assert read_run(folder)[0] == made.run(facts=facts)
+
+    def older(data) -> None:
+        data["format"] = 5
+        del data["facts"]
+
+    edit(folder / "run.json", older)
+    assert read_run(folder)[0] == made.run()
 
 
 @st.composite
