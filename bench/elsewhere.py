@@ -53,18 +53,19 @@ def time_elsewhere(
         Each point with what was found.
     """
     skeleton, setting = outline.skeleton, session.setting
+    where = f"{setting.runtime} {setting.precision}"
     known = {
         network.cut: network.ratio for network in store.table(setting).measured_networks(skeleton, "fit")
     }
     for number, point in enumerate(points):
-        progress(number, len(points), f"timing {point.id} in {setting.runtime}")
+        progress(number, len(points), f"timing {point.id} in {where}")
         cut = Cut.of(point.removed, point.widths)
         if cut not in known:
             quick_s = quick_latency_s(skeleton, store.table(setting))
             try:
                 seen = time_network(outline, session, cut, "fit", quick_s)
             except MeasurementFailed as error:
-                say(f"{point.id} cannot be timed in {setting.runtime}: {error}")
+                say(f"{point.id} cannot be timed in {where}: {error}")
                 continue
             store.put_network(setting, skeleton.name, seen)
             known[cut] = seen.ratio

@@ -50,6 +50,23 @@ class Recipe:
     lessons: str
 
 
+def point_id(setting: str, method: str, budget: str, seed: int) -> str:
+    """Names a point.
+
+    Args:
+        setting: what the sweep calls it, see `bench.sweep_config.SweepConfig.name_of`.
+        method: name of the method.
+        budget: as the user gave it; empty for the unpruned network.
+        seed: of everything random.
+    """
+    return f"{setting}-{lessons_id(method, budget, seed)}"
+
+
+def lessons_id(method: str, budget: str, seed: int) -> str:
+    """Names what points of several settings train together; arguments as for `point_id`."""
+    return "-".join(word for word in (method, budget.replace("%", "pct"), f"s{seed}") if word)
+
+
 def done_point(
     shop: Shop,
     recipe: Recipe,

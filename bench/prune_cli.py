@@ -166,7 +166,13 @@ def sweep(
     seed: Annotated[
         list[int] | None, typer.Option("--seed", help="Of everything random, 0 by default; may be repeated.")
     ] = None,
-    runtime: RuntimeName = "onnxruntime",
+    runtime: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="onnxruntime by default; see `lathe devices`. May be repeated, and carry a precision of its own: "
+            "'onnxruntime int8'."
+        ),
+    ] = None,
     device: DeviceKind = "cpu",
     threads: Threads = 1,
     batch: Batch = 1,
@@ -203,7 +209,7 @@ def sweep(
             "train": train,
             "epochs": epochs,
             "seeds": tuple(seed or (0,)),
-            "runtimes": (runtime,),
+            "runtimes": tuple(runtime or ("onnxruntime",)),
             "device": device,
             "threads": threads,
             "batch": batch,

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from bench.budget import parse_budget, parse_sparsity
-from bench.points import Recipe
+from bench.points import Recipe, lessons_id, point_id
 from bench.school import trained_file
 from bench.sweep_config import SweepConfig, takes_single_weights
 from bench.workbench import SettingChoice, command_line
@@ -37,9 +37,8 @@ def recipes_of(
     recipes = []
     for text, method in pairs:
         budget = parse_sparsity(text) or parse_budget(text)
-        lessons = f"{method}-{budget.text.replace('%', 'pct')}-s{seed}"
-        id_ = f"{choice.runtime}-{lessons}"
-        # No latency decides which single weights go, so every runtime is given the same networks.
+        id_ = point_id(config.name_of(choice), method, budget.text, seed)
+        # No latency decides which single weights go, so every setting is given the same networks.
         together = takes_single_weights(method) and len(config.runtimes) > 1
         recipes.append(
             Recipe(
@@ -51,7 +50,7 @@ def recipes_of(
                 rounds=config.rounds,
                 controls=config.controls,
                 command=_command(config, choice, method, budget.text, seed, workspace, folder),
-                lessons=lessons if together else id_,
+                lessons=lessons_id(method, budget.text, seed) if together else id_,
             )
         )
     return recipes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
-from collections.abc import Mapping
+from collections.abc import Collection
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 
@@ -22,7 +22,7 @@ _PACKAGES = ("lathe", "torch", "numpy", "onnx", "onnxruntime", "onnxruntime-gpu"
 
 def make_record(
     config: SweepConfig,
-    settings: Mapping[str, Setting],
+    settings: Collection[Setting],
     skeleton: Skeleton,
     store: Store,
     state: HostState,
@@ -35,7 +35,7 @@ def make_record(
 
     Args:
         config: what is run.
-        settings: by runtime.
+        settings: all in which it is run.
         skeleton: of the unpruned network.
         store: holds the tables.
         state: of the host before anything was run.
@@ -44,14 +44,14 @@ def make_record(
         command: the command line that makes the run again.
     """
     warnings = [f"{f.name}: {f.value}. {f.remedy}" for f in state.findings if f.severity is Severity.WARNING]
-    closure = [row for setting in settings.values() for row in _closure(skeleton, setting, store)]
+    closure = [row for setting in settings for row in _closure(skeleton, setting, store)]
     return Run(
         name=name,
         network=config.network,
         weights=weights,
         images=images_text(config),
         shift=config.shift,
-        settings={s.digest: {**s.to_json(), "label": s.label} for s in settings.values()},
+        settings={s.digest: {**s.to_json(), "label": s.label} for s in settings},
         host={"device": asdict(cpu_device()), **state.to_json(), "warnings": warnings},
         versions=software(),
         command=command,
@@ -59,19 +59,17 @@ def make_record(
         closure=tuple(closure),
         launch={
             s.digest: launch
-            for s in settings.values()
+            for s in settings
             if (launch := launch_cost(skeleton, store.table(s))) is not None
         },
         facts={
-            s.digest: facts
-            for s in settings.values()
-            if (facts := facts_of(skeleton, store.table(s))) is not None
+            s.digest: facts for s in settings if (facts := facts_of(skeleton, store.table(s))) is not None
         },
     )
 
 
 def merged(before: Run, now: Run) -> Run:
-    """The record of a folder that was run before: settings and closure of earlier runtimes stay."""
+    """The record of a folder that was run before: what is known of earlier settings stays."""
     others = {digest: setting for digest, setting in before.settings.items() if digest not in now.settings}
     kept = tuple(row for row in before.closure if row.setting in others)
     launch = {digest: known for digest, known in before.launch.items() if digest in others}

@@ -22,7 +22,7 @@ from bench.judging import Judged
 from bench.leaflet import leaflet
 from bench.lock import locked
 from bench.outlook import Outlook, outlook
-from bench.points import Recipe, failed_point, unpruned_point
+from bench.points import Recipe, failed_point, point_id, unpruned_point
 from bench.profiler import pending_networks
 from bench.pruner import make_point
 from bench.quiet import remarks
@@ -99,9 +99,11 @@ def run_sweep(
         LatheError: profiling failed.
     """
     keep_large_blocks()
-    settings = {choice.runtime: choice.make() for choice in config.setting_choices()}
+    settings = {choice: choice.make() for choice in config.setting_choices()}
     for setting in settings.values():
         require_calibration(setting, config.calibration)
+    for line in config.left_out():
+        terminal.say(line)
     state = look()
     for remark in remarks(state, strict=False):
         terminal.say(remark)
@@ -137,8 +139,9 @@ def run_sweep(
 
         def record() -> Run:
             skeleton = (subject.wide if config.narrows else subject.outline).skeleton
+            every = tuple(settings.values())
             run = make_record(
-                config, settings, skeleton, store, state, name=folder.name, weights=weights, command=command
+                config, every, skeleton, store, state, name=folder.name, weights=weights, command=command
             )
             return run if before is None else merged(before, run)
 
@@ -150,8 +153,8 @@ def run_sweep(
         if gallery.choice.train_source is not None and learning:
             content["training images' content"] = gallery.training().digest
         take_identity(folder, config, content)
-        for choice in config.setting_choices():
-            with Session(settings[choice.runtime]) as session:
+        for choice, setting in settings.items():
+            with Session(setting) as session:
                 job = _Job(config, choice, subject, gallery, session, store, folder, workspace, terminal)
                 profiling_s = job.profile()
                 write_run(folder, record())
@@ -161,13 +164,12 @@ def run_sweep(
                 points += job.run(pairs, {} if again else present, profiling_s, keep_failures=not again)
         recipes = [
             recipe
-            for choice in config.setting_choices()
+            for choice in settings
             for seed in config.seeds
             for recipe in recipes_of(config, choice, seed, workspace, folder, config.pairs())
         ]
         forget_lessons(folder / _TRAINING, recipes, points)
-        for choice in config.setting_choices():
-            setting = settings[choice.runtime]
+        for setting in settings.values():
             todo = lacking(points, setting.digest)
             if not todo:
                 continue
@@ -184,7 +186,7 @@ def run_sweep(
 
 def _foreseen(
     config: SweepConfig,
-    settings: dict[str, Setting],
+    settings: dict[SettingChoice, Setting],
     subject: Subject,
     store: Store,
     present: dict[str, Point],
@@ -195,8 +197,8 @@ def _foreseen(
     outline = subject.wide if config.narrows else subject.outline
     asked: list[Recipe] = []
     lacks = Outlook()
-    for choice in config.setting_choices():
-        table = store.table(settings[choice.runtime])
+    for choice, setting in settings.items():
+        table = store.table(setting)
         own = outlook(outline, table)
         pairs = config.pairs()
         if own == Outlook():
@@ -208,7 +210,7 @@ def _foreseen(
             if recipe.id not in present or present[recipe.id].status == "failed"
         ]
         asked += recipes
-        # Each network is timed in the other runtimes, too.
+        # Each network is timed in the other settings, too.
         lacks += own + Outlook(networks=len(recipes) * (len(settings) - 1))
     return asked, lacks
 
@@ -222,7 +224,7 @@ def _weights_text(config: SweepConfig, subject: Subject) -> str:
 
 
 def _resume(
-    config: SweepConfig, settings: dict[str, Setting], folder: Path
+    config: SweepConfig, settings: dict[SettingChoice, Setting], folder: Path
 ) -> tuple[Run | None, dict[str, Point]]:
     """What is there; refuses a folder that holds something else."""
     require_identity(folder, config)
@@ -234,11 +236,25 @@ def _resume(
             )
         return None, {}
     run, points = read_run(folder)
-    for setting in settings.values():
-        for data in run.settings.values():
-            old = Setting.from_json({k: v for k, v in data.items() if k != "label"})
-            if old.runtime == setting.runtime:
+    known = {
+        digest: Setting.from_json({k: v for k, v in data.items() if k != "label"})
+        for digest, data in run.settings.items()
+    }
+    for choice, setting in settings.items():
+        for old in known.values():
+            if (old.runtime, old.precision) == (setting.runtime, setting.precision):
                 old.require_equal(setting, f"the run in {folder}")
+        name = config.name_of(choice)
+        for point in points:
+            there = known[point.setting].precision
+            own_id = point_id(name, point.method, point.budget, point.seed)
+            if point.id == own_id and there != setting.precision:
+                raise UserError(
+                    f"{folder} holds points of {choice.runtime} in {there}, asked for are some in "
+                    f"{setting.precision}, and both are called {name}. Give the new ones their precision beside "
+                    f'the runtime, as in "{choice.runtime} {setting.precision}", and leave that of the sweep as it '
+                    "was; or name another folder with --name."
+                )
     return run, {point.id: point for point in points}
 
 
@@ -351,7 +367,7 @@ class _Job:
             if self.config.controls and self.config.takes_blocks:
                 controls = unpruned_controls(shop, self.config.iterations, seed, progress)
                 shop = replace(shop, controls=controls)
-        name = f"{self.choice.runtime}-{UNPRUNED}-s{seed}"
+        name = point_id(self.config.name_of(self.choice), UNPRUNED, "", seed)
         write_point(self.folder, unpruned_point(shop, name, seed, artefacts))
         return shop
 

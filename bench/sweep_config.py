@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -61,12 +61,16 @@ class SweepConfig(BaseModel):
     methods: tuple[str, ...] = BLOCK_METHODS
     budgets: tuple[str, ...] = ("0.8x", "0.6x", "0.4x")
     seeds: tuple[NonNegativeInt, ...] = (0,)
-    runtimes: tuple[str, ...] = ("onnxruntime",)
+    runtimes: tuple[str, ...] = Field(
+        default=("onnxruntime",), description='each alone, or with a precision of its own: "onnxruntime int8"'
+    )
     device: str = "cpu"
     threads: PositiveInt = 1
     batch: PositiveInt = 1
-    precision: str = "fp32"
-    options: dict[str, str] = Field(default_factory=dict, description="of the runtimes, as launch = 'graph'")
+    precision: str = Field(default="fp32", description="of the runtimes that stand without one")
+    options: dict[str, str] = Field(
+        default_factory=dict, description="of those runtimes that have them, as launch = 'graph'"
+    )
     iterations: PositiveInt = 200
     rounds: PositiveInt = 4
     epochs: PositiveInt = Field(default=30, description="of training from scratch")
@@ -85,6 +89,16 @@ class SweepConfig(BaseModel):
         """A number may stand in a TOML file without quotes."""
         return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
+    @field_validator("runtimes")
+    @classmethod
+    def _runtime_and_precision(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for entry in value:
+            if len(entry.split()) not in (1, 2):
+                raise ValueError(
+                    f'a runtime, or one with its precision as in "onnxruntime int8", not {entry!r}'
+                )
+        return tuple(" ".join(entry.split()) for entry in value)
+
     @field_validator("methods", "budgets", "seeds", "runtimes")
     @classmethod
     def _not_empty(cls, value: tuple[object, ...]) -> tuple[object, ...]:
@@ -98,16 +112,15 @@ class SweepConfig(BaseModel):
         """Says a wrong word before anything is measured.
 
         Raises:
-            UserError: an unknown method, runtime, shift or self-distillation, a budget that is none, or a method
-                and a budget without a counterpart.
+            UserError: an unknown method, runtime, precision, option, shift or self-distillation, a setting that is
+                asked for twice, a budget that is none, or a method and a budget without a counterpart.
         """
         for method in self.methods:
             if method not in SCRATCH_METHODS:
                 get_method(method)
         if self.self_distillation not in SELF_DISTILLATIONS:
             raise unknown("self-distillation", self.self_distillation, SELF_DISTILLATIONS)
-        for runtime in self.runtimes:
-            get_runtime(runtime)
+        self._check_settings()
         self._check_pairs()
         if self.shift is not None:
             parse_shift(self.shift)
@@ -159,6 +172,36 @@ class SweepConfig(BaseModel):
             if budget not in {other for other, _ in paired}:
                 raise UserError(f"no method here knows what to do with the budget {budget}")
 
+    def _check_settings(self) -> None:
+        choices = self.setting_choices()
+        asked: dict[SettingChoice, str] = {}
+        for entry, choice in zip(self.runtimes, choices, strict=True):
+            runtime = get_runtime(choice.runtime)
+            if choice.precision not in runtime.precisions:
+                raise unknown(f"precision for {choice.runtime}", choice.precision, runtime.precisions)
+            if self.device not in runtime.device_kinds:
+                raise unknown(f"kind of device for {choice.runtime}", self.device, runtime.device_kinds)
+            if choice in asked:
+                raise UserError(
+                    f"{asked[choice]!r} and {entry!r} among the runtimes are the same setting, since the sweep's "
+                    f"precision is {self.precision!r}. Leave one out, or give it another precision."
+                )
+            asked[choice] = entry
+        default = SweepConfig.model_fields["precision"].default
+        if self.precision not in (default, *(choice.precision for choice in choices)):
+            raise UserError(
+                f"precision {self.precision!r} holds for none of the runtimes, since each names its own "
+                f"({', '.join(self.runtimes)}). Leave it out, or name a runtime without one."
+            )
+        known = {name for choice in choices for name in self._options_of(choice.runtime)}
+        for name in self.options:
+            if name not in known:
+                runtimes = ", ".join(dict.fromkeys(choice.runtime for choice in choices))
+                raise unknown(f"option of {runtimes} ({self.device})", name, known)
+
+    def _options_of(self, runtime: str) -> Collection[str]:
+        return get_runtime(runtime).choices(self.device)
+
     def schooling(self) -> Schooling:
         """How long and how fast networks are trained from scratch."""
         return Schooling(self.epochs, self.learning_rate, self.schedule, self.average)
@@ -173,18 +216,37 @@ class SweepConfig(BaseModel):
         return ImageChoice(self.images, self.shift, self.calibration, self.train)
 
     def setting_choices(self) -> tuple[SettingChoice, ...]:
-        """One setting for each runtime."""
-        return tuple(
-            SettingChoice(
-                runtime,
-                self.device,
-                self.threads,
-                self.batch,
-                self.precision,
-                tuple(sorted(self.options.items())),
-            )
-            for runtime in self.runtimes
+        """One setting for each of the runtimes, with those of the options that it has.
+
+        Raises:
+            UserError: there is no such runtime.
+        """
+        return tuple(self._choice(*entry.split()) for entry in self.runtimes)
+
+    def _choice(self, runtime: str, precision: str | None = None) -> SettingChoice:
+        has = self._options_of(runtime)
+        options = tuple(sorted((name, value) for name, value in self.options.items() if name in has))
+        return SettingChoice(
+            runtime, self.device, self.threads, self.batch, precision or self.precision, options
         )
+
+    def name_of(self, choice: SettingChoice) -> str:
+        """What one of the settings is called in the names of points.
+
+        In the sweep's own precision that is the runtime alone, as it was before there could be others.
+        """
+        if choice.precision == self.precision:
+            return choice.runtime
+        return f"{choice.runtime}-{choice.precision}"
+
+    def left_out(self) -> list[str]:
+        """In words, which runtimes run without which of the options, since they have none of that name."""
+        said = []
+        for name in self.options:
+            without = [c.runtime for c in self.setting_choices() if name not in self._options_of(c.runtime)]
+            if without:
+                said.append(f"{', '.join(dict.fromkeys(without))}: no option {name}, so timed without it")
+        return said
 
 
 def read_config(path: Path) -> SweepConfig:

@@ -11,7 +11,6 @@ from bench.devices import RuntimeRecord, Survey
 from bench.doubt_views import doubts_json, show_doubts
 from bench.fact_views import facts_json, show_facts
 from bench.profiler import Profiled
-from bench.runtimes import RUNTIMES
 from bench.terminal import Terminal, percent_text, time_text
 from bench.width_profiler import WidthsProfiled
 from latency_tables.estimate import Estimate, numbers
@@ -362,8 +361,8 @@ def show_points(terminal: Terminal, points: Sequence[Point]) -> None:
     """All points of a sweep, one line each, then why the others failed."""
     rows = []
     for point in points:
-        runtime = max((name for name in RUNTIMES if point.id.startswith(f"{name}-")), key=len, default="")
-        words = [runtime, point.budget, point.method, str(point.seed)]
+        setting, named, _ = point.id.partition(f"-{point.method}-")
+        words = [setting if named else "", point.budget, point.method, str(point.seed)]
         if point.measured_s is None or point.ratio is None:
             rows.append([*words, "failed", "", "", ""])
             continue

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Any
 
 from latency_tables.estimate import Estimate
 from reports.pareto import Spot, Standing, front, hypervolume
@@ -67,9 +68,9 @@ class Elsewhere:
         flips: pairs whose order by latency turns round.
         pairs: how many pairs have intervals of latency that do not overlap here.
         fallen: points that are surely on the front of these here, and surely dominated by others of them there;
-            none in another precision than fp32, in which each runtime has accuracies of its own.
-        fronts: what choosing by the wrong setting costs; None where no point was made for the other one too, and in
-            another precision than fp32.
+            none where one of the two has another precision than fp32, and so accuracies of its own.
+        fronts: what choosing by the wrong setting costs; None where no point was made for the other one too, and
+            where one of the two has another precision than fp32.
     """
 
     label: str
@@ -88,18 +89,18 @@ def elsewhere(scene: Scene, others: Sequence[Scene] = ()) -> list[Elsewhere]:
         others: scenes among which those of the other settings may be, to hold their own networks against these.
     """
     found: dict[str, list[Abroad]] = {}
-    labels: dict[str, str] = {}
+    described: dict[str, Mapping[str, Any]] = {}
     for placed in scene.done:
         point = placed.point
         if point.ratio is None or point.method == UNPRUNED:
             continue
         for setting, there in point.elsewhere.items():
-            labels[setting] = placed.run.settings.get(setting, {}).get("label", setting)
+            described[setting] = placed.run.settings.get(setting, {"label": setting})
             found.setdefault(setting, []).append(
                 Abroad(placed, point.ratio, there, _met(point.budget, there))
             )
     return [
-        _of(scene, labels[setting], rows, next((o for o in others if _same_but(scene, o, setting)), None))
+        _of(scene, described[setting], rows, next((o for o in others if _same_but(scene, o, setting)), None))
         for setting, rows in found.items()
     ]
 
@@ -113,7 +114,8 @@ def _met(budget: str, there: Estimate) -> bool | None:
     return there.high <= float(budget[:-1]) if budget.endswith("x") else None
 
 
-def _of(scene: Scene, label: str, rows: list[Abroad], native: Scene | None) -> Elsewhere:
+def _of(scene: Scene, other: Mapping[str, Any], rows: list[Abroad], native: Scene | None) -> Elsewhere:
+    label = other["label"]
     rows = sorted(rows, key=lambda row: row.here.value)
     ordered = [pair for pair in combinations(rows, 2) if pair[0].here.high < pair[1].here.low]
     flips = [Flip(one.placed, two.placed) for one, two in ordered if one.there.low > two.there.high]
@@ -125,8 +127,8 @@ def _of(scene: Scene, label: str, rows: list[Abroad], native: Scene | None) -> E
         for (row, _), before, after in zip(judged, here, there, strict=True)
         if before is Standing.FRONT and after is Standing.DOMINATED
     ]
-    if scene.description.get("precision") != "fp32":
-        # An accuracy is then the runtime's own, and what the network has there nobody asked.
+    if any(setting.get("precision") != "fp32" for setting in (scene.description, other)):
+        # An accuracy is then the setting's own, and what the network has in the other one nobody asked.
         return Elsewhere(label, tuple(rows), tuple(flips), len(ordered), (), None)
     fronts = None if native is None else _fronts(scene, rows, native)
     return Elsewhere(label, tuple(rows), tuple(flips), len(ordered), tuple(fallen), fronts)

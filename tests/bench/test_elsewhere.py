@@ -69,7 +69,7 @@ def test_one_that_cannot_be_timed_costs_the_others_nothing(tmp_path: Path) -> No
     store, said = Store(tmp_path / "lathe.db"), []
     found = timed(Refusing(), [chosen("a", "block0"), chosen("b", "block1")], store, said)
     assert [point.id for point in found] == ["b"]
-    assert said == ["a cannot be timed in eager: the worker ended with signal SIGSEGV."]
+    assert said == ["a cannot be timed in eager fp32: the worker ended with signal SIGSEGV."]
 
 
 def test_a_narrower_network_is_timed_with_its_own_widths(tmp_path: Path) -> None:

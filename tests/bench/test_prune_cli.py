@@ -57,6 +57,16 @@ def test_a_network_and_images_are_enough_for_a_sweep(
     assert folder.parent == tmp_path / "runs"
 
 
+def test_runtimes_may_be_several_with_precisions_of_their_own(
+    asked: list[tuple[SweepConfig, Path]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    words = ("sweep", "cifar/resnet20", "--images", "digits", "--out", str(tmp_path))
+    assert lathe(monkeypatch, *words, "--runtime", "eager", "--runtime", "onnxruntime int8") == 0
+    assert lathe(monkeypatch, *words) == 0
+    assert [config.runtimes for config, _ in asked] == [("eager", "onnxruntime int8"), ("onnxruntime",)]
+    assert "-eager-onnxruntime_int8-1t-" in asked[0][1].name
+
+
 @pytest.mark.parametrize(
     ("more", "methods", "said"),
     [

@@ -93,8 +93,9 @@ def test_the_noise_floor_stands_beside_the_closure(capsys: pytest.CaptureFixture
     assert "in the mean" not in capsys.readouterr().out
 
 
-def test_a_runtime_is_named_as_a_whole(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_runtime_is_named_as_a_whole_with_its_precision(capsys: pytest.CaptureFixture[str]) -> None:
     point = made_up_runs.point(id="torch-tensorrt-ttmpd-0.7x-s0")
-    show_points(Terminal(), [point, replace(point, id="compile-kd-0.7x-s0")])
+    other = replace(point, id="onnxruntime-int8-kd-0.7x-s0", method="kd")
+    show_points(Terminal(), [point, other])
     rows = capsys.readouterr().out.splitlines()
-    assert [row.split()[0] for row in rows if "0.7x" in row] == ["torch-tensorrt", "compile"]
+    assert [row.split()[0] for row in rows if "0.7x" in row] == ["torch-tensorrt", "onnxruntime-int8"]

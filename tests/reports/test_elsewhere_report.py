@@ -123,6 +123,20 @@ def test_in_other_precisions_accuracies_of_two_runtimes_do_not_meet() -> None:
     assert not elsewhere(found)[0].fallen
 
 
+def test_an_accuracy_in_fp32_says_nothing_of_a_setting_in_int8() -> None:
+    sharp, better = Estimate(0.9, 0.9, 0.9), Estimate(0.95, 0.95, 0.95)
+    run = made.run()
+    integers = {**run.settings[OTHER], "label": "the same runtime, int8", "precision": "int8"}
+    both = replace(run, settings={**run.settings, OTHER: integers})
+    points = [at("a", 0.50, 0.70, accuracy=sharp), at("b", 0.60, 0.60, accuracy=better)]
+    there = at("a", 0.55, None, setting=OTHER, accuracy=better)
+    found = scenes([(both, [*points, replace(there, id="int8-a")])])
+    (other,) = elsewhere(found[0], found)
+    assert other.label == "the same runtime, int8"
+    assert (other.fallen, other.fronts) == ((), None)
+    assert [row.met for row in other.rows] == [False, True]
+
+
 def test_a_ratio_elsewhere_is_above_0() -> None:
     with pytest.raises(ValueError, match=r"elsewhere\.s2 must be above 0"):
         made.point(elsewhere={OTHER: Estimate(0.0, 0.0, 0.1)})
