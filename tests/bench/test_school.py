@@ -83,7 +83,9 @@ def test_a_school_trains_as_asked_in_the_arithmetic_and_layout_that_suit(
     layout = torch.channels_last if laid_out else torch.contiguous_format
     subject = SimpleNamespace(model=Residual().to(memory_format=layout), network=NETWORK)
     given = spy(tmp_path)
-    school = open_school(cast(Subject, subject), given.images, given.training, schooling, tmp_path)
+    school = open_school(
+        cast(Subject, subject), given.images, given.training, schooling, tmp_path, torch.device("cpu")
+    )
     assert school.regime == Regime(
         epochs=7, learning_rate=0.03, schedule="step", average=0.9, bf16=bf16, channels_last=laid_out
     )
