@@ -218,12 +218,16 @@ def predict(
         skeleton = skeleton_of(choice, batch, out, widths=bool(widths))
     removed = skeleton.check(tuple(name.strip() for name in without.split(",") if name.strip()))
     cut = Cut.of(removed, parse_widths(widths, skeleton.groups))
+    filled = None
     if fill:
         bar = terminal.progress("fill")
         stop = _stoppable("What was measured is stored.")
         with stop, locked(out), Session(setting) as session, bar as progress:
-            fill_cut(skeleton, cut, session, store, progress)
+            filled = fill_cut(skeleton, cut, session, store, progress)
         known = store.table(setting)
+        terminal.say(f"{filled.measured} cells measured, {len(filled.failed)} failed")
+        for kind, reason in filled.failed:
+            terminal.say(f"  failed: {kind}: {reason}")
     prediction = predict_latency(skeleton, known, cut.removed, dict(cut.widths))
     measured = own_account = None
     if measure or nodes:
@@ -242,6 +246,9 @@ def predict(
                 own_account = session.node_profile(*outline.without(cut.removed, dict(cut.widths)))
     if as_json:
         result = views.prediction_json(skeleton, setting, prediction)
+        if filled is not None:
+            failures = [{"kind": kind, "reason": reason} for kind, reason in filled.failed]
+            result["filled"] = {"measured": filled.measured, "failed": failures}
         if measured is not None:
             result |= {"measured_s": measured.value, "measured_s_interval": measured.to_json()[1:]}
         if own_account is not None:

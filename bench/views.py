@@ -20,6 +20,9 @@ from latency_tables.skeleton import Skeleton
 from latency_tables.table import Failure, LatencyTable
 from reports.results import Point
 
+#: Of parts that failed for the same reason so many are named.
+_NAMED = 5
+
 
 def show_devices(terminal: Terminal, survey: Survey) -> None:
     """The machine, the runtimes, and whether it is quiet enough."""
@@ -80,7 +83,7 @@ def profile_json(
             "frozen": {group.name: group.frozen for group in skeleton.groups if group.frozen is not None},
             "families": over_widths.families,
             "measured": over_widths.measured,
-            "failed": over_widths.failed,
+            "failed": [{"kind": kind, "reason": reason} for kind, reason in over_widths.failed],
             "complete": over_widths.complete,
             "moves": [move.to_json() for move in over_widths.moves],
         }
@@ -105,11 +108,17 @@ def show_profile(
         terminal.results.print(
             f"widths: {free} of {len(skeleton.groups)} channel groups may vary, {over_widths.families} families of "
             f"layers with them; {sum(over_widths.measured.values())} cells timed now"
-            f"{f' ({counts})' if counts else ''}, {over_widths.failed} failed"
+            f"{f' ({counts})' if counts else ''}, {len(over_widths.failed)} failed"
         )
-    if not profiled.complete or (over_widths is not None and not over_widths.complete):
+    unfinished, broken = over_widths is not None and not over_widths.complete, bool(table.failed(skeleton))
+    if not profiled.complete or (unfinished and not broken):
         terminal.results.print(
             "time was over before everything was timed; the same command goes on from there"
+        )
+    if unfinished and broken:
+        terminal.results.print(
+            "no part was timed at other widths, since parts at full width failed, and nothing is predicted without "
+            "these"
         )
     for move in (*profiled.moves, *(over_widths.moves if over_widths is not None else ())):
         if not move.again:
@@ -125,8 +134,17 @@ def show_profile(
         )
     show_facts(terminal, skeleton, table)
     show_doubts(terminal, skeleton, table)
-    for kind, reason in profiled.failed:
-        terminal.results.print(f"  failed: {kind}: {reason}")
+    narrower = over_widths.failed if over_widths is not None else ()
+    reasons: dict[str, list[str]] = {}
+    for kind, reason in (*profiled.failed, *narrower):
+        reasons.setdefault(reason, []).append(kind)
+    for reason, kinds in reasons.items():
+        named = ", ".join(kinds[:_NAMED]) + (
+            f" and {len(kinds) - _NAMED} more" if len(kinds) > _NAMED else ""
+        )
+        terminal.results.print(f"  failed: {named}: {reason}")
+    if broken or narrower:
+        terminal.results.print("  the same command with --retry-failed tries failed parts again")
 
 
 def closure_rows(skeleton: Skeleton, table: LatencyTable) -> list[dict[str, Any]]:

@@ -35,14 +35,15 @@ class WidthsProfiled:
     Attributes:
         families: kinds of layers whose widths vary.
         measured: cells timed now, by why they were asked for.
-        failed: cells that could not be timed.
-        complete: whether nothing is left to ask for.
+        failed: kind with its widths, and reason, of each cell asked for that could not be timed, now or before.
+        complete: whether nothing is left to ask for; False when time was over, or a part at full width failed, so
+            that nothing was begun.
         moves: when the machine was seen to change meanwhile, so that parts were timed again.
     """
 
     families: int
     measured: dict[str, int]
-    failed: int
+    failed: tuple[tuple[str, str], ...]
     complete: bool
     moves: tuple[Move, ...] = ()
 
@@ -89,7 +90,7 @@ def profile_with_widths(
         progress=progress,
     )
     if store.table(session.setting).failed(outline.skeleton) or not fitted.complete:
-        return fitted, WidthsProfiled(0, {}, 0, complete=False)
+        return fitted, WidthsProfiled(0, {}, (), complete=False)
     over_widths = profile_widths(
         outline.skeleton,
         session,
@@ -152,16 +153,24 @@ def profile_widths(
 
     anchor = open_anchor(skeleton, session, store, put, now_s)
     measured: dict[str, int] = {}
-    failed = 0
+    failed: list[tuple[str, str]] = []
+
+    def done_so_far(*, complete: bool) -> WidthsProfiled:
+        return WidthsProfiled(len(kin), measured, tuple(failed), complete, anchor.moves)
+
     spoiled = spoiled_parts(
         [one.family.at(values) for one in kin for values in known[one.family.pattern]], table
     )
     for done, part in enumerate(spoiled):
         if now_s() >= deadline_s:
-            return WidthsProfiled(len(kin), measured, failed, complete=False, moves=anchor.moves)
+            return done_so_far(complete=False)
         if progress is not None:
             progress(done, len(spoiled), f"timing {part.kind} ({AGAIN})")
-        measured[AGAIN] = measured.get(AGAIN, 0) + isinstance(anchor.take(part), Measurement)
+        cell = anchor.take(part)
+        if isinstance(cell, Failure):
+            failed.append((part.kind, cell.reason))
+        else:
+            measured[AGAIN] = measured.get(AGAIN, 0) + 1
     tried: set[tuple[str, Point]] = set()
     while True:
         moves, asked = len(anchor.moves), len(tried)
@@ -171,15 +180,19 @@ def profile_widths(
                     continue
                 tried.add((wanted.family.pattern, wanted.values))
                 part = wanted.family.at(wanted.values)
-                if part.key in table.cells and not retry_failed:
+                before = table.cells.get(part.key)
+                if before is not None and not retry_failed:
+                    if isinstance(before, Failure):
+                        failed.append((_place(wanted), before.reason))
                     continue  # it failed before
                 if now_s() >= deadline_s:
-                    return WidthsProfiled(len(kin), measured, failed, complete=False, moves=anchor.moves)
+                    return done_so_far(complete=False)
                 if progress is not None:
                     done = sum(measured.values())
                     progress(done, max(done + 1, _expected(kin, known)), _words(wanted))
-                if isinstance(anchor.take(part), Failure):
-                    failed += 1
+                cell = anchor.take(part)
+                if isinstance(cell, Failure):
+                    failed.append((_place(wanted), cell.reason))
                 else:
                     measured[wanted.why] = measured.get(wanted.why, 0) + 1
             # The next stage is decided by what this one found: not by a slow minute, where that is over.
@@ -188,7 +201,7 @@ def profile_widths(
         # for points that were never asked for, so turns end.
         if len(anchor.moves) == moves or len(tried) == asked:
             break
-    return WidthsProfiled(len(kin), measured, failed, complete=True, moves=anchor.moves)
+    return done_so_far(complete=True)
 
 
 def _learn(kin: Sequence[Kin], known: dict[str, dict[Point, float]], part: Part, cell: Cell) -> None:
@@ -228,12 +241,29 @@ def _expected(kin: Sequence[Kin], known: Mapping[str, Mapping[Point, float]]) ->
 
 
 def _words(wanted: Wanted) -> str:
-    return f"timing {wanted.family.part.kind} at {'x'.join(map(str, wanted.values))} ({wanted.why})"
+    return f"timing {_place(wanted)} ({wanted.why})"
+
+
+def _place(wanted: Wanted) -> str:
+    return f"{wanted.family.part.kind} at {'x'.join(map(str, wanted.values))}"
+
+
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """What was measured for one plan.
+
+    Attributes:
+        measured: cells timed now.
+        failed: kind and reason of each cell that could not be timed.
+    """
+
+    measured: int
+    failed: tuple[tuple[str, str], ...]
 
 
 def fill(
     skeleton: Skeleton, cut: Cut, session: Session, store: Store, progress: Progress | None = None
-) -> int:
+) -> Filled:
     """Measures what a table lacks for one plan: the layers that stay and were not timed at their width.
 
     Those that failed before are tried again. The anchor of earlier profiles is read before and after.
@@ -246,7 +276,7 @@ def fill(
         progress: told before each measurement.
 
     Returns:
-        How many cells were measured.
+        What was done. A part that fails costs its cell, with the reason.
 
     Raises:
         UserError: a part at full width has no cell, or no width of the network.
@@ -260,9 +290,12 @@ def fill(
         if cost.origin is not Origin.MEASURED and layer.block not in cut.removed
     )
     anchor = open_anchor(skeleton, session, store, partial(store.put, session.setting))
+    failed: list[tuple[str, str]] = []
     for done, part in enumerate(lacking):
         if progress is not None:
             progress(done, len(lacking), f"timing {part.kind}")
-        anchor.take(part)
+        cell = anchor.take(part)
+        if isinstance(cell, Failure):
+            failed.append((part.kind, cell.reason))
     anchor.settle()
-    return len(lacking)
+    return Filled(len(lacking) - len(failed), tuple(failed))

@@ -11,10 +11,10 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from latency_tables.errors import UserError
+from latency_tables.errors import LatheError, UserError
 from latency_tables.family import Family, families
 from latency_tables.skeleton import Cut, Skeleton
-from latency_tables.surfaces import kind_of, surfaces
+from latency_tables.surfaces import failed_points, kind_of, surfaces
 from latency_tables.table import LatencyTable
 from latency_tables.widths import full_widths
 
@@ -74,7 +74,7 @@ class Costs:
     """
 
     def __init__(self, skeleton: Skeleton, table: LatencyTable) -> None:
-        self._skeleton = skeleton
+        self._skeleton, self._table = skeleton, table
         alone = [table.latency_s(layer.part).value for layer in skeleton.layers]
         within: dict[str, float] = {}
         for layer, latency_s in zip(skeleton.layers, alone, strict=True):
@@ -119,13 +119,14 @@ class Costs:
 
         Raises:
             UserError: no width of the network, or one at which a part was neither measured nor can be interpolated.
+            LatheError: such a part was tried and failed.
         """
         gone = set(removed)
         every = full_widths(self._skeleton.groups, widths or {})
         row = np.array([list(every.values())], dtype=np.int64)
         shares: NDArray[np.float64] = self.freed_by_many([gone], row)[0]
         if np.isnan(shares).any():
-            raise UserError(self._unknown(gone, row))
+            raise self._unknown(gone, row)
         return shares
 
     def knows(self, cut: Cut) -> bool:
@@ -306,12 +307,14 @@ class Costs:
             value += coefficient * widths[:, self._places[group]]
         return value
 
-    def _unknown(self, gone: set[str], row: NDArray[np.int64]) -> str:
-        names = [
-            layer.name
+    def _unknown(self, gone: set[str], row: NDArray[np.int64]) -> LatheError:
+        """The error for layers that nothing is known of at these widths, with the reasons of what failed there."""
+        lacking = [
+            place
             for place, layer in enumerate(self._skeleton.layers)
             if layer.block not in gone and np.isnan(self._latencies_s(place, row)[0])
         ]
+        names = [self._skeleton.layers[place].name for place in lacking]
         multiples = [surface.multiple for surface in self._surfaces.values()]
         multiple = max(multiples, default=1)
         kernels = (
@@ -319,9 +322,28 @@ class Costs:
             if multiple > 1 and (row % multiple)[row != self._full].any()
             else ""
         )
-        return (
+        unknown = (
             f"{len(names)} layers of {self._skeleton.name} were not measured near these widths "
             f"({', '.join(names[:5])}{', ...' if len(names) > 5 else ''}), and a table does not guess beyond what "
-            f"was measured.{kernels} Run `lathe profile --widths` for it in this setting, or "
-            "`lathe predict --fill`."
+            f"was measured.{kernels}"
         )
+        here: dict[str, None] = {}
+        elsewhere: dict[str, None] = {}
+        every = [self._families[place] for place in lacking]
+        failed = failed_points(every, self._table)
+        for family in every:
+            asked = tuple(self._values(family, row)[0].tolist())
+            for values, reason in failed[family.pattern].items():
+                told = f"{family.part.kind} at {'x'.join(map(str, values))}: {reason.rstrip('.')}"
+                (here if values == asked else elsewhere)[told] = None
+        reasons = [*here, *elsewhere]
+        if not reasons:
+            return UserError(
+                f"{unknown} Run `lathe profile --widths` for it in this setting, or `lathe predict --fill`."
+            )
+        text = (
+            f"{unknown} Tried and failed: {'; '.join(reasons[:3])}{'; ...' if len(reasons) > 3 else ''}. "
+            "`lathe predict --fill` tries just these widths again, `lathe profile --widths --retry-failed` those "
+            "that a profile asks for."
+        )
+        return LatheError(text) if here else UserError(text)

@@ -11,7 +11,7 @@ from latency_tables.interpolation import Box, Stairs, Surface, find_stairs
 from latency_tables.part import Part
 from latency_tables.random_plans import NARROWEST
 from latency_tables.skeleton import Skeleton
-from latency_tables.table import LatencyTable
+from latency_tables.table import Failure, LatencyTable
 
 SWEPT = 64
 """Widths up to this tell the staircase: a step rises most where there are few."""
@@ -52,18 +52,32 @@ def reach(fulls: Sequence[tuple[int, ...]]) -> Box:
 
 def known_points(every: Collection[Family], table: LatencyTable) -> dict[str, dict[tuple[int, ...], float]]:
     """What a table knows of families with axes: seconds by pattern and values of the axes."""
+    points: dict[str, dict[tuple[int, ...], float]] = {}
+    for pattern, keys in _keys(every, table).items():
+        found = {place: table.estimate(key) for place, key in keys.items()}
+        points[pattern] = {place: known.value for place, known in found.items() if known is not None}
+    return points
+
+
+def failed_points(every: Collection[Family], table: LatencyTable) -> dict[str, dict[tuple[int, ...], str]]:
+    """Where parts of families with axes could not be timed: the reasons by pattern and values of the axes."""
+    points: dict[str, dict[tuple[int, ...], str]] = {}
+    for pattern, keys in _keys(every, table).items():
+        cells = {place: table.cells[key] for place, key in keys.items() if table.estimate(key) is None}
+        points[pattern] = {place: cell.reason for place, cell in cells.items() if isinstance(cell, Failure)}
+    return points
+
+
+def _keys(every: Collection[Family], table: LatencyTable) -> dict[str, dict[tuple[int, ...], str]]:
+    """The table's cells of families with axes: keys by pattern and values of the axes."""
     by_form: dict[str, list[str]] = {}
     for key in table.cells:
         by_form.setdefault(form(key), []).append(key)
-    points: dict[str, dict[tuple[int, ...], float]] = {}
+    found: dict[str, dict[tuple[int, ...], str]] = {}
     for family in every:
-        if family.axes and family.pattern not in points:
-            keys = family.points(by_form.get(form(family.part.key), ()))
-            found = {place: table.estimate(key) for place, key in keys.items()}
-            points[family.pattern] = {
-                place: known.value for place, known in found.items() if known is not None
-            }
-    return points
+        if family.axes and family.pattern not in found:
+            found[family.pattern] = family.points(by_form.get(form(family.part.key), ()))
+    return found
 
 
 def timed_parts(skeleton: Skeleton, table: LatencyTable) -> list[Part]:

@@ -14,6 +14,7 @@ from bench.doubt_views import doubts
 from bench.profiler import Profiled
 from bench.terminal import Terminal
 from bench.views import profile_json, show_closure, show_points, show_profile
+from bench.width_profiler import WidthsProfiled
 from latency_tables.measurement import Measurement
 from latency_tables.table import Failure, LatencyTable
 
@@ -99,3 +100,41 @@ def test_a_runtime_is_named_as_a_whole_with_its_precision(capsys: pytest.Capture
     show_points(Terminal(), [point, other])
     rows = capsys.readouterr().out.splitlines()
     assert [row.split()[0] for row in rows if "0.7x" in row] == ["torch-tensorrt", "onnxruntime-int8"]
+
+
+def test_time_that_was_over_and_parts_that_failed_are_told_apart(capsys: pytest.CaptureFixture[str]) -> None:
+    def said(done: Profiled, over_widths: WidthsProfiled | None) -> str:
+        cells: dict[str, Measurement | Failure] = {part.key: made_up.cell(1.0) for part in SKELETON.parts}
+        if ("linear", "it crashed") in done.failed:
+            cells[SKELETON.parts[0].key] = Failure("it crashed", "")
+        show_profile(Terminal(), SKELETON, done, over_widths, LatencyTable(made_up.setting(), cells))
+        return capsys.readouterr().out
+
+    nothing = WidthsProfiled(0, {}, (), complete=False)
+    well = Profiled(parts=5, measured=5, failed=(), networks=2, complete=True)
+    broken = replace(well, failed=(("linear", "it crashed"),))
+    text = said(broken, nothing)
+    assert "time was over" not in text
+    assert "parts at full width failed" in text
+    assert "failed: linear: it crashed" in text
+    assert "the same command with --retry-failed" in text
+    text = said(replace(well, complete=False), nothing)
+    assert "time was over" in text
+    assert "--retry-failed" not in text and "full width" not in text
+    assert "time was over" in said(well, nothing)
+    # The next profile tries a whole network again as it is.
+    lost = said(replace(well, failed=(("the network less 1 block", "it hung"),)), nothing)
+    assert "time was over" in lost and "it hung" in lost
+    assert "--retry-failed" not in lost and "full width" not in lost
+    assert "time was over" in said(replace(broken, complete=False), nothing)
+    failed = tuple((f"linear at {width}", "it crashed") for width in range(7))
+    text = said(well, WidthsProfiled(2, {"sweep": 9}, (*failed, ("mean at 4", "it hung")), complete=True))
+    assert "9 cells timed now (9 of the sweeps), 8 failed" in text
+    assert (
+        "failed: linear at 0, linear at 1, linear at 2, linear at 3, linear at 4 and 2 more: it crashed"
+        in text
+    )
+    assert "failed: mean at 4: it hung" in text
+    assert text.count("--retry-failed") == 1
+    data = profile_json(SKELETON, well, WidthsProfiled(2, {}, failed[:1], complete=True), table_with_doubts())
+    assert data["widths"]["failed"] == [{"kind": "linear at 0", "reason": "it crashed"}]

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import made_up
 import numpy as np
 import pytest
+from cli_driver import Lathe
 from test_profiler import KnowingSession, outline_of, run
 
 from bench.profiler import PASSES, wanted_networks
 from bench.session import MeasurementFailed
 from bench.timing import Rule
-from bench.width_profiler import AGAIN, WidthsProfiled, fill, find_kin, profile_widths, profile_with_widths
+from bench.width_profiler import (
+    AGAIN,
+    Filled,
+    WidthsProfiled,
+    fill,
+    find_kin,
+    profile_widths,
+    profile_with_widths,
+)
 from latency_tables.context import coefficients
 from latency_tables.costs import Costs, Origin
 from latency_tables.errors import UserError
@@ -63,7 +73,7 @@ def widen(session: WeighingSession, store: Store, **options: Any) -> WidthsProfi
 def test_every_width_that_a_search_may_ask_for_is_known_afterwards(store: Store) -> None:
     session = WeighingSession()
     done = widen(session, store)
-    assert done.complete and done.failed == 0 and done.families == 2  # into the hidden width and out of it
+    assert done.complete and done.failed == () and done.families == 2  # into the hidden width and out of it
     assert sum(done.measured.values()) == len(set(session.measured)) - 1, "the anchor is of the depth"
     costs = Costs(SKELETON, store.table(made_up.setting()))
     least = int(NARROWEST * WIDTH)
@@ -99,12 +109,14 @@ def test_time_ends_it_between_two_cells(store: Store) -> None:
 
 def test_a_crash_costs_its_cell_with_the_reason(store: Store) -> None:
     done = widen(WeighingSession(fails_at=33), store)
-    assert done.complete and done.failed == 2  # one in each of two sweeps
+    crash = ("linear at 33", "the worker ended with signal SIGSEGV.")
+    assert done.complete and done.failed == (crash, crash)  # one in each of two sweeps
     failures = [c for c in store.table(made_up.setting()).cells.values() if isinstance(c, Failure)]
     assert [failure.reason for failure in failures] == ["the worker ended with signal SIGSEGV."] * 2
     again = WeighingSession()
-    assert widen(again, store).failed == 0 and again.measured == []  # not tried again by itself
-    assert widen(WeighingSession(), store, retry_failed=True).measured == {"sweep": 2}
+    assert widen(again, store).failed == (crash, crash) and again.measured == []  # not tried again by itself
+    retried = widen(WeighingSession(), store, retry_failed=True)
+    assert (retried.measured, retried.failed) == ({"sweep": 2}, ())
     assert not [c for c in store.table(made_up.setting()).cells.values() if isinstance(c, Failure)]
 
 
@@ -113,7 +125,7 @@ def test_a_width_that_failed_is_foreseen_as_the_search_does_and_filled_on_demand
     cut = Cut.of((), {"block0": 33})
     foreseen = predict(SKELETON, store.table(made_up.setting()), (), dict(cut.widths))
     assert Origin.INTERPOLATED in {share.origin for share in foreseen.shares}
-    assert fill(SKELETON, cut, WeighingSession(), store) > 0  # type: ignore[arg-type]
+    assert fill(SKELETON, cut, WeighingSession(), store).measured > 0  # type: ignore[arg-type]
     filled = predict(SKELETON, store.table(made_up.setting()), (), dict(cut.widths))
     assert {share.origin for share in filled.shares} == {Origin.MEASURED}
 
@@ -143,12 +155,12 @@ def test_filling_measures_what_one_plan_lacks_and_no_more(store: Store) -> None:
     with pytest.raises(UserError, match="lathe predict --fill"):
         predict(SKELETON, store.table(made_up.setting()), cut.removed, dict(cut.widths))
     session = WeighingSession()
-    assert fill(SKELETON, cut, session, store) == 2  # type: ignore[arg-type]
+    assert fill(SKELETON, cut, session, store) == Filled(2, ())  # type: ignore[arg-type]
     anchor, *filled, again = session.measured
     assert anchor == again and len({anchor, *filled}) == 3 == 1 + len(filled), "the anchor before and after"
     prediction = predict(SKELETON, store.table(made_up.setting()), cut.removed, dict(cut.widths))
     assert {share.origin for share in prediction.shares} == {Origin.MEASURED}
-    assert fill(SKELETON, cut, session, store) == 0  # type: ignore[arg-type]
+    assert fill(SKELETON, cut, session, store) == Filled(0, ())  # type: ignore[arg-type]
     assert len(session.measured) == 4, "nothing was lacking, so nothing was read"
 
 
@@ -156,7 +168,7 @@ def test_what_is_filled_in_a_slow_minute_is_timed_again_when_it_is_over(tmp_path
     store, outline = Store(tmp_path / "lathe.db"), outline_of(4, 512, grouped=True)
     run(SlowMinutes(), store, outline)
     session = SlowMinutes(quick_from_s=2.0)  # the anchor, and one of two parts
-    assert fill(outline.skeleton, Cut.of((), {"block0": 48}), session, store) == 2  # type: ignore[arg-type]
+    assert fill(outline.skeleton, Cut.of((), {"block0": 48}), session, store) == Filled(2, ())  # type: ignore[arg-type]
     filled = [
         store.cell(session.setting, layer.part)
         for layer in outline.skeleton.narrowed({"block0": 48}).layers
@@ -256,3 +268,42 @@ def test_a_width_that_was_disturbed_is_timed_again_by_a_later_profile(store: Sto
     assert widen(Busy(), store).measured == {AGAIN: 2}, "one in each of two sweeps"
     assert widen(WeighingSession(), store).measured == {AGAIN: 2}
     assert widen(WeighingSession(), store).measured == {}
+
+
+def test_a_fill_that_fails_tells_why_and_one_that_does_not_answers(
+    store: Store, lathe: Lathe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Opened(WeighingSession):
+        def __enter__(self) -> Self:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+    class Known:
+        outline = wide = OUTLINE
+
+        def __init__(self, *_: object) -> None:
+            pass
+
+    store.close()
+    monkeypatch.setattr("bench.skeletons.Subject", Known)
+    monkeypatch.setattr("bench.workbench.SettingChoice.make", lambda _: made_up.setting())
+    words = ["predict", "chain", "--widths", "block0=40", "--fill", "--out", tmp_path]
+    monkeypatch.setattr("bench.session.Session", lambda _: Opened(fails_at=40))
+    failed = lathe(*words)
+    assert failed.status == 1
+    assert "0 cells measured, 2 failed" in failed.err
+    assert "failed: linear: the worker ended with signal SIGSEGV." in failed.err
+    assert "Tried and failed: linear at 40: the worker ended with signal SIGSEGV." in failed.err
+    monkeypatch.setattr("bench.session.Session", lambda _: Opened())
+    filled = lathe(*words, "--json")
+    assert filled.status == 0
+    assert json.loads(filled.out)["filled"] == {"measured": 2, "failed": []}
+
+
+def test_a_part_that_fails_at_full_width_keeps_widths_from_being_begun(tmp_path: Path) -> None:
+    session = WeighingSession(fails_at=3)  # the head
+    done, over_widths = profile_with_widths(OUTLINE, session, Store(tmp_path / "new.db"))  # type: ignore[arg-type]
+    assert done.complete and [kind for kind, _ in done.failed] == ["linear"]
+    assert over_widths == WidthsProfiled(0, {}, (), complete=False)

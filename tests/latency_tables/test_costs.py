@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from latency_tables.context import coefficients, fit_slopes
 from latency_tables.costs import SUMMED, WAYS, Costs, Origin
-from latency_tables.errors import UserError
+from latency_tables.errors import LatheError, UserError
 from latency_tables.estimate import Estimate
 from latency_tables.prediction import predict
-from latency_tables.table import LatencyTable, NetworkMeasurement
+from latency_tables.table import Failure, LatencyTable, NetworkMeasurement
 
 SKELETON = made_up.chain([64, 64, 128], grouped=True)
 ANCHORS = (16, 48, 64, 96, 128)
@@ -258,3 +258,18 @@ def test_where_next_to_nothing_is_outside_of_blocks_it_does_not_answer_for_them(
         slopes = fit_slopes(freed, 1 - 1.1 * freed[:, 0], inside).slopes
         assert slopes[0] == pytest.approx(1.1, abs=0.002)
         assert 0.5 < slopes[2] < 1.0
+
+
+def test_what_was_tried_and_failed_is_told_with_its_reason() -> None:
+    narrow = SKELETON.narrowed({"block1": 15})
+    (first, second) = (layer.part for layer in narrow.layers if layer.name in ("block1.a", "block1.b"))
+    cells = {**table().cells, first.key: Failure("the worker ended with signal SIGSEGV.", "")}
+    costs = Costs(SKELETON, replace(table(), cells=cells))
+    with pytest.raises(LatheError, match=r"failed: linear at 15: .* SIGSEGV\. .*--retry-failed") as caught:
+        costs.total_s((), {"block1": 15})
+    assert not isinstance(caught.value, UserError)
+    assert "Run `lathe profile --widths` for it" not in str(caught.value)
+    # What failed at another width may be why nothing is known here; this width was not tried.
+    with pytest.raises(UserError, match=r"failed: linear at 15: .*--retry-failed"):
+        costs.total_s((), {"block1": 14})
+    assert first.key != second.key
