@@ -9,7 +9,7 @@ from statistics import median
 from typing import Any
 
 from bench.width_curves import WidthCurves, spread
-from latency_tables.context import Coefficients, coefficients
+from latency_tables.context import Coefficients, coefficients, never_timed
 from latency_tables.errors import unknown
 from latency_tables.estimate import Estimate
 from latency_tables.family import Family, families
@@ -48,6 +48,8 @@ def build_record(
         LatheError: a part was tried and failed.
     """
     prediction = predict(skeleton, table)
+    if not prediction.fit.timed:
+        raise never_timed(skeleton, table)
     notes: list[str] = []
     chosen = _chosen(skeleton, table, prediction, part, notes)
     staircases: tuple[Staircase, ...] = ()

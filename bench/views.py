@@ -211,6 +211,7 @@ def prediction_json(skeleton: Skeleton, setting: Setting, prediction: Prediction
         "setting": setting.digest,
         "predicted_s": prediction.latency_s.value,
         "predicted_s_interval": prediction.latency_s.to_json()[1:],
+        "timed_whole": prediction.fit.timed,
         "raw_sum_s": prediction.raw_s,
         "constant_s": prediction.constant_s,
         "layers": [
@@ -252,6 +253,12 @@ def show_prediction(
     columns = ["layer", "kind", "block", "alone", "in the network", ""]
     terminal.show(f"{skeleton.name} in {setting.label}", columns, rows)
     terminal.results.print(f"predicted {time_text(prediction.latency_s)}")
+    if not prediction.fit.timed:
+        terminal.results.print(
+            "nothing fitted on this network: it was never timed whole in this setting, so its parts are added up "
+            "as they are alone, and nobody knows how far off that is; "
+            f"`lathe profile {skeleton.name}` there times it"
+        )
     terminal.results.print(f"plain sum of the layers timed alone {time_text(prediction.raw_s)}")
     if measured is not None:
         error = prediction.latency_s.value / measured.value - 1.0

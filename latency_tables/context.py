@@ -56,7 +56,8 @@ class Coefficients:
     """What `latency_s` needs to know of a network in a setting; all in seconds, in context.
 
     Attributes:
-        unpruned_s: latency of the unpruned network as measured; its interval covers the passes' spread.
+        unpruned_s: latency of the unpruned network as measured; its interval covers the passes' spread. Where it
+            was never timed, the sum of its parts, unbounded.
         costs: the parts timed alone.
         slopes: how much of what is freed alone the network really loses, as shares of each whole, in the order of
             `Costs.freed`.
@@ -66,6 +67,7 @@ class Coefficients:
         spread: for a plan that frees f and keeps the share s of the latency, f . spread . f / s**2 is the squared
             relative error of the fit over ``scatter`` squared.
         freedom: degrees of freedom behind ``scatter``; 0 when nothing is known about the error.
+        timed: whether the unpruned network was ever timed as a whole.
     """
 
     unpruned_s: Estimate
@@ -75,6 +77,7 @@ class Coefficients:
     scatter: float
     spread: NDArray[np.float64] = field(compare=False)
     freedom: float
+    timed: bool = True
 
     @property
     def slope(self) -> float:
@@ -181,11 +184,7 @@ def coefficients(
     costs = Costs(skeleton, table)
     fitted = table.measured_networks(skeleton, "fit")
     if not fitted:
-        raise UserError(
-            f"the table for {table.setting.label} holds no measurement of the whole network {skeleton.name}; "
-            "run `lathe profile` for it first"
-        )
-
+        raise never_timed(skeleton, table)
     usable = [n for n in fitted if n.cut and n.cut != blind_to and costs.knows(n.cut)]
     pruned = _distinct(usable, quick_latency_s(skeleton, table))
     freed = np.array([costs.freed(n.removed, dict(n.widths)) for n in pruned]).reshape(-1, WAYS)
@@ -211,6 +210,38 @@ def coefficients(
         scatter=fit.scatter,
         spread=fit.spread,
         freedom=fit.freedom,
+    )
+
+
+def never_timed(skeleton: Skeleton, table: LatencyTable) -> UserError:
+    """The error for a network that is to be known as a whole, and is not."""
+    return UserError(
+        f"the table for {table.setting.label} holds no measurement of the whole network {skeleton.name}; run "
+        "`lathe profile` for it first"
+    )
+
+
+def as_alone(skeleton: Skeleton, table: LatencyTable) -> Coefficients:
+    """The coefficients of a network of which nothing was timed but its parts: these add up as they are.
+
+    How far off that is nobody knows, so both ends are infinite, and no search may meet a budget by it:
+    `coefficients` refuses such a network.
+
+    Raises:
+        UserError: a part has no cell.
+        LatheError: a part was tried and failed.
+    """
+    costs = Costs(skeleton, table)
+    fit = fit_slopes(np.empty((0, WAYS)), np.empty(0), costs.inside)
+    return Coefficients(
+        unpruned_s=Estimate(costs.whole_s, -math.inf, math.inf),
+        costs=costs,
+        slopes=tuple(fit.slopes.tolist()),
+        residual=fit.residual,
+        scatter=fit.scatter,
+        spread=fit.spread,
+        freedom=fit.freedom,
+        timed=False,
     )
 
 

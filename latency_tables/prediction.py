@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from latency_tables.context import Coefficients, coefficients
+from latency_tables.context import Coefficients, as_alone, coefficients
 from latency_tables.costs import LayerCost, Origin
 from latency_tables.estimate import Estimate
 from latency_tables.measurement import Measurement
@@ -46,7 +46,7 @@ class Prediction:
         shares: one for each layer of the unpruned network, in order.
         constant_s: what belongs to no layer.
         raw_s: the plain sum of the kept layers timed alone, for comparison.
-        fit: the coefficients it was made with.
+        fit: the coefficients it was made with; `Coefficients.timed` tells whether the network was timed at all.
     """
 
     latency_s: Estimate
@@ -64,6 +64,9 @@ def predict(
 ) -> Prediction:
     """Predicts the latency of a network with some blocks and channels taken out.
 
+    Where the network was never timed as a whole, its parts as they are alone are added up, and the interval is
+    unbounded.
+
     Args:
         skeleton: the unpruned network; with channel groups where widths are given.
         table: measured in the setting of interest.
@@ -71,15 +74,16 @@ def predict(
         widths: for some channel groups, by name, how many channels stay.
 
     Returns:
-        The prediction, from the very coefficients that the search uses.
+        The prediction, from the very coefficients that the search uses, where there are such.
 
     Raises:
-        UserError: a block or a channel may not go, a part has no cell, a width lies outside of what was
-            measured, or the network was never timed as a whole.
+        UserError: a block or a channel may not go, a part has no cell, or a width lies outside of what was
+            measured.
         LatheError: a part was tried and failed.
     """
     gone = skeleton.check(removed)
-    fit = coefficients(skeleton, table)
+    timed = bool(table.measured_networks(skeleton, "fit"))
+    fit = coefficients(skeleton, table) if timed else as_alone(skeleton, table)
     latency_s = fit.interval(gone, widths)
     narrowed = skeleton.narrowed(widths or {})
     shares = []
@@ -89,8 +93,8 @@ def predict(
         # A layer that goes is shown at its full width; at the plan's it may never have been measured.
         layer = (narrowed if kept else skeleton).layers[place]
         # What could not be timed at this width is interpolated, as for the search.
-        timed = isinstance(table.cells.get(layer.part.key), Measurement)
-        alone_s = table.latency_s(layer.part) if timed else _alone(cost)
+        known = isinstance(table.cells.get(layer.part.key), Measurement)
+        alone_s = table.latency_s(layer.part) if known else _alone(cost)
         context_s = narrowed_s[place] if kept else full_s[place]
         origin = cost.origin if kept else Origin.MEASURED
         shares.append(Share(layer.name, layer.part.kind, layer.block, alone_s, context_s, kept, origin))

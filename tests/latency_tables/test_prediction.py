@@ -125,8 +125,20 @@ def test_unknown_latencies_are_errors_never_zero() -> None:
     )
     with pytest.raises(LatheError, match="SIGSEGV"):
         predict(SKELETON, broken)
+
+
+@given(st.sets(st.sampled_from(SKELETON.removable)))
+def test_with_nothing_timed_whole_parts_are_added_up_and_no_budget_is_met(removed: set[str]) -> None:
+    table = made_up.table(SKELETON, LATENCIES)
+    prediction = predict(SKELETON, table, removed)
+    assert prediction.latency_s.value == pytest.approx(raw_s(removed))
+    assert (prediction.latency_s.low, prediction.latency_s.high) == (-math.inf, math.inf)
+    assert not prediction.fit.timed
+    kept = math.fsum(share.context_s for share in prediction.shares if share.kept)
+    assert kept == pytest.approx(raw_s(removed))
+    assert prediction.constant_s == pytest.approx(0.0, abs=1e-12)
     with pytest.raises(UserError, match="no measurement of the whole network"):
-        predict(SKELETON, LatencyTable(table.setting, table.cells))
+        coefficients(SKELETON, table)
 
 
 def test_removal_that_frees_nothing_is_said() -> None:
