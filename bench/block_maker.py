@@ -34,16 +34,17 @@ class BlockMaker:
     def __init__(self, shop: Shop, method: str, seed: int, iterations: int) -> None:
         self._shop, self._method = shop, get_method(method)
         self._seed, self._iterations = seed, iterations
+        self._outline = shop.subject.outline_for(shop.store.table(shop.session.setting))
         self._piece = Workpiece(
-            shop.teacher, shop.images.calibration, shop.pseudo_labels(), self.outline.skeleton, seed
+            shop.teacher, shop.images.calibration, shop.pseudo_labels(), self._outline.skeleton, seed
         )
         with at(shop.device, shop.teacher):
             self._scorer = self._method.scorer(self._piece)
 
     @property
     def outline(self) -> Outline:
-        """Of the unpruned network."""
-        return self._shop.subject.outline
+        """With channel groups where the table was fitted on narrower networks."""
+        return self._outline
 
     @property
     def needs_controls(self) -> bool:

@@ -141,7 +141,7 @@ def profile(
             outline, session, store, retry_failed=retry_failed, deadline_s=deadline_s, progress=progress
         )
     table = store.table(setting)
-    rows = views.closure_rows(outline.skeleton, table)
+    rows = views.closure_rows(subject.outline_for(table, widths=widths).skeleton, table)
     if as_json:
         result = views.profile_json(outline.skeleton, done, over_widths, table)
         _print_json({"setting": setting.to_json(), **result, "closure": rows})
@@ -210,12 +210,11 @@ def predict(
         known, _ = named_table(table_name, out)
         setting = known.setting
         skeleton = shipped_skeleton(network, setting.batch) if shape is None else None
-        skeleton = skeleton or skeleton_of(choice, setting.batch, out, widths=bool(widths))
     else:
         setting = SettingChoice(runtime, device, threads, batch, precision, parse_options(option)).make()
         store = existing_store(out)
-        known = require_table(store, setting)
-        skeleton = skeleton_of(choice, batch, out, widths=bool(widths))
+        known, skeleton = require_table(store, setting), None
+    skeleton = skeleton or skeleton_of(choice, known, out, widths=bool(widths))
     removed = skeleton.check(tuple(name.strip() for name in without.split(",") if name.strip()))
     cut = Cut.of(removed, parse_widths(widths, skeleton.groups))
     filled = None

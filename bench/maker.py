@@ -19,7 +19,7 @@ class Maker(Protocol[T]):
     """Makes one point's network.
 
     Attributes:
-        outline: of the unpruned network, with channel groups where these are chosen from.
+        outline: of the unpruned network, with channel groups where these are chosen from or the fit needs them.
         stage: the word for making the network good.
         needs_controls: whether controls are made for each point, which takes time.
         costly: whether making the network takes minutes, so that what is chosen is timed twice before.
@@ -27,7 +27,7 @@ class Maker(Protocol[T]):
 
     @property
     def outline(self) -> Outline:
-        """Of the unpruned network."""
+        """Of the unpruned network, with channel groups where these are chosen from or the fit needs them."""
         ...
 
     @property

@@ -88,7 +88,7 @@ def plan_for(
         LatheError: a number is not finite, or the written files compute something else than the network.
     """
     chooses = _takes_blocks(method)
-    skeleton, images = subject.outline.skeleton, gallery.part(seed)
+    skeleton, images = subject.outline_for(table).skeleton, gallery.part(seed)
     fit = _sound(coefficients(skeleton, table), table)
     whole = fit.unpruned_s
     # A share is held against the unpruned network of the same minute; how fast that was is no matter then.

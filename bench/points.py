@@ -233,8 +233,9 @@ def _parts(shop: Shop, cut: Cut, unpruned_s: float) -> tuple[PartTime, ...]:
 
     Of layers that get narrower there are two: what stays, and after those of the same block what goes.
     """
-    skeleton = (shop.subject.wide if cut.widths else shop.subject.outline).skeleton
-    fit = coefficients(skeleton, shop.store.table(shop.session.setting))
+    table = shop.store.table(shop.session.setting)
+    skeleton = shop.subject.outline_for(table, widths=bool(cut.widths)).skeleton
+    fit = coefficients(skeleton, table)
     before = fit.layers_s()
     left = [
         0.0 if layer.block in cut.removed else min(max(seconds, 0.0), whole)

@@ -101,7 +101,7 @@ def least_share(method: str, subject: Subject, table: LatencyTable) -> float:
         LatheError: the table says nothing of the network.
     """
     if method not in SCRATCH_METHODS:
-        skeleton = subject.outline.skeleton
+        skeleton = subject.outline_for(table).skeleton
         fit = coefficients(skeleton, table)
         return least_without_blocks_s(skeleton.removable, fit) / fit.unpruned_s.value
     skeleton = subject.wide.skeleton

@@ -2,43 +2,80 @@
 
 from __future__ import annotations
 
+import contextlib
+import glob
 import hashlib
 import importlib.metadata
 import json
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 from bench.workbench import NetworkChoice, Subject
 from latency_tables.errors import UserError
+from latency_tables.shipped import shipped_skeleton
 from latency_tables.skeleton import Skeleton
 from latency_tables.skeleton_file import read_skeleton, write_skeleton
+from latency_tables.table import LatencyTable
 
 #: Whose versions decide how a network is taken apart.
 _PACKAGES = ("lathe", "torch", "torchvision", "timm", "torch-pruning")
 
 
-def skeleton_of(choice: NetworkChoice, batch: int, workspace: Path, *, widths: bool) -> Skeleton:
-    """A network's skeleton, from the workspace where it was made before.
+def skeleton_of(choice: NetworkChoice, table: LatencyTable, workspace: Path, *, widths: bool) -> Skeleton:
+    """The skeleton to predict a network with, from the workspace where it was made before.
 
-    A user's own factory is always run: its code may have changed.
+    It is that of `bench.workbench.Subject.outline_for`, without building the network. A user's own factory is
+    always run: its code may have changed.
 
     Args:
         choice: the network.
-        batch: images in one forward pass.
+        table: to predict from.
         workspace: where skeletons are kept.
-        widths: with channel groups.
+        widths: with channel groups, whatever the table holds.
 
     Raises:
         UserError: see `bench.workbench.Subject`.
         LatheError: sizes in the network do not follow its widths.
     """
-    path = _path(choice, batch, workspace, widths)
+    batch = table.setting.batch
+    subject = cache(lambda: Subject(choice, batch))
+    if not widths:
+        plain = _kept(_path(choice, batch, workspace, False), lambda: subject().outline.skeleton)
+        if not table.over_widths(plain):
+            return plain
+    return _kept(_path(choice, batch, workspace, True), lambda: subject().wide.skeleton)
+
+
+def skeleton_at_hand(name: str, digest: str, table: LatencyTable, workspace: Path) -> Skeleton | None:
+    """The skeleton of a network that a table names, where none has to be made: a shipped one or one kept before.
+
+    Args:
+        name: of the network.
+        digest: of its skeleton.
+        table: where it was timed.
+        workspace: where skeletons are kept.
+
+    Returns:
+        With channel groups where the table asks for them; None where there is no such file.
+    """
+    shipped = shipped_skeleton(name, table.setting.batch)
+    found = [] if shipped is None else [shipped]
+    for path in sorted((workspace / "skeletons").glob(f"{glob.escape(_stem(name))}-*.skeleton")):
+        with contextlib.suppress(UserError):  # damaged: it is made again when it is asked for
+            found.append(read_skeleton(path))
+    fits = [one for one in found if one.digest == digest and (one.groups or not table.over_widths(one))]
+    return fits[0] if fits else None
+
+
+def _kept(path: Path | None, make: Callable[[], Skeleton]) -> Skeleton:
+    """What the file holds; where there is none, what is made, and then kept there."""
     if path is not None and path.exists():
         try:
             return read_skeleton(path)
         except UserError:
             path.unlink(missing_ok=True)  # it can be made again
-    subject = Subject(choice, batch)
-    skeleton = (subject.wide if widths else subject.outline).skeleton
+    skeleton = make()
     if path is not None:
         write_skeleton(path, skeleton)
     return skeleton
@@ -58,6 +95,9 @@ def _path(choice: NetworkChoice, batch: int, workspace: Path, widths: bool) -> P
         about = choice.weights.stat()
         weights = [str(choice.weights.absolute()), about.st_size, about.st_mtime_ns]
     words = json.dumps([choice.name, choice.input_shape, weights, batch, widths, versions])
-    name = choice.name.replace("/", "-")
     digest = hashlib.sha256(words.encode()).hexdigest()[:12]
-    return workspace / "skeletons" / f"{name}-{digest}.skeleton"
+    return workspace / "skeletons" / f"{_stem(choice.name)}-{digest}.skeleton"
+
+
+def _stem(name: str) -> str:
+    return name.replace("/", "-")

@@ -138,8 +138,8 @@ def run_sweep(
             terminal.say(expectation.words(asked, work, first, lacks))
 
         def record() -> Run:
-            skeleton = (subject.wide if config.narrows else subject.outline).skeleton
             every = tuple(settings.values())
+            skeleton = subject.outline_for(*map(store.table, every), widths=config.narrows).skeleton
             run = make_record(
                 config, every, skeleton, store, state, name=folder.name, weights=weights, command=command
             )

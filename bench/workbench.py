@@ -18,6 +18,7 @@ from bench.workloads import Images, Network, apply_shift, load_images, parse_shi
 from bench.workloads.images import require_apart, require_enough
 from latency_tables.errors import UserError
 from latency_tables.setting import Setting
+from latency_tables.table import LatencyTable
 from pruning.outline import Outline, outline
 from pruning.search import Progress
 from pruning.widths import with_groups
@@ -167,6 +168,22 @@ class Subject:
             LatheError: sizes in the network do not follow its widths.
         """
         return with_groups(self.outline, self.model, self.network.input_shape, self._batch)
+
+    def outline_for(self, *tables: LatencyTable, widths: bool = False) -> Outline:
+        """The outline to predict with: with channel groups where a table holds narrower forms of the network.
+
+        Without groups the fit would have to do without these, and the same plan would be predicted otherwise, and
+        less surely.
+
+        Args:
+            tables: to predict from.
+            widths: whether groups are asked for in any case.
+
+        Raises:
+            LatheError: as `wide`.
+        """
+        known = any(table.over_widths(self.outline.skeleton) for table in tables)
+        return self.wide if widths or known else self.outline
 
 
 class Gallery:

@@ -152,6 +152,7 @@ class Costs:
         """
         freed = np.zeros((WAYS, len(removed)))
         weights = np.zeros(len(removed))
+        narrower = bool((widths != self._full).any())
         stays = {
             block.name: np.array([block.name not in gone for gone in removed], dtype=np.bool_)
             for block in self._skeleton.blocks
@@ -161,7 +162,7 @@ class Costs:
         for place, block in enumerate(self._block_of):
             if block is not None:
                 weights += np.where(stays[block], 0.0, self._weights[place])
-            saved = self._saved_s(place, widths)
+            saved = self._saved_s(place, widths) if narrower else None
             if saved is not None:
                 lost = self._lost_weights(place, widths)
                 freed += saved if block is None else np.where(stays[block], saved, 0.0)

@@ -140,6 +140,10 @@ class LatencyTable:
         cells = [(part, self.cells.get(part.key)) for part in skeleton.parts]
         return tuple((part, cell.reason) for part, cell in cells if isinstance(cell, Failure))
 
+    def over_widths(self, skeleton: Skeleton) -> bool:
+        """Whether narrower forms of a network were timed whole: what is fitted on them asks for channel groups."""
+        return any(n.skeleton == skeleton.digest and n.widths for n in self.networks)
+
     def measured_networks(self, skeleton: Skeleton, role: str) -> tuple[NetworkMeasurement, ...]:
         """Whole networks cut from one skeleton that play one role, oldest first."""
         return tuple(n for n in self.networks if n.skeleton == skeleton.digest and n.role == role)

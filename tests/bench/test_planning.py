@@ -17,7 +17,9 @@ from cli_driver import Answer, Lathe
 
 from bench.workbench import NetworkChoice, Subject
 from latency_tables.context import coefficients
+from latency_tables.exchange import read_archive
 from latency_tables.part import Grain
+from latency_tables.shipped import shipped_skeleton, shipped_tables
 from latency_tables.skeleton import Skeleton
 from latency_tables.store import Store
 from pruning import load
@@ -241,3 +243,80 @@ def test_a_table_in_another_precision_says_what_was_judged_in_which(
     assert answer.status == 0
     assert "both in fp32" in answer.out
     assert "what int8 costs is not known here" in answer.out
+
+
+def test_a_shipped_table_says_the_same_to_plan_and_predict(
+    lathe: Lathe, job: dict[str, str], tmp_path: Path
+) -> None:
+    name = next(name for name in shipped_tables() if "-eager-" in name)
+    words = ["cifar/resnet20", "--table", name, "--out", tmp_path, "--json"]
+    images = ["--images", job["images"], "--calibration", 40, "--iterations", 1]
+    made = json.loads(lathe("plan", *words, *images, "--budget", "0.8x", "--method", "last").out)
+    told = json.loads(lathe("predict", *words, "--without", ",".join(made["removed"])).out)
+    assert made["removed"]
+    assert told["timed_whole"]
+    said = [told["predicted_s"], *told["predicted_s_interval"]]
+    assert said == pytest.approx([made["predicted_s"], *made["predicted_s_interval"]], rel=1e-9)
+    # The networks that it was fitted on lack channels, too.
+    skeleton = shipped_skeleton("cifar/resnet20", 1)
+    assert skeleton is not None
+    table = read_archive(shipped_tables()[name]).table()
+    without_groups = coefficients(replace(skeleton, groups=(), sizes=()), table)
+    assert said != pytest.approx(without_groups.interval(made["removed"]).to_json(), rel=1e-4)
+
+
+def test_narrower_networks_count_for_plan_and_predict_alike(
+    plan: Lathe, lathe: Lathe, job: dict[str, str], tmp_path: Path
+) -> None:
+    wide = Subject(NetworkChoice(job["network"]), 1).wide.skeleton
+    inner = [group.name for group in wide.groups if group.name.endswith("conv1")]
+    store, there = Store(tmp_path / "lathe.db"), made_up.setting()
+    store.put_network(there, wide.name, made_up.network(wide, (), UNPRUNED_S, UNPRUNED_S))
+    for width, ratio in ((16, 1.0), (12, 0.85), (8, 0.65)):
+        widths = dict.fromkeys(inner, width) if width < 16 else {}
+        for part in wide.narrowed(widths).parts:
+            seconds = 1.6e-4 if part.grain is Grain.BLOCK else 1e-5 + 1e-8 * part.graph.weight_count
+            store.put(there, part, made_up.cell(seconds))
+        if widths:
+            narrow = made_up.network(wide, (), ratio * UNPRUNED_S, UNPRUNED_S)
+            store.put_network(there, wide.name, replace(narrow, widths=tuple(sorted(widths.items()))))
+    store.close()
+    made = json.loads(plan("--json", budget="0.7x").out)
+    words = ["predict", job["network"], "--table", "eager", "--out", tmp_path, "--json"]
+    told = json.loads(lathe(*words, "--without", ",".join(made["removed"])).out)
+    low, high = told["predicted_s_interval"]
+    assert 0 < low < told["predicted_s"] < high
+    assert [told["predicted_s"], low, high] == pytest.approx(
+        [made["predicted_s"], *made["predicted_s_interval"]]
+    )
+
+
+def test_a_network_of_known_parts_that_was_never_timed_is_predicted_and_not_planned_for(
+    plan: Lathe, lathe: Lathe, job: dict[str, str], skeleton: Skeleton, tmp_path: Path
+) -> None:
+    store, there = Store(tmp_path / "lathe.db"), made_up.setting()
+    for part in skeleton.parts:
+        store.put(there, part, made_up.cell(1.6e-4 if part.grain is Grain.BLOCK else 4e-5))
+    store.close()
+    words = ["predict", job["network"], "--table", "eager", "--out", tmp_path]
+    told = json.loads(lathe(*words, "--without", "blocks.1", "--json").out)
+    outside = sum(layer.block is None for layer in skeleton.layers)
+    assert told["predicted_s"] == pytest.approx(4 * 1.6e-4 + outside * 4e-5)
+    assert (told["predicted_s_interval"], told["timed_whole"]) == ([None, None], False)
+    said = lathe(*words).out
+    assert "nothing fitted on this network" in said
+    assert f"lathe profile {job['network']}" in said
+    answer = plan()
+    assert answer.status == 2
+    assert "no measurement of the whole network" in answer.err
+
+
+def test_a_shipped_table_adds_up_a_network_of_its_parts(lathe: Lathe, tmp_path: Path) -> None:
+    name = next(name for name in shipped_tables() if "-eager-" in name)
+    told = [
+        json.loads(lathe("predict", f"cifar/resnet{depth}", "--table", name, "--out", tmp_path, "--json").out)
+        for depth in (32, 44, 56)
+    ]
+    assert [one["timed_whole"] for one in told] == [True, False, True]
+    assert told[0]["predicted_s"] < told[1]["predicted_s"] < told[2]["predicted_s"]
+    assert told[1]["predicted_s_interval"] == [None, None]

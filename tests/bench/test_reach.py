@@ -63,7 +63,8 @@ def chain(width: int) -> tuple[Skeleton, LatencyTable]:
 
 
 def subject_of(skeleton: Skeleton) -> Subject:
-    return cast(Subject, SimpleNamespace(outline=SimpleNamespace(skeleton=skeleton)))
+    outline = SimpleNamespace(skeleton=skeleton)
+    return cast(Subject, SimpleNamespace(outline=outline, outline_for=lambda _: outline))
 
 
 def pairs(config: SweepConfig, present: dict[str, Point], said: list[str]) -> list[tuple[str, str]]:
