@@ -16,7 +16,7 @@ from latency_tables.errors import UserError
 from latency_tables.estimate import Estimate
 from latency_tables.measurement import Measurement
 from latency_tables.part import Part
-from latency_tables.random_plans import draw_plans
+from latency_tables.random_plans import WHAT, draw_plans
 from latency_tables.skeleton import Cut, Skeleton
 from latency_tables.slow_minutes import quick_latency_s
 from latency_tables.store import Store
@@ -186,6 +186,8 @@ def check_networks(
     count: int,
     seed: int,
     progress: Progress | None = None,
+    *,
+    widths: bool = False,
 ) -> Closure:
     """Prunes a network at random, predicts each pruned one, then times all of them in two processes.
 
@@ -193,20 +195,27 @@ def check_networks(
     is timed goes to the store, as networks that judge the fit.
 
     Args:
-        outline: the unpruned network.
+        outline: the unpruned network, as `bench.workbench.Subject.outline_for` has it for the table.
         store: where measurements go.
         open_session: makes a session in the table's setting, with a worker of its own.
         table: what to predict from.
         count: how many, at least 1; fewer where the network has no more.
         seed: of the draw.
         progress: told after each measurement.
+        widths: whether channels go as well; blocks go in any case.
 
     Raises:
-        UserError: nothing can be removed, a part has no cell, or the unpruned network was never timed.
+        UserError: nothing can be removed, a part has no cell at a width that was drawn, or the unpruned network was
+            never timed.
         LatheError: a part failed before, or a network cannot be timed.
     """
     skeleton = outline.skeleton
-    plans = draw_plans(skeleton, count, seed)
+    plans = draw_plans(skeleton, count, seed, WHAT if widths else ("blocks",))
+    if not plans and not widths:
+        raise UserError(
+            f"{skeleton.name} has no block that can be taken out. Add --widths to take out channels, where the "
+            "table was made with `lathe profile --widths`; or check it without --held-out."
+        )
     if not plans:
         raise UserError(
             f"{skeleton.name} has no block and no channel that can be taken out; check it without --held-out"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,12 +11,14 @@ from typing import Any, Self
 import made_up
 import numpy as np
 import pytest
+from cli_driver import Lathe
 
 from bench import table_views
 from bench.checking import ANCHOR_EVERY, Checked, check_cells, check_networks
 from bench.profiler import profile
 from bench.session import Handle, MeasurementFailed
 from bench.timing import Comparison, Rule, Verdict
+from bench.workbench import Subject
 from latency_tables.context import coefficients
 from latency_tables.errors import UserError
 from latency_tables.graph import Graph
@@ -258,8 +261,11 @@ def test_a_prediction_does_not_look_at_the_network_it_is_for(outline: Outline, s
 
 
 def test_a_network_without_removable_blocks_has_no_closure(store: Store) -> None:
+    words: list[Any] = [outline_of([]), store, ChangingSession, store.table(made_up.setting()), 3, 0]
+    with pytest.raises(UserError, match=r"no block that can be taken out\. Add --widths"):
+        check_networks(*words)
     with pytest.raises(UserError, match="no block and no channel"):
-        check_networks(outline_of([]), store, ChangingSession, store.table(made_up.setting()), 3, 0)  # type: ignore[arg-type]
+        check_networks(*words, widths=True)
 
 
 def test_what_is_printed_and_the_json_agree(
@@ -278,3 +284,76 @@ def test_what_is_printed_and_the_json_agree(
     assert table_views.check_json(made_up.setting(), checked, None)["mean_abs_error"] is None
     table_views.show_check(Terminal(), made_up.setting(), checked, closure)
     assert "The table holds today" in capsys.readouterr().out
+
+
+EQUAL = [32] * 8
+
+
+class Known:
+    """A chain of equal blocks in the place of a network."""
+
+    def __init__(self, *_: object) -> None:
+        self.outline = outline_of(EQUAL)
+        self.wide = replace(self.outline, skeleton=made_up.chain(EQUAL, grouped=True))
+
+    outline_for = Subject.outline_for
+
+
+@pytest.fixture
+def equal(tmp_path: Path) -> Store:
+    store = Store(tmp_path / "equal" / "lathe.db")
+    profile(outline_of(EQUAL), ChangingSession(), store)  # type: ignore[arg-type]
+    return store
+
+
+@pytest.fixture
+def command(lathe: Lathe, equal: Store, monkeypatch: pytest.MonkeyPatch) -> Lathe:
+    """Holds networks out, on a table over depth."""
+    monkeypatch.setattr("bench.session.Session", lambda setting: ChangingSession(setting=setting))
+    monkeypatch.setattr("bench.workbench.Subject", Known)
+    monkeypatch.setattr("bench.workbench.SettingChoice.make", lambda _: made_up.setting())
+    return lambda *words: lathe(
+        "table", "check", "chain", "--held-out", 3, *words, "--out", equal.path.parent
+    )
+
+
+def test_the_command_holds_networks_out(command: Lathe) -> None:
+    told = json.loads(command("--json").out)
+    assert (told["holds"], told["closure_unknown"], len(told["networks"])) == (True, None, 3)
+    assert told["mean_abs_error"] == pytest.approx(0.0, abs=1e-9)  # costs add up here
+    assert told["noise_floor"] == pytest.approx(0.0)
+    assert [network["widths"] for network in told["networks"]] == [{}] * 3
+    answer = command()
+    assert answer.status == 0
+    assert "3 networks: mean absolute error 0.0%, noise floor 0.0%" in answer.out
+
+
+def test_what_was_found_out_about_parts_is_told_where_networks_cannot_be_predicted(command: Lathe) -> None:
+    answer = command("--widths")
+    assert answer.status == 1
+    assert "The table holds today" in answer.out
+    assert "how far off predictions are was not found out: " in answer.err
+    assert "lathe profile --widths" in answer.err
+    answer = command("--widths", "--json")
+    told = json.loads(answer.out)
+    assert answer.status == 1
+    assert (told["holds"], told["networks"], told["noise_floor"]) == (True, [], None)
+    assert "were not measured near these widths" in told["closure_unknown"]
+
+
+def test_held_out_networks_are_predicted_from_narrower_ones_as_well(command: Lathe, equal: Store) -> None:
+    grouped, setting, narrow = made_up.chain(EQUAL, grouped=True), made_up.setting(), {"block7": 8}
+    for part in grouped.narrowed(narrow).parts:
+        equal.put(setting, part, made_up.cell(cost_s(part.graph)))
+    whole_s = cost_s(grouped.graph)
+    odd = made_up.network(grouped, (), 0.8 * whole_s, whole_s)
+    equal.put_network(setting, "chain", replace(odd, widths=tuple(narrow.items())))
+    table = equal.table(setting)
+    network = json.loads(command("--json").out)["networks"][0]
+    blind = [
+        coefficients(skeleton, table, blind_to=draw_plans(grouped, 1, 0, ("blocks",))[0])
+        for skeleton in (grouped, made_up.chain(EQUAL))
+    ]
+    with_it, without = (fit.ratio(network["removed"]).value for fit in blind)
+    assert network["predicted_ratio"] == pytest.approx(with_it)
+    assert with_it != pytest.approx(without)
