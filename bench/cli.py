@@ -207,7 +207,7 @@ def predict(
             raise UserError(
                 "--table predicts from another table; --measure, --nodes and --fill need this machine's own"
             )
-        known, _ = named_table(table_name, out)
+        known = named_table(table_name, out).table
         setting = known.setting
         skeleton = shipped_skeleton(network, setting.batch) if shape is None else None
     else:

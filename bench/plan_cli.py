@@ -62,7 +62,7 @@ def plan(
     terminal = Terminal(quiet=as_json)
     allowed = parse_budget(budget)
     with stoppable("What was there before is as it was; the same command begins anew."):
-        known, _ = named_table(table, out)
+        known = named_table(table, out).table
         shape = None if input_shape is None else parse_input_shape(input_shape)
         subject = Subject(NetworkChoice(network, weights, shape), known.setting.batch)
         if weights is None and subject.network.draws_weights():

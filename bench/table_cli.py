@@ -56,15 +56,17 @@ def table_list(out: Workspace = DEFAULT_OUT, as_json: AsJson = False) -> None:
 
 @table_app.command("show")
 def table_show(table_id: TableId, out: Workspace = DEFAULT_OUT, as_json: AsJson = False) -> None:
-    """Every cell of one table."""
-    from bench import views
+    """Every cell of one table, and how far off its predictions are where networks were held out."""
+    from bench import table_views, views
     from bench.tables import named_table
 
-    table, kinds = named_table(table_id, out)
+    table, kinds, networks = named_table(table_id, out)
+    found = table_views.closures(table, networks, out)
     if as_json:
-        print_json(views.table_json(table, kinds))
+        print_json(views.table_json(table, kinds) | {"closure": table_views.closures_json(found)})
     else:
         views.show_table(Terminal(), table, kinds)
+        table_views.show_closures(Terminal(), found, table_id)
 
 
 @table_app.command("diff")
@@ -79,7 +81,7 @@ def table_diff(
     from bench.tables import named_table
     from latency_tables.comparison import compare_tables
 
-    (one, kinds), (other, more) = named_table(before, out), named_table(after, out)
+    (one, kinds, _), (other, more, _) = named_table(before, out), named_table(after, out)
     difference = compare_tables(one, other)
     if as_json:
         print_json(table_views.difference_json(one, other, difference, kinds | more))
@@ -157,6 +159,7 @@ def table_report(
     from bench.workbench import NetworkChoice, SettingChoice, Subject
     from bench.workloads import parse_input_shape
     from reports import write_table_report
+    from reports.table_charts import residual_chart
 
     terminal = Terminal(quiet=as_json)
     if table_name is None:
@@ -164,7 +167,7 @@ def table_report(
         table = require_table(existing_store(out), choice.make())
     else:
         refuse_setting_words(context)
-        table, _ = named_table(table_name, out)
+        table = named_table(table_name, out).table
     shape = None if input_shape is None else parse_input_shape(input_shape)
     subject = Subject(NetworkChoice(network, weights, shape), table.setting.batch)
     command = shlex.join(["lathe", *sys.argv[1:]])
@@ -177,7 +180,10 @@ def table_report(
     if as_json:
         images = [str(image) for image in files.images]
         notes = list(record.notes)
-        print_json({"html": str(files.html), "record": str(files.record), "images": images, "notes": notes})
+        judged = residual_chart(record)
+        numbers = {"mean_abs_error": judged.mean_error, "noise_floor": judged.noise_floor}
+        named = {"html": str(files.html), "record": str(files.record), "images": images, "notes": notes}
+        print_json(named | numbers)
         return
     for note in record.notes:
         terminal.say(note)

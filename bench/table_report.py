@@ -124,6 +124,7 @@ def _closure(
                     predicted=foreseen,
                     measured=measured,
                     passes=len(found),
+                    noise=ratios[-1].value / ratios[-2].value - 1.0 if len(ratios) > 1 else None,
                 )
             )
     if unknown_widths:

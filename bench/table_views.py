@@ -1,19 +1,32 @@
-"""What `lathe table diff` and `lathe table check` print: tables for people, plain values for ``--json``."""
+"""What `lathe table` prints of differences, checks and closure: tables for people, plain values for ``--json``."""
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from bench.checking import Checked
+from bench.skeletons import skeleton_at_hand
 from bench.terminal import Terminal, time_text
-from latency_tables.closure import Closure
+from latency_tables.closure import Closure, closure_of, held_out_twice
 from latency_tables.comparison import PartDifference, TableDifference
+from latency_tables.errors import LatheError
 from latency_tables.estimate import numbers
 from latency_tables.setting import Setting
 from latency_tables.table import LatencyTable
 from latency_tables.verdict import BETWEEN_PROCESSES
 
 _UNKNOWN = ("?", "?")
+_NUMBERS = (
+    "mean_abs_error",
+    "within_5pct",
+    "within_10pct",
+    "interval_coverage",
+    "noise_floor",
+    "excess_error",
+)
 _APART = (
     "Each table was measured in processes of its own, between which a part may differ by a few percent: "
     f"faster and slower are said of more than {BETWEEN_PROCESSES:.0%}, same of less."
@@ -114,13 +127,79 @@ def show_check(terminal: Terminal, setting: Setting, checked: Checked, closure: 
     ]
     columns = ["network", "predicted / unpruned", "measured", "measured again", "error", "noise"]
     terminal.show("\nClosure: networks that no prediction has seen", columns, rows)
+    terminal.results.print(_closure_words(closure))
+
+
+def _closure_words(closure: Closure) -> str:
     coverage = closure.interval_coverage
     inside = "unknown" if coverage is None else f"{coverage:.0%}"
-    terminal.results.print(
+    return (
         f"{len(closure.networks)} networks: mean absolute error {closure.mean_abs_error:.1%}, noise floor "
         f"{closure.noise_floor:.1%}, within 5 %: {closure.within(0.05):.0%}, within 10 %: "
         f"{closure.within(0.1):.0%}, in the predicted interval: {inside}"
     )
+
+
+def closures(
+    table: LatencyTable, names: Mapping[str, str], workspace: Path
+) -> list[tuple[str, Closure | None]]:
+    """How far off a table's predictions are, for each network of which smaller forms were held out and timed twice.
+
+    Args:
+        table: any.
+        names: of networks, by the digest of their skeleton.
+        workspace: where skeletons are kept.
+
+    Returns:
+        With the network's name; None for one that would have to be built to be predicted, or that the table does
+        not predict.
+    """
+    found: list[tuple[str, Closure | None]] = []
+    for digest, name in names.items():
+        if not held_out_twice(digest, table):
+            continue
+        skeleton = skeleton_at_hand(name, digest, table, workspace)
+        try:
+            found.append((name, None if skeleton is None else closure_of(skeleton, table)))
+        except LatheError:
+            found.append((name, None))
+    return found
+
+
+def show_closures(terminal: Terminal, found: Sequence[tuple[str, Closure | None]], table_id: str) -> None:
+    """One line for each network."""
+    if found:
+        terminal.results.print("\nClosure: networks that no prediction has seen")
+    for name, closure in found:
+        report = shlex.join(["lathe", "table", "report", name, "--table", table_id])
+        told = f"`{report}` tells, which builds the network" if closure is None else _closure_words(closure)
+        terminal.results.print(f"{name}: {told}")
+
+
+def closures_json(found: Sequence[tuple[str, Closure | None]]) -> list[dict[str, Any]]:
+    """The same as plain values; null where `lathe table report` has to tell."""
+    return [
+        {
+            "network": name,
+            "networks": None if closure is None else len(closure.networks),
+            **_closure_numbers(closure),
+        }
+        for name, closure in found
+    ]
+
+
+def _closure_numbers(closure: Closure | None) -> dict[str, float | None]:
+    """As fractions; null where nothing was held out."""
+    if closure is None:
+        return dict.fromkeys(_NUMBERS)
+    return {
+        "mean_abs_error": closure.mean_abs_error,
+        "within_5pct": closure.within(0.05),
+        "within_10pct": closure.within(0.1),
+        "interval_coverage": closure.interval_coverage,
+        "noise_floor": closure.noise_floor,
+        "excess_error": closure.excess_error,
+    }
 
 
 def sentence(checked: Checked) -> str:
@@ -172,18 +251,11 @@ def check_json(setting: Setting, checked: Checked, closure: Closure | None) -> d
             for cell in checked.cells
         ],
         "networks": [],
+        **_closure_numbers(closure),
     }
-    names = (
-        "mean_abs_error",
-        "within_5pct",
-        "within_10pct",
-        "interval_coverage",
-        "noise_floor",
-        "excess_error",
-    )
     if closure is None:
-        return result | dict.fromkeys(names)
-    result["networks"] = [
+        return result
+    networks = [
         {
             "removed": list(network.cut.removed),
             "widths": dict(network.cut.widths),
@@ -194,11 +266,4 @@ def check_json(setting: Setting, checked: Checked, closure: Closure | None) -> d
         }
         for network in closure.networks
     ]
-    return result | {
-        "mean_abs_error": closure.mean_abs_error,
-        "within_5pct": closure.within(0.05),
-        "within_10pct": closure.within(0.1),
-        "interval_coverage": closure.interval_coverage,
-        "noise_floor": closure.noise_floor,
-        "excess_error": closure.excess_error,
-    }
+    return result | {"networks": networks}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from latency_tables.archive import Archive
 from latency_tables.errors import UserError, unknown
@@ -107,8 +108,22 @@ def named_archive(name: str, workspace: Path) -> Archive:
     return found if isinstance(found, Archive) else found[0].archive(found[1])
 
 
-def named_table(name: str, workspace: Path) -> tuple[LatencyTable, dict[str, tuple[str, str]]]:
-    """The table that a user means, with kind and grain of its parts by key.
+class Named(NamedTuple):
+    """A table that a user named.
+
+    Attributes:
+        table: what it holds.
+        kinds: kind and grain of its parts, by key.
+        networks: names of the networks that were timed whole, by the digest of their skeleton.
+    """
+
+    table: LatencyTable
+    kinds: dict[str, tuple[str, str]]
+    networks: dict[str, str]
+
+
+def named_table(name: str, workspace: Path) -> Named:
+    """The table that a user means.
 
     Args:
         name: an exported file, a shipped table's name, a setting's digest, or the beginning of a setting's label;
@@ -120,9 +135,9 @@ def named_table(name: str, workspace: Path) -> tuple[LatencyTable, dict[str, tup
     """
     found = _named(name, workspace)
     if isinstance(found, Archive):
-        return found.table(), found.kinds()
+        return Named(found.table(), found.kinds(), found.network_names())
     store, setting = found
-    return store.table(setting), store.kinds(setting)
+    return Named(store.table(setting), store.kinds(setting), store.network_names(setting))
 
 
 def _named(name: str, workspace: Path) -> Archive | tuple[Store, Setting]:

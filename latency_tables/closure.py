@@ -6,8 +6,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from latency_tables.context import coefficients
 from latency_tables.estimate import Estimate
-from latency_tables.skeleton import Cut
+from latency_tables.skeleton import Cut, Skeleton
+from latency_tables.table import LatencyTable
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,50 @@ class Closure:
     def within(self, share: float) -> float:
         """Share of the networks whose prediction is off by at most this much, ends included."""
         return _mean([abs(network.error) <= share for network in self.networks])
+
+
+def held_out_twice(digest: str, table: LatencyTable) -> dict[Cut, tuple[Estimate, Estimate]]:
+    """The latest two ratios of each network that a table keeps to judge the fit by, where it was timed twice.
+
+    Args:
+        digest: of the unpruned network's skeleton.
+        table: any.
+    """
+    timed: dict[Cut, list[Estimate]] = {}
+    for network in table.networks:
+        if network.skeleton == digest and network.role == "closure" and network.cut:
+            timed.setdefault(network.cut, []).append(network.ratio)
+    return {cut: (ratios[-2], ratios[-1]) for cut, ratios in timed.items() if len(ratios) > 1}
+
+
+def closure_of(skeleton: Skeleton, table: LatencyTable) -> Closure | None:
+    """How far a table's predictions are from the networks that it keeps to judge them by.
+
+    Each is predicted as if it had never been timed; those at widths that the table does not know are left out.
+
+    Args:
+        skeleton: the unpruned network, with channel groups where `LatencyTable.over_widths` asks for them.
+        table: any.
+
+    Returns:
+        None where there is none that was timed twice.
+
+    Raises:
+        UserError: a part has no cell, or the unpruned network was never timed.
+        LatheError: a part was tried and failed.
+    """
+    twice = held_out_twice(skeleton.digest, table)
+    if not twice:
+        return None
+    usual = coefficients(skeleton, table)
+    fitted = {network.cut for network in table.measured_networks(skeleton, "fit")}
+    found = []
+    for cut, (measured, again) in twice.items():
+        if not usual.costs.knows(cut):
+            continue
+        fit = coefficients(skeleton, table, blind_to=cut) if cut in fitted else usual
+        found.append(HeldOut(cut, fit.ratio(cut.removed, dict(cut.widths)), measured, again))
+    return Closure(tuple(found)) if found else None
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -44,6 +44,8 @@ class ResidualChart:
         mean_error: mean absolute error of those; None if there are none.
         within: how many of those lie within ±5 %.
         within_wide: how many of those lie within ±10 %.
+        repeated: how many of those were measured again.
+        noise_floor: mean absolute difference of these to themselves, measured again; None if there are none.
     """
 
     residuals: tuple[Residual, ...]
@@ -51,6 +53,8 @@ class ResidualChart:
     mean_error: float | None
     within: int
     within_wide: int
+    repeated: int
+    noise_floor: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,12 +144,15 @@ def residual_chart(record: TableRecord) -> ResidualChart:
         )
         found.append(Residual(f"{number} · {_brief(row)}", Estimate(value, low, high), row))
     errors = [abs(one.error.value) for one in found if not one.row.fitted]
+    noises = [abs(row.noise) for row in rows if not row.fitted and row.noise is not None]
     return ResidualChart(
         residuals=tuple(found),
         judged=len(errors),
         mean_error=math.fsum(errors) / len(errors) if errors else None,
         within=sum(error <= TOLERANCE for error in errors),
         within_wide=sum(error <= WIDE for error in errors),
+        repeated=len(noises),
+        noise_floor=math.fsum(noises) / len(noises) if noises else None,
     )
 
 

@@ -3,6 +3,7 @@
 The record is a file, ``table.json``, with the version of its format; the history of the format:
 
 1: the first.
+2: how far two measurements of a pruned network are from each other.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from latency_tables.estimate import Estimate
 from reports import codec
 from reports.documents import read_document
 
-FORMAT = 1
+FORMAT = 2
 RECORD = "table.json"
 """Name of the record in the folder of a table's report."""
 
@@ -63,6 +64,8 @@ class ClosureRow:
         predicted: ratio foreseen.
         measured: ratio on the device; of several passes the median, and the hull of their intervals.
         passes: in how many passes it was measured.
+        noise: by how much the last of several passes differs from the one before it, as a fraction of that; None of
+            one pass.
     """
 
     name: str
@@ -72,6 +75,7 @@ class ClosureRow:
     predicted: Estimate
     measured: Estimate
     passes: int
+    noise: float | None = None
 
     def __post_init__(self) -> None:
         _check_above_0(predicted=self.predicted.value, measured=self.measured.value, passes=self.passes)
@@ -294,7 +298,16 @@ def read_table(path: Path) -> TableRecord:
         newest=FORMAT,
         missing=f"expected the folder of a table's report, which holds {RECORD}",
         remedy="Make it again with `lathe table report`.",
+        upgrade=_upgrade,
     )
+
+
+def _upgrade(version: int, data: dict[str, Any]) -> dict[str, Any]:
+    """What an older version wrote, as the newest would have written it."""
+    rows = data.get("closure")
+    if version < 2 and isinstance(rows, list):
+        return data | {"closure": [{"noise": None, **row} if isinstance(row, dict) else row for row in rows]}
+    return data
 
 
 def _check_above_0(**values: float) -> None:

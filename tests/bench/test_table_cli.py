@@ -14,6 +14,7 @@ from bench import cli
 from bench.tables import require_table
 from latency_tables.errors import UserError
 from latency_tables.setting import Setting
+from latency_tables.shipped import shipped_tables
 from latency_tables.store import Store
 from latency_tables.table import Failure
 
@@ -143,3 +144,41 @@ def test_a_table_of_another_setting_is_refused(
     with pytest.raises(UserError, match=message):
         require_table(store, asked)
     assert require_table(store, OLD).cells
+
+
+def test_a_table_shows_how_far_off_its_predictions_are(
+    lathe: Lathe, workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert json.loads(lathe("show", OLD.digest, "--json"))["closure"] == []
+    assert "Closure" not in lathe("show", OLD.digest)
+    store = Store(workspace / "lathe.db")
+    for removed, ratio, role in (
+        ((), 1.0, "fit"),
+        (["block0"], 0.6, "closure"),
+        (["block0"], 0.66, "closure"),
+    ):
+        store.put_network(OLD, "chain", made_up.network(SKELETON, removed, ratio, 1.0, role))
+    store.close()
+    # The network would have to be built.
+    unknown = {"network": "chain", "networks": None, "mean_abs_error": None, "noise_floor": None}
+    assert json.loads(lathe("show", OLD.digest, "--json"))["closure"][0].items() >= unknown.items()
+    assert f"`lathe table report chain --table {OLD.digest}` tells" in lathe("show", OLD.digest)
+    monkeypatch.setattr("bench.table_views.skeleton_at_hand", lambda *_: SKELETON)
+    [told] = json.loads(lathe("show", OLD.digest, "--json"))["closure"]
+    assert (told["network"], told["networks"]) == ("chain", 1)
+    assert told["noise_floor"] == pytest.approx(0.1)
+    assert told["mean_abs_error"] > 0
+    shown = lathe("show", OLD.digest)
+    assert "chain: 1 networks: mean absolute error" in shown
+    assert "noise floor 10.0%" in shown
+
+
+def test_a_shipped_table_shows_its_closure_without_building_a_network(
+    lathe: Lathe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr("bench.skeletons.Subject")
+    name = next(name for name in shipped_tables() if "-eager-" in name)
+    found = json.loads(lathe("show", name, "--json", out=tmp_path / "none"))["closure"]
+    assert {one["network"] for one in found} >= {"timm/resnet50", "timm/mobilenetv2_100", "cifar/resnet56"}
+    assert all(one["networks"] > 1 and 0 < one["mean_abs_error"] < 0.05 for one in found)
+    assert all(0 < one["noise_floor"] < 0.05 for one in found)

@@ -102,6 +102,7 @@ def test_a_row_for_each_network_predicted_without_a_look_at_it(table: LatencyTab
     (row,) = [r for r in build_record(SKELETON, more).closure if r.passes == 2]
     assert row.measured.to_json() == pytest.approx([0.3, 0.19, 0.5])
     assert not row.fitted
+    assert row.noise == pytest.approx(1.0)
     blind = coefficients(SKELETON, table, blind_to=wrong.cut)
     expected = blind.interval(wrong.removed, dict(wrong.widths)).value / blind.unpruned_s.value
     assert row.predicted.value == pytest.approx(expected)

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import made_up
 import pytest
 
-from latency_tables.closure import Closure, HeldOut
+from latency_tables.closure import Closure, HeldOut, closure_of
+from latency_tables.context import coefficients
 from latency_tables.estimate import Estimate
 from latency_tables.skeleton import Cut
+from latency_tables.table import LatencyTable, NetworkMeasurement
 
 
 def held_out(predicted: Estimate, measured: float, again: float) -> HeldOut:
@@ -31,3 +34,38 @@ def test_the_numbers_of_a_closure() -> None:
     assert closure.interval_coverage == 0.5  # the first is outside, the third is bounded by nothing
     assert Closure(closure.networks[2:]).interval_coverage is None
     assert Closure((held_out(made_up.exact(1.0), 1.0, 1.1),)).excess_error == 0.0
+
+
+SKELETON = made_up.chain([4, 5, 6], grouped=True)
+
+
+def table(*networks: NetworkMeasurement) -> LatencyTable:
+    cells = {part.key: made_up.cell(1e-3) for part in SKELETON.parts}
+    return LatencyTable(made_up.setting(), cells, networks)
+
+
+def seen(removed: list[str], ratio: float, role: str = "closure") -> NetworkMeasurement:
+    return made_up.network(SKELETON, removed, ratio, 1.0, role)
+
+
+FIT = [seen([], 1.0, "fit"), seen(["block0"], 0.8, "fit"), seen(["block0", "block1"], 0.5, "fit")]
+
+
+def test_a_tables_own_closure_is_of_networks_timed_twice() -> None:
+    once = seen(["block1"], 0.7)
+    assert closure_of(SKELETON, table(*FIT)) is closure_of(SKELETON, table(*FIT, once)) is None
+    twice = [seen(["block2"], ratio) for ratio in (0.9, 0.7, 0.77)]  # the latest two count
+    closure = closure_of(SKELETON, table(*FIT, once, *twice))
+    assert closure is not None
+    (network,) = closure.networks
+    assert network.cut == Cut(("block2",))
+    assert closure.noise_floor == pytest.approx(0.1)
+    fit = coefficients(SKELETON, table(*FIT))
+    assert network.predicted == fit.ratio(["block2"])
+    # One that was fitted on, too, is predicted as if it had not been.
+    more = table(*FIT, *twice, seen(["block2"], 0.4, "fit"))
+    (blind,) = closure_of(SKELETON, more).networks  # type: ignore[union-attr]
+    assert blind.predicted.value == pytest.approx(network.predicted.value)
+    # Widths that the table does not know are left out.
+    narrow = replace(seen([], 0.9), widths=(("block1", 2),))
+    assert closure_of(SKELETON, table(*FIT, narrow, narrow)) is None

@@ -55,6 +55,7 @@ def closure(count: int = 12) -> tuple[ClosureRow, ...]:
                 predicted=estimate(measured * (1 + error), 0.05),
                 measured=estimate(measured, 0.008),
                 passes=1 + i % 2,
+                noise=0.01 * (-1) ** (i // 2) if i % 2 else None,
             )
         )
     return tuple(rows)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import made_up_table as made
 import pytest
@@ -32,7 +33,12 @@ def row(predicted: float, measured: float, *, fitted: bool = False) -> ClosureRo
 
 
 def test_residuals_are_relative_to_what_was_measured_and_held_out_ones_alone_judge() -> None:
-    rows = (row(0.9, 0.5, fitted=True), row(0.54, 0.5), row(0.82, 0.8), row(0.327, 0.3))
+    rows = (
+        replace(row(0.9, 0.5, fitted=True), noise=0.5),
+        replace(row(0.54, 0.5), noise=-0.02),
+        row(0.82, 0.8),
+        replace(row(0.327, 0.3), noise=0.04),
+    )
     chart = residual_chart(made.record(closure=rows))
     assert [one.row.measured.value for one in chart.residuals] == [0.8, 0.5, 0.3, 0.5]
     assert [one.name for one in chart.residuals][:2] == ["1 · 2 blocks out", "2 · 2 blocks out"]
@@ -40,6 +46,7 @@ def test_residuals_are_relative_to_what_was_measured_and_held_out_ones_alone_jud
     assert (second.value, second.low, second.high) == pytest.approx((0.08, -0.12, 0.28))
     assert (chart.judged, chart.within, chart.within_wide) == (3, 1, 3)
     assert chart.mean_error == pytest.approx((0.08 + 0.025 + 0.09) / 3)
+    assert (chart.repeated, chart.noise_floor) == (2, pytest.approx(0.03))
     closure = closure_chart(made.record(closure=rows))
     assert [p.measured_s.value for p in closure.predictions] == pytest.approx([2.5e-3, 2.5e-3, 4e-3, 1.5e-3])
     assert (closure.judged, closure.within) == (3, 1)
@@ -48,7 +55,7 @@ def test_residuals_are_relative_to_what_was_measured_and_held_out_ones_alone_jud
 
 def test_without_networks_nothing_is_judged() -> None:
     chart = residual_chart(made.record(closure=()))
-    assert (chart.judged, chart.mean_error, chart.residuals) == (0, None, ())
+    assert (chart.judged, chart.mean_error, chart.noise_floor, chart.residuals) == (0, None, None, ())
 
 
 def test_the_bar_joins_neighbours_of_one_block_and_adds_up() -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import made_up_table as made
@@ -85,3 +86,15 @@ def test_a_cut_off_or_missing_record_says_what_to_do(file: Path) -> None:
     file.unlink()
     with pytest.raises(UserError, match="expected the folder of a table's report"):
         read_table(file.parent)
+
+
+def test_a_record_of_the_first_format_is_read_without_noise(file: Path) -> None:
+    data = json.loads(file.read_text())
+    for row in data["closure"]:
+        del row["noise"]
+    file.write_text(json.dumps(data))
+    with pytest.raises(UserError, match="missing noise"):
+        read_table(file)
+    file.write_text(json.dumps(data | {"format": 1}))
+    rows = made.record().closure
+    assert read_table(file).closure == tuple(replace(row, noise=None) for row in rows)
