@@ -61,11 +61,12 @@ def table_show(table_id: TableId, out: Workspace = DEFAULT_OUT, as_json: AsJson 
     from bench.tables import named_table
 
     table, kinds, networks = named_table(table_id, out)
-    found = table_views.closures(table, networks, out)
+    if not as_json:
+        views.show_table(Terminal(), table, kinds)
+    found = table_views.closures(table, networks, out)  # takes seconds where many networks were held out
     if as_json:
         print_json(views.table_json(table, kinds) | {"closure": table_views.closures_json(found)})
     else:
-        views.show_table(Terminal(), table, kinds)
         table_views.show_closures(Terminal(), found, table_id)
 
 
