@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bench import views
+from bench import point_views
 from bench.runtimes import get_runtime
 from bench.sweep import run_sweep
 from bench.sweep_config import SweepConfig
@@ -111,7 +111,7 @@ def _labels(images: Images) -> np.ndarray:
 
 
 def _summarise(points: Sequence[Point], terminal: Terminal, seconds: float) -> None:
-    views.show_points(terminal, points)
+    point_views.show_points(terminal, points)
     budgeted = [point for point in points if point.status == "done"]
     met = sum(bool(point.met) for point in budgeted)
     terminal.results.print(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from bench.profiler import pending_networks
+from bench.asked_networks import pending_networks
 from bench.width_plan import Kin, Point, WidthPlan
 from latency_tables.family import Family, families
 from latency_tables.skeleton import Skeleton

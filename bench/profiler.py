@@ -3,41 +3,26 @@
 from __future__ import annotations
 
 import math
-import random
 import time
-from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 
 from bench.anchor import Anchor, Cell, Move, earlier_reading
+from bench.asked_networks import PASSES, ROLES, asked_timings, pending_networks
 from bench.session import Handle, MeasurementFailed, Session
-from bench.spoiled import is_spoiled, spoiled_parts
+from bench.spoiled import spoiled_parts
 from bench.timing import Comparison, Rule
 from latency_tables.measurement import FACTS, GPU, Measurement
 from latency_tables.part import Part
-from latency_tables.random_plans import MULTIPLE, draw_plans, uniform_widths
 from latency_tables.skeleton import Cut, Skeleton
-from latency_tables.slow_minutes import is_slow, quick_latency_s
+from latency_tables.slow_minutes import is_slow
 from latency_tables.store import Store
-from latency_tables.table import Failure, LatencyTable, NetworkMeasurement
+from latency_tables.table import Failure, NetworkMeasurement
 from latency_tables.trace import Trace
 from pruning.outline import Outline
 from pruning.search import Progress
-
-#: Whole networks that are only used to judge the fit.
-HELD_OUT = 3
-#: What whole networks are timed for.
-ROLES = ("fit", "closure")
-# Shares of the removable blocks that the measured networks lose: fitted ones (beside the unpruned network) at the
-# ends and between, held-out ones in the gaps.
-_FITTED_SHARES = (0.15, 0.35, 0.6, 0.85)
-_HELD_OUT_SHARES = (0.25, 0.5, 0.7)
-#: The same where widths vary as well, and the widths of networks that are narrower throughout; the last number is
-#: taken off every width, so that one of them stands between the steps of the staircase.
-_FITTED_SHARES_WITH_WIDTHS = (0.35, 0.7)
-_UNIFORM = ((0.75, 0), (0.75, MULTIPLE), (0.5, 0))
 
 PART_RULE = Rule()
 #: What differs from it where the two events around a sample take microseconds themselves, which are to be a small
@@ -45,10 +30,6 @@ PART_RULE = Rule()
 _PART_SAMPLE_S = {"cuda": 1e-3}
 #: Whole networks decide; they get more time, and their ratio to the unpruned network to half a percent.
 NETWORK_RULE = Rule(target=0.005, max_time_s=8.0)
-#: How often a network to fit on is timed, loaded anew each time and minutes apart where there is more to do: the
-#: median counts. Spoiled timings are made again, up to so many more for each network.
-PASSES = 3
-RETRIES = 1
 #: Seconds of rest before a single network's timing is made again because it fell into a slow minute: such stretches
 #: were seen to last for about ten.
 _RESTS_S = (2.0, 6.0)
@@ -123,7 +104,7 @@ def profile(
 
     broken: dict[Cut, str] = {}
     networks = pending()
-    total = len(skeleton.parts) + sum(role in roles for _, role in _wanted(skeleton, passes))
+    total = len(skeleton.parts) + sum(role in roles for _, role in asked_timings(skeleton, passes))
     done = total - len(todo) - len(networks)
     anchor = open_anchor(skeleton, session, store, partial(store.put, session.setting), now_s)
     measured = timed = 0
@@ -194,78 +175,6 @@ def open_anchor(
         now_s,
         earlier=earlier_reading([part for part in skeleton.parts if part not in spoiled], table),
     )
-
-
-def pending_networks(outline: Outline, table: LatencyTable, passes: int = PASSES) -> list[tuple[Cut, str]]:
-    """What to take out, and the role, of each whole network that the profile asks for and the table lacks.
-
-    They are drawn with a seed made from the network itself, so that a job that goes on asks for the same. Networks
-    to fit on come once for each pass, one pass after the other. A timing that was spoiled, by a slow minute, by
-    others or by cores far apart, is asked for again, `RETRIES` times for each network.
-    """
-    skeleton = outline.skeleton
-    quick_s = quick_latency_s(skeleton, table)
-    timed = [n for n in table.networks if n.skeleton == skeleton.digest]
-    near = any(not n.far for n in timed)
-    sound: Counter[tuple[Cut, str]] = Counter()
-    spoiled: Counter[tuple[Cut, str]] = Counter()
-    for network in timed:
-        (spoiled if is_spoiled(network, quick_s, near=near) else sound)[network.cut, network.role] += 1
-    pending = []
-    for entry in _wanted(skeleton, passes):
-        if sound[entry] > 0:
-            sound[entry] -= 1
-        elif spoiled[entry] > RETRIES:
-            spoiled[entry] -= 1
-        else:
-            pending.append(entry)
-    return pending
-
-
-def _wanted(skeleton: Skeleton, passes: int) -> list[tuple[Cut, str]]:
-    """Every measurement of a whole network that a profile asks for."""
-    every = list(wanted_networks(skeleton).items())
-    again = [entry for entry in every if entry[1] == "fit" and entry[0]]
-    return every + again * (passes - 1)
-
-
-def wanted_networks(skeleton: Skeleton) -> dict[Cut, str]:
-    """Every whole network that a profile asks for, with its role; the unpruned one first."""
-    wanted = {Cut(): "fit"} | dict.fromkeys(_fitted(skeleton), "fit")
-    for cut in _held_out(skeleton):
-        wanted.setdefault(cut, "closure")
-    return wanted
-
-
-def _fitted(skeleton: Skeleton) -> list[Cut]:
-    rng = random.Random(skeleton.digest)  # noqa: S311  which networks to measure is no secret
-    if not varies(skeleton):
-        return _block_cuts(skeleton, _FITTED_SHARES, rng)
-    cuts = _block_cuts(skeleton, _FITTED_SHARES_WITH_WIDTHS, rng)
-    narrow = [
-        Cut.of((), {name: max(MULTIPLE, width - less) for name, width in widths.items()})
-        for share, less in _UNIFORM
-        if (widths := uniform_widths(skeleton.groups, share))
-    ]
-    return [*cuts, *dict.fromkeys(narrow)]
-
-
-def _held_out(skeleton: Skeleton) -> list[Cut]:
-    rng = random.Random(f"{skeleton.digest} held out")  # noqa: S311  which networks to measure is no secret
-    if varies(skeleton):
-        return draw_plans(skeleton, HELD_OUT, 1)
-    return _block_cuts(skeleton, _HELD_OUT_SHARES, rng)
-
-
-def _block_cuts(skeleton: Skeleton, shares: Sequence[float], rng: random.Random) -> list[Cut]:
-    blocks = skeleton.removable
-    sizes = [min(len(blocks), max(1, round(share * len(blocks)))) for share in shares if blocks]
-    return [Cut.of(rng.sample(blocks, size)) for size in sizes]
-
-
-def varies(skeleton: Skeleton) -> bool:
-    """Whether the skeleton has channel groups whose width may change."""
-    return any(group.frozen is None for group in skeleton.groups)
 
 
 def time_network(

@@ -98,7 +98,7 @@ def prune(
     as_json: AsJson = False,
 ) -> None:
     """One method, one budget: weights, ONNX, plan and measured latency."""
-    from bench import views
+    from bench import point_views
     from bench.sweep import default_name, run_sweep
     from bench.sweep_config import make_config
 
@@ -138,9 +138,9 @@ def prune(
         )
     (point,) = points
     if as_json:
-        print_json(views.point_json(point) | {"folder": str(folder)})
+        print_json(point_views.point_json(point) | {"folder": str(folder)})
     else:
-        views.show_point(terminal, point)
+        point_views.show_point(terminal, point)
         terminal.results.print(f"results   {folder}")
     if point.status == "failed" or point.met is False:
         raise typer.Exit(1)
@@ -183,7 +183,7 @@ def sweep(
     as_json: AsJson = False,
 ) -> None:
     """Methods × budgets × seeds × runtimes; goes on where it was stopped."""
-    from bench import views
+    from bench import point_views
     from bench.default_sweep import default_sweep
     from bench.sweep import default_name, run_sweep
     from bench.sweep_config import make_config, read_config
@@ -224,9 +224,9 @@ def sweep(
         points = run_sweep(config, folder, out, terminal, command=command, material=material)
     failed = sum(point.status == "failed" for point in points)
     if as_json:
-        print_json({"folder": str(folder), "points": [views.point_json(point) for point in points]})
+        print_json({"folder": str(folder), "points": [point_views.point_json(point) for point in points]})
     else:
-        views.show_points(terminal, points)
+        point_views.show_points(terminal, points)
         terminal.results.print(f"results in {folder}; draw them with: lathe report {folder}")
     if failed:
         raise typer.Exit(1)

@@ -12,23 +12,24 @@ import torch
 
 from bench import expectation
 from bench.allocator import keep_large_blocks
+from bench.asked_networks import pending_networks
 from bench.controls import unpruned_controls
 from bench.elsewhere import lacking, time_elsewhere
 from bench.fact_views import say_facts
 from bench.failure import FAILURES, reason
 from bench.host import look
-from bench.identity import identity_digest, require_identity, take_identity
+from bench.identity import identity_digest, take_identity
 from bench.judging import Judged
 from bench.leaflet import leaflet
 from bench.lock import locked
 from bench.outlook import Outlook, outlook
 from bench.points import Recipe, failed_point, point_id, unpruned_point
-from bench.profiler import pending_networks
 from bench.pruner import make_point
 from bench.quiet import remarks
 from bench.reach import pairs_within_reach
 from bench.recipes import forget_lessons, recipes_of
 from bench.requirements import require_prunable
+from bench.resumed import resumed
 from bench.run_record import make_record, merged
 from bench.school import School, UntrainedError, histories, trained_file, trained_first
 from bench.scratch_training import require_trainable, school_of, training_words
@@ -43,7 +44,7 @@ from bench.width_profiler import profile_depth, profile_with_widths
 from bench.workbench import Gallery, GalleryPart, Material, SettingChoice, Subject
 from bench.workplace import at, require_portable, workplace
 from latency_tables.context import coefficients
-from latency_tables.errors import LatheError, StorageError, UserError
+from latency_tables.errors import LatheError, StorageError
 from latency_tables.files import write_atomically, write_json
 from latency_tables.setting import Setting
 from latency_tables.store import Store
@@ -52,7 +53,7 @@ from pruning.from_scratch import SCRATCH_METHODS
 from pruning.methods import HEALING_LOSS
 from pruning.recovery.checkpoint import digest
 from pruning.targets import pseudo_labels
-from reports.results import UNPRUNED, Point, Run, read_run, write_point, write_run
+from reports.results import UNPRUNED, Point, Run, write_point, write_run
 
 _MAKING = ".making"
 """The folder in a run where the files of a point wait until the point is whole."""
@@ -109,7 +110,7 @@ def run_sweep(
         terminal.say(remark)
     with locked(workspace), locked(folder):
         store = open_store(workspace)
-        before, present = _resume(config, settings, folder)
+        before, present = resumed(config, settings, folder)
         subject = Subject(config.network_choice(), config.batch) if material is None else material.subject
         require_prunable(config, subject)
         gallery = Gallery(config.image_choice(), subject.network) if material is None else material.gallery
@@ -221,41 +222,6 @@ def _weights_text(config: SweepConfig, subject: Subject) -> str:
     if config.trains_unpruned:
         return f"trained here first, {config.epochs} epochs with {config.self_distillation}"
     return _RANDOM if subject.network.draws_weights() else "of the factory"
-
-
-def _resume(
-    config: SweepConfig, settings: dict[SettingChoice, Setting], folder: Path
-) -> tuple[Run | None, dict[str, Point]]:
-    """What is there; refuses a folder that holds something else."""
-    require_identity(folder, config)
-    if not (folder / "run.json").exists():
-        if any((folder / "points").glob("*.json")):
-            raise UserError(
-                f"{folder} holds points but no run.json, which says what they were measured on. Put the file back, "
-                "or name another folder with --name; nothing was changed."
-            )
-        return None, {}
-    run, points = read_run(folder)
-    known = {
-        digest: Setting.from_json({k: v for k, v in data.items() if k != "label"})
-        for digest, data in run.settings.items()
-    }
-    for choice, setting in settings.items():
-        for old in known.values():
-            if (old.runtime, old.precision) == (setting.runtime, setting.precision):
-                old.require_equal(setting, f"the run in {folder}")
-        name = config.name_of(choice)
-        for point in points:
-            there = known[point.setting].precision
-            own_id = point_id(name, point.method, point.budget, point.seed)
-            if point.id == own_id and there != setting.precision:
-                raise UserError(
-                    f"{folder} holds points of {choice.runtime} in {there}, asked for are some in "
-                    f"{setting.precision}, and both are called {name}. Give the new ones their precision beside "
-                    f'the runtime, as in "{choice.runtime} {setting.precision}", and leave that of the sweep as it '
-                    "was; or name another folder with --name."
-                )
-    return run, {point.id: point for point in points}
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ import psutil
 from cells import RESULTS, origin
 
 from bench.anchor import ANCHOR_MOVED
-from bench.profiler import PASSES, pending_networks, wanted_networks
+from bench.asked_networks import PASSES, pending_networks, wanted_networks
 from bench.tables import open_store
 from bench.width_plan import WidthPlan
 from bench.width_profiler import find_kin

@@ -25,7 +25,8 @@ from typing import Any
 from cells import RESULTS, origin, read
 from closure import CONDITIONS, PLANS, held_out
 
-from bench.profiler import pending_networks, time_part
+from bench.asked_networks import pending_networks
+from bench.profiler import time_part
 from bench.session import Session
 from bench.tables import open_store
 from bench.terminal import Terminal

@@ -12,16 +12,13 @@ import made_up
 import numpy as np
 import pytest
 
+from bench.asked_networks import PASSES, RETRIES, pending_networks, wanted_networks
 from bench.profiler import (
-    PASSES,
-    RETRIES,
     SLOWER,
     SLOWER_MINUTE,
-    pending_networks,
     profile,
     time_network,
     time_part,
-    wanted_networks,
 )
 from bench.session import Handle, MeasurementFailed
 from bench.timing import Comparison, Rule, Verdict

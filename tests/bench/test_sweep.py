@@ -18,7 +18,6 @@ from bench.budget import parse_budget
 from bench.points import Recipe
 from bench.requirements import require_free_groups
 from bench.school import UntrainedError
-from bench.sweep_config import SweepConfig
 from bench.workplace import at
 from latency_tables.errors import LatheError, StorageError, UserError
 from latency_tables.widths import ChannelGroup
@@ -188,11 +187,3 @@ def test_a_network_whose_channels_must_all_stay(groups: tuple[ChannelGroup, ...]
         require_free_groups(cast(Any, SimpleNamespace(name="small", groups=groups)))
     free = (*groups, ChannelGroup("free", 8, None))
     require_free_groups(cast(Any, SimpleNamespace(name="small", groups=free)))
-
-
-def test_points_without_their_run_are_not_made_anew(tmp_path: Path) -> None:
-    write_point(tmp_path, made.point())
-    config = SweepConfig(network="cifar/resnet8", images="digits")
-    with pytest.raises(UserError, match=r"no run\.json"):
-        sweep._resume(config, {}, tmp_path)
-    assert list((tmp_path / "points").iterdir())

@@ -11,9 +11,10 @@ import pytest
 
 from bench.anchor import Move
 from bench.doubt_views import doubts
+from bench.point_views import show_points
 from bench.profiler import Profiled
 from bench.terminal import Terminal
-from bench.views import profile_json, show_closure, show_points, show_profile
+from bench.views import profile_json, show_closure, show_profile
 from bench.width_profiler import WidthsProfiled
 from latency_tables.measurement import Measurement
 from latency_tables.table import Failure, LatencyTable

@@ -14,7 +14,7 @@ import pytest
 from cli_driver import Lathe
 from test_profiler import KnowingSession, outline_of, run
 
-from bench.profiler import PASSES, wanted_networks
+from bench.asked_networks import PASSES, wanted_networks
 from bench.session import MeasurementFailed
 from bench.timing import Rule
 from bench.width_profiler import (

@@ -8,7 +8,7 @@ import closure
 import pytest
 from shipped_tables import table_name
 
-from bench.profiler import PASSES, wanted_networks
+from bench.asked_networks import PASSES, wanted_networks
 from latency_tables.archive import Archive
 from latency_tables.context import coefficients
 from latency_tables.exchange import read_archive
