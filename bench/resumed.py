@@ -10,7 +10,8 @@ from bench.sweep_config import SweepConfig
 from bench.workbench import SettingChoice
 from latency_tables.errors import UserError
 from latency_tables.setting import Setting
-from reports.results import Point, Run, read_run
+from reports.results import Point, Run
+from reports.run_folder import read_run
 
 
 def resumed(

@@ -53,7 +53,8 @@ from pruning.from_scratch import SCRATCH_METHODS
 from pruning.methods import HEALING_LOSS
 from pruning.recovery.checkpoint import digest
 from pruning.targets import pseudo_labels
-from reports.results import UNPRUNED, Point, Run, write_point, write_run
+from reports.results import UNPRUNED, Point, Run
+from reports.run_folder import write_point, write_run
 
 _MAKING = ".making"
 """The folder in a run where the files of a point wait until the point is whole."""

@@ -22,7 +22,7 @@ from bench.terminal import Terminal
 from latency_tables.files import write_atomically
 from reports import write_report
 from reports.elsewhere import elsewhere
-from reports.results import read_run
+from reports.run_folder import read_run
 from reports.scenes import Scene, scenes
 from reports.summary import unpruned, volumes
 from reports.units import number, percent

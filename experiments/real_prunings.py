@@ -19,7 +19,8 @@ from command_line import parser
 from bench.sweep import run_sweep
 from bench.sweep_config import make_config
 from bench.terminal import Terminal
-from reports.results import UNPRUNED, Point, Run, read_run
+from reports.results import UNPRUNED, Point, Run
+from reports.run_folder import read_run
 from reports.units import duration, latency, percent
 
 SCALES = ("short", "full")

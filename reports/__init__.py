@@ -11,10 +11,8 @@ from reports.results import (
     Point,
     Round,
     Run,
-    read_run,
-    write_point,
-    write_run,
 )
+from reports.run_folder import read_run, write_point, write_run
 from reports.table_page import TableFiles, write_table_report
 from reports.table_record import TableRecord, read_table
 

@@ -16,7 +16,8 @@ from reports.details import Details, details
 from reports.elsewhere import Elsewhere, elsewhere
 from reports.findings import SHOWN, Located, findings
 from reports.planes import planes
-from reports.results import UNPRUNED, Damaged, Point, Run, salvage_run
+from reports.results import UNPRUNED, Point, Run
+from reports.run_folder import Damaged, salvage_run
 from reports.scenes import Placed, Scene, run_tag, scenes
 from reports.selection import MOST, select
 from reports.style import Look, looks
@@ -103,7 +104,7 @@ def write_report(runs: Sequence[Path], out: Path) -> ReportFiles:
     Points are charted together only if network, images, shift and setting are the same.
 
     Args:
-        runs: folders that `reports.results.write_run` and `write_point` filled, at least one.
+        runs: folders that `reports.run_folder.write_run` and `write_point` filled, at least one.
         out: the folder for the report; made when missing. Files of the same names are replaced.
 
     Returns:
@@ -142,7 +143,7 @@ def render_page(
     """The whole page as text.
 
     Args:
-        runs: as `reports.results.read_run` returns them.
+        runs: as `reports.run_folder.read_run` returns them.
         damaged: for each run what of it cannot be used; None: nothing.
     """
     groups = scenes(runs)

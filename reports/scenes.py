@@ -154,7 +154,7 @@ def scenes(runs: Sequence[tuple[Run, Sequence[Point]]]) -> list[Scene]:
     """Sorts the points of all runs into scenes.
 
     Args:
-        runs: as `reports.results.read_run` returns them.
+        runs: as `reports.run_folder.read_run` returns them.
 
     Returns:
         One scene for each network, images, shift and setting that has points or closure rows, in the order

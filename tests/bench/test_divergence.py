@@ -7,7 +7,8 @@ from pathlib import Path
 
 from cli_driver import Answer, Lathe
 
-from reports.results import Point, read_run
+from reports.results import Point
+from reports.run_folder import read_run
 
 DIVERGED = (
     r"training diverged: the loss is (nan|inf) in epoch 2 of 3, step 1 of 1, learning rate \S+\. Use a smaller "

@@ -119,7 +119,7 @@ sys.path[:0] = {HELPERS!r}
 from pathlib import Path
 from bench.cli import _guarded
 import made_up_runs as made
-from reports.results import read_run, write_point, write_run
+from reports.run_folder import read_run, write_point, write_run
 folder = Path({str(folder)!r})
 with open({str(disk.path / "filler")!r}, "wb", buffering=0) as filler:
     try:

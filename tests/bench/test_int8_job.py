@@ -16,7 +16,8 @@ from bench.served import Served, require_calibration
 from bench.session import Session
 from bench.workbench import Gallery, ImageChoice, NetworkChoice, SettingChoice, Subject
 from latency_tables.errors import UserError
-from reports.results import UNPRUNED, read_run
+from reports.results import UNPRUNED
+from reports.run_folder import read_run
 
 onnxruntime = pytest.importorskip("onnxruntime")
 

@@ -18,7 +18,7 @@ from bench.recipes import forget_lessons, recipes_of
 from bench.sweep_config import SweepConfig, make_config
 from bench.workbench import SettingChoice
 from pruning.recovery.training import Trained, train
-from reports.results import read_run
+from reports.run_folder import read_run
 
 
 def config(runtimes: tuple[str, ...]) -> SweepConfig:

@@ -10,7 +10,7 @@ import pytest
 from bench.resumed import resumed
 from bench.sweep_config import SweepConfig
 from latency_tables.errors import UserError
-from reports.results import write_point
+from reports.run_folder import write_point
 
 
 def test_points_without_their_run_are_not_made_anew(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cli_driver import Lathe, prune_words
 
-from reports.results import read_run
+from reports.run_folder import read_run
 
 EMPTIED = r"blocks\.\d\.conv\d\.weight would lose all 2304 weights, .* the ranking collapses at this sparsity"
 

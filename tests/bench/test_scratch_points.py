@@ -23,7 +23,8 @@ from bench.workloads import resolve
 from latency_tables.errors import UserError
 from pruning.early.criterion import prunable
 from pruning.recovery.training import Trained, train
-from reports.results import Point, read_run
+from reports.results import Point
+from reports.run_folder import read_run
 
 
 def _write(folder: Path) -> tuple[dict[str, str], Path]:

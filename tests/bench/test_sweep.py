@@ -21,7 +21,8 @@ from bench.school import UntrainedError
 from bench.workplace import at
 from latency_tables.errors import LatheError, StorageError, UserError
 from latency_tables.widths import ChannelGroup
-from reports.results import Point, read_run, write_point, write_run
+from reports.results import Point
+from reports.run_folder import read_run, write_point, write_run
 
 
 def recipe(id_: str, seed: int = 0) -> Recipe:

@@ -21,7 +21,8 @@ from bench.workbench import Gallery, ImageChoice, NetworkChoice, Subject
 from latency_tables.errors import UserError
 from latency_tables.store import Store
 from latency_tables.table import LatencyTable
-from reports.results import Facts, Point, read_run
+from reports.results import Facts, Point
+from reports.run_folder import read_run
 
 onnxruntime = pytest.importorskip("onnxruntime")
 

@@ -19,7 +19,7 @@ from bench.cli import app
 from bench.expectation import words as foreseen_words
 from bench.workloads import resolve
 from latency_tables.errors import UserError
-from reports.results import read_run
+from reports.run_folder import read_run
 
 
 def sweep(folder: Path, words: dict[str, str], *more: str) -> str:

@@ -39,7 +39,7 @@ from pruning.early.synflow import SynFlow
 from pruning.from_scratch import SCRATCH_METHODS, SELF_DISTILLATIONS
 from pruning.outline import outline
 from pruning.targets import device_of
-from reports.results import read_run
+from reports.run_folder import read_run
 
 # Of paper alone, which goes by the name of a device without content.
 pytestmark = pytest.mark.filterwarnings("ignore:.*copying from a non-meta parameter:UserWarning")

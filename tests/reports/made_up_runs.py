@@ -9,7 +9,8 @@ import numpy as np
 
 from latency_tables.estimate import Estimate
 from latency_tables.trace import Trace
-from reports.results import Closure, PartTime, Point, Round, Run, write_point, write_run
+from reports.results import Closure, PartTime, Point, Round, Run
+from reports.run_folder import write_point, write_run
 
 CREATED = "2026-01-02T03:04:05+00:00"
 WHOLE_S = 8.1e-3

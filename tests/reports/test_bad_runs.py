@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 
 from latency_tables.errors import UserError
 from reports.page import render_page
-from reports.results import Point, read_run, salvage_run, write_point, write_run
+from reports.results import Point
+from reports.run_folder import read_run, salvage_run, write_point, write_run
 
 SMALL: dict[str, Any] = {"parts": made.parts()[:3], "trace": made.trace(5.6e-3, 8.1e-3, 4)}
 

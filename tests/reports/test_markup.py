@@ -17,7 +17,8 @@ import pytest
 from latency_tables.estimate import Estimate
 from reports import codec, write_report
 from reports.page import render_page
-from reports.results import Damaged, Point, Run
+from reports.results import Point, Run
+from reports.run_folder import Damaged
 
 EVIL = """'"></script><script>window.hacked=1</script><img src=x onerror="alert(1)">{{7*7}}{% raw %}${a}--><!--"""
 OURS = {"id", "status", "created", "setting", "format", "unpruned", "digest"}

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from latency_tables.errors import UserError
 from latency_tables.estimate import Estimate
 from reports import codec
-from reports.results import FORMAT, Facts, Point, Run, read_run, write_point, write_run
+from reports.results import Facts, Point, Run
+from reports.run_folder import FORMAT, read_run, write_point, write_run
 
 
 def edit(path: Path, change) -> None:
