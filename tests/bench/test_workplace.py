@@ -198,10 +198,10 @@ def opened(kind: str, monkeypatch: pytest.MonkeyPatch) -> tuple[Shop, set[str]]:
     job = sweep._Job(
         config,
         config.setting_choices()[0],
-        cast(Any, SimpleNamespace(network=network, model=model, outline=parts)),
+        cast(Any, SimpleNamespace(network=network, model=model, outline_for=lambda _: parts)),
         cast(Any, SimpleNamespace(part=lambda _: part)),
         cast(Any, SimpleNamespace(setting=setting)),
-        cast(Any, None),
+        cast(Any, SimpleNamespace(table=lambda _: None)),
         Path(),
         Path(),
         cast(Any, SimpleNamespace(progress=lambda _: nullcontext(quiet))),
