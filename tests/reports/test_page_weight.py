@@ -19,10 +19,15 @@ def crowd(number: int) -> list:
     return made.many(budgets=tuple(0.4 + 0.05 * i for i in range(10)), seeds=seeds, methods=4)[:number]
 
 
-def nodes(browser, tmp_path: Path, points: list) -> tuple[int, int]:
+@pytest.fixture(scope="module")
+def of_ten_thousand() -> str:
+    return render_page([(made.run(), crowd(10_000))])
+
+
+def nodes(browser, tmp_path: Path, text: str) -> tuple[int, int]:
     """Opens a page and counts its elements, and those of them that stand in charts."""
     page = tmp_path / "report.html"
-    page.write_text(render_page([(made.run(), points)]), encoding="utf-8")
+    page.write_text(text, encoding="utf-8")
     browser.get(page.as_uri())
     assert browser.execute_script("return document.documentElement.dataset.ready") == ""
     return tuple(
@@ -37,17 +42,15 @@ def test_five_hundred_points_weigh_a_third_of_what_they_may() -> None:
     assert len(render_page([(made.run(), points)]).encode()) < LIMIT_BYTES / 3
 
 
-def test_ten_thousand_points_still_make_a_page() -> None:
-    points = crowd(10_000)
-    text = render_page([(made.run(), points)])
-    assert len(text.encode()) < LIMIT_BYTES
-    assert f"{MOST} of 10000 finished" in " ".join(text.split())
+def test_ten_thousand_points_still_make_a_page(of_ten_thousand: str) -> None:
+    assert len(of_ten_thousand.encode()) < LIMIT_BYTES
+    assert f"{MOST} of 10000 finished" in " ".join(of_ten_thousand.split())
 
 
 @pytest.mark.browser
 def test_charts_have_no_more_nodes_for_more_points(browser, tmp_path: Path) -> None:
-    few, charts_of_few = nodes(browser, tmp_path, crowd(81))
-    many, charts_of_many = nodes(browser, tmp_path, crowd(500))
+    pages = [render_page([(made.run(), crowd(count))]) for count in (81, 500)]
+    (few, charts_of_few), (many, charts_of_many) = (nodes(browser, tmp_path, page) for page in pages)
     # A row of the table has about 15 elements; the rest does not grow with the points.
     assert many - few < 17 * (500 - 81)
     assert charts_of_many < 500
@@ -55,7 +58,7 @@ def test_charts_have_no_more_nodes_for_more_points(browser, tmp_path: Path) -> N
 
 
 @pytest.mark.browser
-def test_a_page_of_ten_thousand_points_opens(browser, tmp_path: Path) -> None:
-    every, in_charts = nodes(browser, tmp_path, crowd(10_000))
+def test_a_page_of_ten_thousand_points_opens(browser, tmp_path: Path, of_ten_thousand: str) -> None:
+    every, in_charts = nodes(browser, tmp_path, of_ten_thousand)
     assert every < 20_000
     assert in_charts < 500
