@@ -312,7 +312,8 @@ class Runtime(ABC):
     def _node_profile(self, graph: Graph, weights: Sequence[Array] | None) -> NodeProfile:
         """`node_profile`, weights checked; asked on the devices in `tells_nodes_on`."""
         # Users are refused before, in `node_profile`; this is for whoever adds a runtime and forgets the answer.
-        raise NotImplementedError(f"{self.name} names devices in tells_nodes_on, and has no answer for them")
+        said = f"{self.name} names devices in tells_nodes_on, and has no answer for them"
+        raise NotImplementedError(said)  # a mistake in a runtime's code, which no user can make
 
     def _prepare(self) -> None:  # noqa: B027 - most have nothing to prepare
         """Sets what is global in the process: threads, pools."""
