@@ -17,6 +17,8 @@ _KEY = "lathe_witness"
 #: Most that outputs may differ, relative to the largest of them or to 1: machines, threads and versions of PyTorch
 #: round differently. Ten times what a delivered network may differ from PyTorch in another runtime.
 TOLERANCE = 1e-3
+#: Of an image; a file that asks for more was not written for a network, and the process might end for it.
+_MOST_VALUES = 2**28
 
 
 def witness(model: nn.Module, input_shape: tuple[int, int, int]) -> dict[str, str]:
@@ -50,6 +52,8 @@ def require_witnessed(model: nn.Module, weights: Path, network: str) -> None:
     try:
         told = json.loads(metadata[_KEY])
         channels, height, width = map(int, told["input_shape"])
+        if not 0 < channels * height * width <= _MOST_VALUES:
+            raise ValueError(f"an image of shape {(channels, height, width)}")
         expected = torch.tensor(told["outputs"], dtype=torch.float32)
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(

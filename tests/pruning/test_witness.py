@@ -76,7 +76,15 @@ def test_a_network_that_computes_something_else(factory: type[Residual], message
 
 
 @pytest.mark.parametrize(
-    "told", ["{", "[]", '{"input_shape": [3, 6]}', '{"input_shape": [3, 6, 6], "outputs": "?"}']
+    "told",
+    [
+        "{",
+        "[]",
+        '{"input_shape": [3, 6]}',
+        '{"input_shape": [3, 6, 6], "outputs": "?"}',
+        '{"input_shape": [3, 20000, 20000], "outputs": [0.0]}',
+        '{"input_shape": [3, 0, 6], "outputs": [0.0]}',
+    ],
 )
 def test_a_damaged_witness(told: str, tmp_path: Path) -> None:
     file = tmp_path / "weights.safetensors"
