@@ -6,9 +6,9 @@ Times `lathe profile` once undisturbed, then starts it in a new workspace and en
 the start of its worker and evenly between nothing and half of the undisturbed time; starts it again, kills it again, four times in
 all, and then lets it end; then in the next workspace, until there were twenty kills. The last ones, one unless `--widths` says
 otherwise, are of a profile over depth and width, which is timed undisturbed as well. After each kill the store must hold, unchanged,
-all that it held just before, and in the end every part once and every whole network as often as a profile asks for it (a part may be
-timed again where the anchor moved, a network where it fell into a slow minute); the worker must be gone. Writes
-docs/results/kill_resume.md, in about 10 minutes on a quiet machine.
+all that it held just before, and in the end every part once and every whole network as often as a profile asks for it, not counting
+what something spoiled (the anchor moved, a slow minute, others, cores far apart), since that is timed again; the worker must be gone.
+Writes docs/results/kill_resume.md, in about 10 minutes on a quiet machine.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from cells import RESULTS, origin
 
 from bench.anchor import ANCHOR_MOVED
 from bench.asked_networks import PASSES, pending_networks, wanted_networks
+from bench.spoiled import is_spoiled
 from bench.tables import open_store
 from bench.width_plan import WidthPlan
 from bench.width_profiler import find_kin
@@ -37,7 +38,7 @@ from bench.workbench import NetworkChoice, Subject
 from latency_tables.archive import Archive, ArchivedCell
 from latency_tables.files import write_atomically
 from latency_tables.measurement import Measurement
-from latency_tables.slow_minutes import is_slow, quick_latency_s
+from latency_tables.slow_minutes import quick_latency_s
 from latency_tables.surfaces import known_points
 from latency_tables.table import LatencyTable
 from pruning.outline import Outline
@@ -151,23 +152,29 @@ def lives(process: psutil.Process) -> bool:
 
 
 def repeated(archive: Archive, outline: Outline) -> int:
-    """Measurements beyond those that a profile asks for.
+    """Sound measurements beyond those that a profile asks for.
 
-    A part is asked for again where the anchor moved, and a network may be where it was timed in a slow minute.
+    What was spoiled is asked for again: a part where the anchor moved, a network in a slow minute, either where
+    others disturbed it or the cores lay far apart.
     """
-    parts = Counter(entry.key for entry in archive.cells if not taken_again(entry))
+    parts = Counter(entry.key for entry in archive.cells if not is_spoiled_part(entry, archive))
     timed = tuple(entry.network for entry in archive.networks)
     quick_s = quick_latency_s(outline.skeleton, LatencyTable(archive.setting, {}, timed))
-    sound = Counter((n.cut, n.role) for n in timed if not is_slow(n, quick_s))
+    near = any(not n.far for n in timed)
+    sound = Counter((n.cut, n.role) for n in timed if not is_spoiled(n, quick_s, near=near))
     extra = sum(count - 1 for count in parts.values())
     for cut, role in wanted_networks(outline.skeleton).items():
         extra += max(0, sound[cut, role] - (PASSES if role == "fit" and cut else 1))
     return extra
 
 
-def taken_again(entry: ArchivedCell) -> bool:
-    """Whether a part was timed again because the anchor had moved."""
-    return isinstance(entry.cell, Measurement) and ANCHOR_MOVED in entry.cell.dropped
+def is_spoiled_part(entry: ArchivedCell, archive: Archive) -> bool:
+    """Whether a profile times, or has timed, a part again because of what happened to this measurement of it."""
+    cell = entry.cell
+    if not isinstance(cell, Measurement):
+        return False
+    near = any(isinstance(other.cell, Measurement) and not other.cell.far for other in archive.cells)
+    return ANCHOR_MOVED in cell.dropped or cell.disturbance is not None or (near and cell.far)
 
 
 def missing(archive: Archive, outline: Outline) -> int:

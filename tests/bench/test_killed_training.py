@@ -18,7 +18,7 @@ from cli_driver import Lathe
 from bench import school
 from pruning.recovery.training import Trained
 
-EPOCHS = 60
+EPOCHS = 24
 
 
 @pytest.fixture

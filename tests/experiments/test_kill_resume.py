@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import made_up
 import pytest
@@ -14,6 +15,7 @@ from test_width_profiler import OUTLINE, WeighingSession
 from bench.anchor import ANCHOR_MOVED
 from bench.width_profiler import profile_with_widths
 from latency_tables.archive import Archive, ArchivedCell
+from latency_tables.measurement import Measurement
 from latency_tables.store import Store
 from pruning.outline import Outline
 
@@ -52,6 +54,25 @@ def test_a_cell_that_was_timed_again_counts_but_where_the_anchor_moved(tmp_path:
     moved = replace(archive, cells=(*archive.cells, again({ANCHOR_MOVED: 10}), again({ANCHOR_MOVED: 20})))
     assert repeated(moved, outline) == 0
     assert repeated(replace(archive, cells=(*archive.cells, again({"of another cause": 10}))), outline) == 1
+
+
+@pytest.mark.parametrize(
+    ("cell", "network"),
+    [
+        ({"disturbance": "others used the cores"}, {"disturbance": "others used the cores"}),
+        ({"cores": {"mode": "far"}}, {"far": True}),
+    ],
+)
+def test_what_others_spoiled_may_be_timed_again(
+    tmp_path: Path, cell: dict[str, object], network: dict[str, Any]
+) -> None:
+    archive, outline = profiled(tmp_path, widths=False)
+    first, last = archive.cells[0], archive.networks[-1]
+    assert isinstance(first.cell, Measurement)
+    part = replace(first, cell=replace(first.cell, host={**first.cell.host, **cell}))
+    whole = replace(last, network=replace(last.network, **network))
+    more = replace(archive, cells=(part, *archive.cells), networks=(whole, *archive.networks))
+    assert repeated(more, outline) == 0
 
 
 def test_a_network_that_was_timed_once_too_often_counts(tmp_path: Path) -> None:
