@@ -7,6 +7,7 @@ import importlib.util
 import os
 import shutil
 import subprocess
+import sys
 import sysconfig
 import time
 from collections.abc import Callable
@@ -32,11 +33,13 @@ class CompiledLoaded(EagerLoaded):
 
     def _made(self, module: torch.nn.Module) -> Callable[..., Any]:
         from torch._dynamo.utils import counters
+        from torch._inductor.codecache import PyCodeCache
 
         counters.clear()
+        others = len(PyCodeCache.modules)
         # The module itself would be compiled at a function that all modules share, and the compiler gives up on a
         # function that it had to compile too often.
-        forward: Callable[..., Any] = torch.compile(module.forward, dynamic=False, options={"freezing": True})
+        forward: Callable[..., Any] = torch.compile(module.forward, dynamic=False)
         started_s = time.perf_counter()
         try:
             forward(*self._inputs)
@@ -61,7 +64,21 @@ class CompiledLoaded(EagerLoaded):
             "cached": counters["inductor"]["fxgraph_cache_hit"] > 0,
             "graph_breaks": {_line(reason): count for reason, count in counters["graph_break"].items()},
         }
+        self._generated = PyCodeCache.modules[others:]
         return forward
+
+    def _close(self) -> None:
+        """Lets go what the compiler keeps of this network: what was captured, and modules that hold its weights."""
+        from torch._dynamo.eval_frame import remove_from_cache
+        from torch._inductor.codecache import PyCodeCache
+
+        remove_from_cache(self._module.forward)
+        for module in self._generated:
+            PyCodeCache.modules.remove(module)
+            if sys.modules.get(module.__name__) is module:
+                del sys.modules[module.__name__]
+        del self._generated
+        super()._close()
 
     def _refusal(self, said: str, detail: str) -> UnsupportedOperatorError:
         """Names the operators of which the compiler speaks; all, where it speaks of none."""
@@ -114,7 +131,7 @@ class Compile(Eager):
     @classmethod
     def options(cls, device_kind: str, threads: int, precision: str) -> dict[str, str]:  # noqa: ARG003 - the same for all
         """What is asked of the compiler."""
-        return {"backend": "inductor", "mode": "default", "freezing": "on"}
+        return {"backend": "inductor", "mode": "default", "freezing": "weights"}
 
     def _prepare(self) -> None:
         super()._prepare()
@@ -122,6 +139,8 @@ class Compile(Eager):
 
         # Its own processes, which compile ahead, would run while something is timed.
         chosen.compile_threads = 1
+        # Not an option of one compilation: what captures the network looks here whether its weights are constants.
+        chosen.freezing = True
 
     def _made_ready(self, order: Order) -> CompiledLoaded:
         return CompiledLoaded(order, self.setting)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import sys
+import weakref
 from pathlib import Path
 
 import pytest
@@ -81,6 +84,27 @@ def test_an_operator_that_the_compiler_cannot_follow_is_named(
     with pytest.raises(UnsupportedOperatorError, match="a kind of break") as caught:
         Compile(HERE).load(conv_relu())
     assert caught.value.operator == named
+
+
+@needs_compilers
+def test_weights_are_constants_of_what_is_compiled_and_go_with_it() -> None:
+    import torch._inductor.codecache as written
+
+    kept = list(written.PyCodeCache.modules)
+    loaded = Compile(HERE).load(conv_relu())
+    new = [module for module in written.PyCodeCache.modules if module not in kept]
+    names = [module.__name__ for module in new]
+    constants = [
+        value for module in new for value in vars(module).values() if isinstance(value, torch.Tensor)
+    ]
+    assert constants, "weights are arguments, and nothing is laid out for them ahead"
+    held = [weakref.ref(constant) for constant in constants]
+    del constants, new
+    loaded.close()
+    gc.collect()
+    assert written.PyCodeCache.modules == kept
+    assert not sys.modules.keys() & set(names)
+    assert [ref() for ref in held] == [None] * len(held)
 
 
 @needs_compilers
