@@ -17,7 +17,7 @@ import itertools
 import json
 import statistics
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -121,36 +121,66 @@ def choices(threads: int, batch: int) -> list[SettingChoice]:
     ]
 
 
-def latencies(item: Item, threads: int, batch: int, folder: Path) -> dict[str, list[float] | str]:
-    """Seconds in each round by runtime, or why it does not run there; timed in turns, once."""
+@dataclass(frozen=True)
+class Rounds:
+    """A runtime timed in turns with the reference.
+
+    Attributes:
+        setting: digest of the runtime's setting, versions among it.
+        seconds: of each round.
+        reference: the reference's in the same rounds.
+    """
+
+    setting: str
+    seconds: tuple[float, ...]
+    reference: tuple[float, ...]
+
+
+def latencies(item: Item, threads: int, batch: int, folder: Path) -> dict[str, Rounds | str]:
+    """By runtime its rounds, or why it does not run there; what was timed in the very same setting is not timed again."""
     name = item.label or item.network.replace("/", "-")
     path = folder / "latencies" / f"{name.replace(' ', '-')}-{threads}t-b{batch}.json"
-    if path.exists():
-        known: dict[str, list[float] | str] = json.loads(path.read_bytes())
-        return known
+    settings = {f"{one.runtime} {one.precision}": one.make() for one in choices(threads, batch)}
+    kept = json.loads(path.read_bytes()) if path.exists() else {}
+    known = {
+        label: Rounds(one["setting"], tuple(one["seconds"]), tuple(one["reference"]))
+        for label, one in kept.items()
+        if label in settings and settings[label].digest == one["setting"]
+    }
+    first = next(iter(settings))
+    if first not in known:
+        known = {}
+    wanted = [label for label in settings if label not in known]
+    if not wanted:
+        return {**known}
     graph, weights = Subject(NetworkChoice(item.network), batch).outline.without(item.removed)
-    found: dict[str, list[float] | str] = {}
+    failed: dict[str, str] = {}
     with contextlib.ExitStack() as stack:
         loaded = []
-        for choice in choices(threads, batch):
-            label = f"{choice.runtime} {choice.precision}"
+        for label in dict.fromkeys((first, *wanted)):
             try:
-                session = stack.enter_context(Session(choice.make()))
+                session = stack.enter_context(Session(settings[label]))
                 loaded.append((label, session, session.load(graph, weights)))
             except LatheError as error:
-                found[label] = str(error)
+                failed[label] = str(error)
         seconds: dict[str, list[float]] = {label: [] for label, _, _ in loaded}
         for number in range(ROUNDS):
             for label, session, handle in loaded if number % 2 else reversed(loaded):
-                if label in found:
+                if label in failed:
                     continue
                 try:
                     seconds[label].append(session.measure_loaded(handle, RULE).latency_s.value)
                 except LatheError as error:
-                    found[label] = str(error)
-    found = {**seconds, **found}
-    write_json(path, found)
-    return found
+                    failed[label] = str(error)
+    if first in failed:
+        return {label: failed.get(label, f"nothing to compare with: {failed[first]}") for label in settings}
+    sound = [label for label in wanted if label not in failed]
+    fresh = {
+        label: Rounds(settings[label].digest, tuple(seconds[label]), tuple(seconds[first])) for label in sound
+    }
+    known = {**known, **fresh}
+    write_json(path, {label: asdict(one) for label, one in known.items()})
+    return {**known, **failed}
 
 
 def closure(network: str, choice: SettingChoice, folder: Path) -> Closure:
@@ -159,10 +189,12 @@ def closure(network: str, choice: SettingChoice, folder: Path) -> Closure:
     Raises:
         LatheError: the runtime refuses a part, or a network; the next run asks it again.
     """
-    path = folder / "closure" / f"{network.replace('/', '-')}-{choice.runtime}-{choice.precision}.json"
+    setting = choice.make()
+    name = f"{network.replace('/', '-')}-{choice.runtime}-{choice.precision}-{setting.digest}.json"
+    path = folder / "closure" / name
     if path.exists():
         return _closure(json.loads(path.read_bytes()))
-    outline, setting = Subject(NetworkChoice(network), choice.batch).outline, choice.make()
+    outline = Subject(NetworkChoice(network), choice.batch).outline
     title = f"{network} {choice.runtime} {choice.precision}"
     with contextlib.closing(open_store(folder)) as store, Terminal().progress(title) as progress:
         with Session(setting) as session:
@@ -200,20 +232,20 @@ def latency_lines(folder: Path) -> Iterator[str]:
     items = (*(Item(network, label=network) for network in NETWORKS), *PRUNED)
     for item, threads, batch in itertools.product(items, THREADS, BATCHES):
         found = latencies(item, threads, batch, folder)
-        cells = [_cell(found.get(label), found.get(labels[0], "not here")) for label in labels]
+        cells = [_cell(found.get(label)) for label in labels]
         yield f"| {item.label} | {threads} | {batch} | " + " | ".join(cells) + " |"
     yield ""
 
 
-def _cell(seconds: list[float] | str | None, reference: list[float] | str) -> str:
-    if seconds is None:
+def _cell(timed: Rounds | str | None) -> str:
+    if timed is None:
         return "not here"
-    if isinstance(seconds, str) or isinstance(reference, str):
-        if isinstance(seconds, str):
-            return f"refused: {_one_line(seconds)}"
-        return f"{1e3 * statistics.median(seconds):.3g}"
-    ratio = median_interval([own / theirs for own, theirs in zip(seconds, reference, strict=True)])
-    return f"{1e3 * statistics.median(seconds):.3g} ({ratio.value:.2f}, {ratio.low:.2f} to {ratio.high:.2f})"
+    if isinstance(timed, str):
+        return f"refused: {_one_line(timed)}"
+    ratio = median_interval(
+        [own / theirs for own, theirs in zip(timed.seconds, timed.reference, strict=True)]
+    )
+    return f"{1e3 * statistics.median(timed.seconds):.3g} ({ratio.value:.2f}, {ratio.low:.2f} to {ratio.high:.2f})"
 
 
 def _one_line(reason: LatheError | str) -> str:
