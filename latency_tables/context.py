@@ -39,10 +39,10 @@ from latency_tables.table import LatencyTable, NetworkMeasurement
 
 #: Passes whose unpruned latencies are pooled, the latest ones.
 _PASSES = 12
-# What is typical, as standard deviations: how far a network lies off the fit (relative), how far the slope of blocks
-# lies from 1, and slopes of widths from what that makes expect, what a layer off the steps costs more, and what all
-# weights together cost beyond what their layers do alone.
-_NOISE, _BLOCKS, _WIDTHS, _OFF_STEPS, _WEIGHTS = 0.01, 0.15, 0.07, 0.05, 0.03
+# What is typical, as standard deviations: how far a network lies off the fit (relative), how far the slope of
+# blocks lies from 1, and slopes of widths from what that makes expect, what a layer off the steps costs more, and
+# what all weights together cost beyond what their layers do alone.
+_NOISE, _BLOCKS, _WIDTHS, _OFF_STEPS, _WEIGHTS = 0.01, 0.1, 0.07, 0.05, 0.03
 #: Where less of the sum than this lies outside of removable blocks, it is not made to answer for all of them.
 _LEAST_OUTSIDE = 0.25
 #: So many networks are what `_NOISE` is taken from.
@@ -295,7 +295,9 @@ def fit_slopes(freed: NDArray[np.float64], ratios: NDArray[np.float64], inside: 
     rest = -inside / max(1.0 - inside, _LEAST_OUTSIDE)
     to_slopes = np.eye(WAYS)
     to_slopes[1, 0], to_slopes[2, 0] = 1.0, rest
-    ridge = (_NOISE / np.array([_BLOCKS, _WIDTHS, _WIDTHS, _OFF_STEPS, _WEIGHTS])) ** 2
+    # The slope of blocks is free where a network that lacks some tells it.
+    blocks = np.inf if freed[:, 0].any() else _BLOCKS
+    ridge = (_NOISE / np.array([blocks, _WIDTHS, _WIDTHS, _OFF_STEPS, _WEIGHTS])) ** 2
     design = freed @ to_slopes / ratios[:, None]
     lost = (1.0 - ratios - freed @ _AS_ALONE) / ratios
     # No block of a network may be removable, and the first column 0: its slope then stays 1.

@@ -246,6 +246,15 @@ def test_weights_are_never_said_to_save() -> None:
     )
 
 
+def test_networks_that_lack_no_block_say_little_of_what_a_block_saves() -> None:
+    narrower = np.array([[0.0, 0.1, 0.2, 0.0, 0.0], [0.0, 0.15, 0.3, 0.0, 0.0], [0.0, 0.05, 0.12, 0.0, 0.0]])
+    ratios = np.array([0.73, 0.6, 0.86])  # an unclear picture, off by a percent or two
+    assert fit_slopes(narrower, ratios, 0.3).slopes[0] == pytest.approx(1.0, abs=0.1)
+    # One that lacks a block decides.
+    told = fit_slopes(np.vstack([narrower, 0.3 * FIRST]), np.append(ratios, 0.64), 0.3)
+    assert told.slopes[0] == pytest.approx(1.2, abs=0.02)
+
+
 def test_a_network_without_removable_blocks_is_fitted_by_its_widths_alone() -> None:
     freed = np.array([[0.0, 0.0, 0.3, 0.0, 0.0], [0.0, 0.0, 0.6, 0.0, 0.0]])
     slopes = fit_slopes(freed, 1 - 0.9 * freed[:, 2], 0.0).slopes
