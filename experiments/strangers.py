@@ -138,9 +138,7 @@ def main() -> None:
         cases[name] = case, np.array(list(held_out.values()))
     parts = list(
         dict.fromkeys(
-            part.part
-            for case, _ in cases.values()
-            for part in (*case.skeleton.layers, *case.skeleton.blocks)
+            part.part for case, _ in cases.values() for part in (*case.skeleton.layers, *case.skeleton.blocks)
         )
     )
     shares: dict[Part, float] = {}
@@ -157,7 +155,8 @@ def main() -> None:
 
     forms = {
         "layers as they are": {
-            name: np.array([cost.alone_s for cost in case.costs.layers_at()]) for name, (case, _) in cases.items()
+            name: np.array([cost.alone_s for cost in case.costs.layers_at()])
+            for name, (case, _) in cases.items()
         },
         "blocks as they are": {name: np.array(case.costs.layers_s) for name, (case, _) in cases.items()},
         "layers less what only reorders": {
@@ -172,7 +171,10 @@ def main() -> None:
     }
     counts = ", ".join(f"{name} {len(ratios)}" for name, (_, ratios) in cases.items())
     reordered = [
-        sum(shares[layer.part] * cost.alone_s for layer, cost in zip(case.skeleton.layers, case.costs.layers_at(), strict=True))
+        sum(
+            shares[layer.part] * cost.alone_s
+            for layer, cost in zip(case.skeleton.layers, case.costs.layers_at(), strict=True)
+        )
         / sum(cost.alone_s for cost in case.costs.layers_at())
         for case, _ in cases.values()
     ]
