@@ -19,13 +19,14 @@ from bench.workbench import Gallery, Subject
 from bench.workloads.training_images import AugmentedImages
 from bench.workplace import at, workplace
 from pruning.adaptation import batch_norms
+from pruning.criteria.variables import SCORING_IMAGES
 from pruning.from_scratch import SCRATCH_METHODS
 from pruning.methods import Method, Scored, get_method
 from pruning.targets import device_of
 
 _BATCH = 64
-#: Images that variables are scored on, and how much of a network a score runs through, behind the unchanged front.
-_SCORED, _SHARE_RUN = 200, 0.5
+#: How much of a network a score runs through, behind the unchanged front.
+_SHARE_RUN = 0.5
 #: Steps of training that a step forward is, and that one with a self-distillation is: another image of the class is
 #: run through for a target, predictions are stored, the last batch is trained on once more.
 _FORWARD = 1 / 3
@@ -97,7 +98,7 @@ class Workload:
         if method.scored is Scored.SETS:
             gone = 1.0 - (_ratio(recipe) or 0.5)
             sets = self.blocks**2 * (gone - gone**2 / 2)
-        steps = method.block_steps or _SCORED / _BATCH * _FORWARD
+        steps = method.block_steps or SCORING_IMAGES / _BATCH * _FORWARD
         return sets * steps * self.step_s * _SHARE_RUN
 
 

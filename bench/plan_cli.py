@@ -24,6 +24,7 @@ from bench.words import (
     NetworkName,
     Weights,
     Workspace,
+    plain_name,
     print_json,
     stoppable,
 )
@@ -71,7 +72,7 @@ def plan(
             )
         gallery = Gallery(ImageChoice(images, shift, calibration), subject.network)
         folder = (
-            out / "plans" / (_plain(name) or _default_name(network, known.setting.digest, context.params))
+            out / "plans" / (plain_name(name) or _default_name(network, known.setting.digest, context.params))
         )
         if folder.exists() and not folder.is_dir():
             raise UserError(f"{folder} is no folder; name another one with --name")
@@ -127,17 +128,6 @@ def _replace(folder: Path, new: Path) -> None:
         new.with_name("old").mkdir()
         folder.rename(new.with_name("old") / folder.name)
     new.rename(folder)
-
-
-def _plain(name: str | None) -> str | None:
-    """A name for a folder that will be replaced.
-
-    Raises:
-        UserError: it leads out of the folder of plans, or is hidden.
-    """
-    if name is not None and (Path(name).name != name or name.startswith(".")):
-        raise UserError(f"--name takes the plain name of a folder, without a dot in front, got {name!r}")
-    return name
 
 
 def _default_name(network: str, table: str, params: dict[str, Any]) -> str:

@@ -24,6 +24,7 @@ from bench.words import (
     Weights,
     Workspace,
     parse_options,
+    plain_name,
     print_json,
     stoppable,
 )
@@ -33,7 +34,13 @@ if TYPE_CHECKING:
     from bench.workbench import Material
 
 ImageSource = Annotated[str, typer.Option("--images", help="digits, folder:PATH, npz:PATH or cifar10:PATH.")]
-ShiftName = Annotated[str | None, typer.Option("--shift", help="Corruption, as in gaussian_noise:3.")]
+ShiftName = Annotated[
+    str | None,
+    typer.Option(
+        "--shift",
+        help="Corrupts all images first, NAME:1 to 5, as in gaussian_noise:3; another name lists what there is.",
+    ),
+]
 Train = Annotated[
     str | None,
     typer.Option(
@@ -131,7 +138,7 @@ def prune(
         "controls": controls,
     }
     config = make_config(fields, "this pruning")
-    folder = out / "runs" / (name or default_name(config))
+    folder = out / "runs" / (plain_name(name) or default_name(config))
     with stoppable("The table keeps what was measured; the same command starts this pruning again."):
         points = run_sweep(
             config, folder, out, terminal, command=shlex.join(["lathe", *sys.argv[1:]]), again=True
@@ -193,7 +200,7 @@ def sweep(
     if what.endswith(".toml"):
         _refuse_beside_a_file(context)
         config = read_config(Path(what))
-        folder = out / "runs" / (name or Path(what).stem)
+        folder = out / "runs" / (plain_name(name) or Path(what).stem)
     else:
         if images is None:
             raise UserError(
@@ -218,7 +225,7 @@ def sweep(
             **({} if augmentation is None else {"augmentation": augmentation}),
         }
         config, material = default_sweep(make_config(fields, "this sweep"), terminal.say)
-        folder = out / "runs" / (name or default_name(config))
+        folder = out / "runs" / (plain_name(name) or default_name(config))
     with stoppable("Finished points are stored; the same command goes on from there."):
         command = shlex.join(["lathe", *sys.argv[1:]])
         points = run_sweep(config, folder, out, terminal, command=command, material=material)

@@ -25,7 +25,7 @@ NetworkName = Annotated[
         "file.py:factory or package.module:factory.",
     ),
 ]
-Weights = Annotated[Path | None, typer.Option(help="Trained weights: .safetensors, .pt or .pth.")]
+Weights = Annotated[Path | None, typer.Option(help="Trained weights: .safetensors, .pt, .pth, .th or .bin.")]
 Input = Annotated[str | None, typer.Option("--input", help="Input of one image, as in 3x224x224.")]
 RuntimeName = Annotated[str, typer.Option("--runtime", help="See `lathe devices`.")]
 DeviceKind = Annotated[str, typer.Option("--device", help="cpu or cuda.")]
@@ -69,6 +69,17 @@ def refuse_setting_words(context: typer.Context) -> None:
     said = [f"--{name}" for name, source in sources.items() if source and source.name == "COMMANDLINE"]
     if said:
         raise UserError(f"--table names a setting of its own; leave {', '.join(said)} out")
+
+
+def plain_name(name: str | None) -> str | None:
+    """A name for a folder that lathe writes, or replaces.
+
+    Raises:
+        UserError: it leads out of where such folders lie, or is hidden.
+    """
+    if name is not None and (Path(name).name != name or name.startswith(".")):
+        raise UserError(f"--name takes the plain name of a folder, without a dot in front, got {name!r}")
+    return name
 
 
 def parse_options(words: Sequence[str] | None) -> tuple[tuple[str, str], ...]:

@@ -6,14 +6,12 @@ import math
 import random
 from collections.abc import Sequence
 
+from latency_tables.interpolation import MULTIPLE
 from latency_tables.skeleton import Cut, Skeleton
 from latency_tables.widths import ChannelGroup
 
 NARROWEST = 0.25
 """Share of a group's channels below which no plan goes, and no table is measured."""
-
-MULTIPLE = 4
-"""Widths drawn are multiples of this: ONNX Runtime has no blocked convolution for other input channels."""
 
 WHAT = ("blocks", "widths", "both")
 

@@ -91,7 +91,7 @@ def _collect(
             if needed > limit_bytes:
                 raise UserError(
                     f"the features of {len(images)} images take {needed / 2**20:.0f} MiB, more than the limit of "
-                    f"{limit_bytes / 2**20:.0f} MiB. Use fewer images, or raise the limit if the memory is there."
+                    f"{limit_bytes / 2**20:.0f} MiB. Use fewer images (--calibration)."
                 )
             features.append(feature.float())
     return Targets(torch.cat(logits), torch.cat(features) if keep_features else None)

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latency_tables.errors import UserError
-from latency_tables.random_plans import MULTIPLE, NARROWEST, uniform_widths
+from latency_tables.interpolation import MULTIPLE
+from latency_tables.random_plans import NARROWEST, uniform_widths
 from latency_tables.skeleton import Cut
 from latency_tables.widths import ChannelGroup
 

@@ -118,7 +118,7 @@ def missed(scene: Scene) -> Iterator[Finding]:
             Level.HAZARD,
             f"{sum(counts.values())} of {counted(judged, 'point')} missed a budget that others met ({where}).",
             "They do not count for their method, which then rests on fewer seeds.",
-            "Allow more rounds of the hardware loop (--rounds), and compare methods by the seeds that both met.",
+            "Allow more rounds of the hardware loop (`rounds`), and compare methods by the seeds that both met.",
             "points",
             52,
         )

@@ -194,7 +194,7 @@ def _unreached(scene: Scene, outcome: BudgetSummary) -> Finding:
         Level.HAZARD,
         f"No point meets {outcome.budget}: {outcome.judged} measured{failed}.",
         meaning,
-        "Allow more rounds of the hardware loop (--rounds), or a budget with room for the measured interval.",
+        "Allow more rounds of the hardware loop (`rounds`), or a budget with room for the measured interval.",
         "points",
         92,
     )

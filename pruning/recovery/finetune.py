@@ -117,8 +117,8 @@ def finetune(
         if not math.isfinite(losses[-1]):
             raise LatheError(
                 f"finetuning diverged: the loss is {losses[-1]} at iteration {iteration + 1} of "
-                f"{schedule.iterations}, learning rate {schedule.rate(iteration):g}. Use a smaller learning rate "
-                "or remove fewer blocks."
+                f"{schedule.iterations}, learning rate {schedule.rate(iteration):g}. Remove fewer "
+                "blocks, or take fewer steps (--iterations)."
             )
         optimiser.zero_grad()
         value.backward()  # type: ignore[no-untyped-call]

@@ -206,6 +206,22 @@ def test_a_file_decides_alone(
     assert "write --images, --threads into it" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["../elsewhere", "..", ".hidden", "a/b"])
+@pytest.mark.parametrize("command", ["prune", "sweep"])
+def test_a_name_leads_nowhere_else(
+    asked: list[tuple[SweepConfig, Path]],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    command: str,
+    name: str,
+) -> None:
+    words = (command, "cifar/resnet20", "--images", "digits", *(["--budget", "0.7x"] * (command == "prune")))
+    assert lathe(monkeypatch, *words, "--name", name, "--out", str(tmp_path)) == 2
+    assert "plain name of a folder" in " ".join(capsys.readouterr().err.split())
+    assert not asked
+
+
 def test_a_network_without_images_is_told_what_it_lacks(
     asked: list[tuple[SweepConfig, Path]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

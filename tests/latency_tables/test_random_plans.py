@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from latency_tables.random_plans import MULTIPLE, NARROWEST, draw_plans, uniform_widths
+from latency_tables.interpolation import MULTIPLE
+from latency_tables.random_plans import NARROWEST, draw_plans, uniform_widths
 
 SKELETON = made_up.chain([64, 32, 16, 128, 64], grouped=True)
 CHANNELS = {group.name: group.channels for group in SKELETON.groups}

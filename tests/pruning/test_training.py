@@ -256,5 +256,3 @@ def test_one_image_is_refused_since_batch_norm_has_nothing_to_normalise() -> Non
 def test_a_batch_of_one_is_refused() -> None:
     with pytest.raises(ValueError, match="at least 2 images, since batch norm"):
         Regime(batch_size=1)
-
-
