@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench import evaluation
+from bench.allocator import keep_large_blocks
 from bench.budget import Budget
 from bench.delivery import lay_down, write_onnx
 from bench.terminal import Terminal
@@ -87,6 +88,7 @@ def plan_for(
             enough to say how far off it may be, or the images are too few.
         LatheError: a number is not finite, or the written files compute something else than the network.
     """
+    keep_large_blocks()
     chooses = _takes_blocks(method)
     skeleton, images = subject.outline_for(table).skeleton, gallery.part(seed)
     fit = _sound(coefficients(skeleton, table), table)

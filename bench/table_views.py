@@ -142,7 +142,7 @@ def _closure_words(closure: Closure) -> str:
 
 def closures(
     table: LatencyTable, names: Mapping[str, str], workspace: Path
-) -> list[tuple[str, Closure | None]]:
+) -> list[tuple[str, Closure | str | None]]:
     """How far off a table's predictions are, for each network of which smaller forms were held out and timed twice.
 
     Args:
@@ -151,38 +151,43 @@ def closures(
         workspace: where skeletons are kept.
 
     Returns:
-        With the network's name; None for one that would have to be built to be predicted, or that the table does
-        not predict.
+        With the network's name; None for one that would have to be built to be predicted, and for one that the
+        table does not predict the reason.
     """
-    found: list[tuple[str, Closure | None]] = []
+    found: list[tuple[str, Closure | str | None]] = []
     for digest, name in names.items():
         if not held_out_twice(digest, table):
             continue
         skeleton = skeleton_at_hand(name, digest, table, workspace)
         try:
             found.append((name, None if skeleton is None else closure_of(skeleton, table)))
-        except LatheError:
-            found.append((name, None))
+        except LatheError as error:
+            found.append((name, str(error)))
     return found
 
 
-def show_closures(terminal: Terminal, found: Sequence[tuple[str, Closure | None]], table_id: str) -> None:
+def show_closures(
+    terminal: Terminal, found: Sequence[tuple[str, Closure | str | None]], table_id: str
+) -> None:
     """One line for each network."""
     if found:
         terminal.results.print("\nClosure: networks that no prediction has seen")
     for name, closure in found:
-        report = shlex.join(["lathe", "table", "report", name, "--table", table_id])
-        told = f"`{report}` tells, which builds the network" if closure is None else _closure_words(closure)
+        if closure is None:
+            report = shlex.join(["lathe", "table", "report", name, "--table", table_id])
+            closure = f"`{report}` tells, which builds the network"
+        told = closure if isinstance(closure, str) else _closure_words(closure)
         terminal.results.print(f"{name}: {told}")
 
 
-def closures_json(found: Sequence[tuple[str, Closure | None]]) -> list[dict[str, Any]]:
-    """The same as plain values; null where `lathe table report` has to tell."""
+def closures_json(found: Sequence[tuple[str, Closure | str | None]]) -> list[dict[str, Any]]:
+    """The same as plain values; null where `lathe table report` has to tell, or for the reason that is given."""
     return [
         {
             "network": name,
-            "networks": None if closure is None else len(closure.networks),
-            **_closure_numbers(closure),
+            "networks": len(closure.networks) if isinstance(closure, Closure) else None,
+            "reason": closure if isinstance(closure, str) else None,
+            **_closure_numbers(closure if isinstance(closure, Closure) else None),
         }
         for name, closure in found
     ]

@@ -93,6 +93,16 @@ def test_the_upper_end_of_the_prediction_lies_within_the_budget(
     assert value < high <= budget * UNPRUNED_S
 
 
+def test_large_blocks_are_kept_while_it_heals(
+    plan: Lathe, skeleton: Skeleton, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_table(tmp_path, skeleton)
+    kept: list[bool] = []
+    monkeypatch.setattr("bench.planning.keep_large_blocks", lambda: kept.append(True))
+    assert plan(method="tmpd").status == 2  # refused at once, which is enough to see it
+    assert kept
+
+
 def test_what_is_written_is_the_healed_network(
     plan: Lathe, job: dict[str, str], skeleton: Skeleton, tmp_path: Path
 ) -> None:

@@ -173,6 +173,22 @@ def test_a_table_shows_how_far_off_its_predictions_are(
     assert "noise floor 10.0%" in shown
 
 
+def test_a_table_that_does_not_predict_a_network_says_why(
+    lathe: Lathe, workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(workspace / "lathe.db")
+    for removed, role in (([], "fit"), (["block0"], "closure"), (["block0"], "closure")):
+        store.put_network(
+            NEW, "chain", made_up.network(SKELETON, removed, 0.6 if removed else 1.0, 1.0, role)
+        )
+    store.close()
+    monkeypatch.setattr("bench.table_views.skeleton_at_hand", lambda *_: SKELETON)
+    [told] = json.loads(lathe("show", NEW.digest, "--json"))["closure"]
+    assert told["networks"] is None
+    assert "could not be measured (hung)" in told["reason"]
+    assert "chain: " + told["reason"] in " ".join(lathe("show", NEW.digest).split())
+
+
 def test_a_shipped_table_shows_its_closure_without_building_a_network(
     lathe: Lathe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
