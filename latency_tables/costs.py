@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from latency_tables.errors import LatheError, UserError
 from latency_tables.family import Family, families
+from latency_tables.part import Part
 from latency_tables.skeleton import Cut, Skeleton
 from latency_tables.surfaces import failed_points, kind_of, surfaces
 from latency_tables.table import LatencyTable
@@ -58,6 +59,9 @@ class Costs:
     A block's own cell counts, not the sum of its layers: the layers are scaled by one factor for each block, the
     same at all widths. A layer at a width that was not measured is interpolated between cells of its family.
 
+    Where the runtime told of every part for what share of its time alone tensors are only laid out anew, that share
+    is left out, at all widths the one at full width: inside of a network nearly none of it is paid.
+
     Args:
         skeleton: the unpruned network.
         table: measured in the setting of interest.
@@ -76,13 +80,17 @@ class Costs:
     def __init__(self, skeleton: Skeleton, table: LatencyTable) -> None:
         self._skeleton, self._table = skeleton, table
         alone = [table.latency_s(layer.part).value for layer in skeleton.layers]
+        stays = _not_reordering(skeleton, table)
         within: dict[str, float] = {}
         for layer, latency_s in zip(skeleton.layers, alone, strict=True):
             if layer.block is not None:
-                within[layer.block] = within.get(layer.block, 0.0) + latency_s
-        self.blocks_s = {block.name: table.latency_s(block.part).value for block in skeleton.blocks}
+                within[layer.block] = within.get(layer.block, 0.0) + latency_s * stays[layer.part]
+        self.blocks_s = {
+            block.name: table.latency_s(block.part).value * stays[block.part] for block in skeleton.blocks
+        }
         self._scale = [
-            1.0 if layer.block is None else self.blocks_s[layer.block] / within[layer.block]
+            stays[layer.part]
+            * (1.0 if layer.block is None else self.blocks_s[layer.block] / within[layer.block])
             for layer in skeleton.layers
         ]
         self.layers_s = tuple(latency * scale for latency, scale in zip(alone, self._scale, strict=True))
@@ -348,3 +356,11 @@ class Costs:
             "that a profile asks for."
         )
         return LatheError(text) if here else UserError(text)
+
+
+def _not_reordering(skeleton: Skeleton, table: LatencyTable) -> dict[Part, float]:
+    """Of each part's time alone the share that counts; all of it where the runtime did not tell of every part."""
+    shares = {part: table.reordering(part) for part in skeleton.parts}
+    if any(share is None for share in shares.values()):
+        return dict.fromkeys(shares, 1.0)
+    return {part: 1.0 - (share or 0.0) for part, share in shares.items()}

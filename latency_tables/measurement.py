@@ -23,6 +23,9 @@ SEQUENTIAL_CONFIDENCE = 1 - 2 / 2**6
 #: Under this name in `Measurement.host`: what a runtime told when it made ready what was timed, as how long it
 #: compiled.
 FACTS = "made_ready"
+#: Under this name in those facts, of a part alone: the share of its time, 0 to 1, in which tensors are only laid
+#: out anew, as its first and last operators need it alone and hardly ever inside of a network.
+REORDERING = "reordering"
 #: Under this name in `Measurement.host`, and in the facts of a whole network: what a GPU did meanwhile, its clocks,
 #: heat and power, or why nobody could look.
 GPU = "gpu"

@@ -8,7 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from latency_tables.errors import LatheError, UserError
 from latency_tables.estimate import Estimate
-from latency_tables.measurement import Measurement
+from latency_tables.measurement import FACTS, REORDERING, Measurement
 from latency_tables.part import Part
 from latency_tables.setting import Setting
 from latency_tables.skeleton import Cut, Skeleton
@@ -130,6 +130,12 @@ class LatencyTable:
             return self.cells.estimate(key) if known else None
         cell = self.cells.get(key)
         return cell.latency_s if isinstance(cell, Measurement) else None
+
+    def reordering(self, part: Part) -> float | None:
+        """Of a part's time alone the share in which tensors are only laid out anew, 0 to 1; None: not told."""
+        cell = self.cells.get(part.key)
+        told = cell.host.get(FACTS, {}).get(REORDERING) if isinstance(cell, Measurement) else None
+        return None if told is None else float(told)
 
     def missing(self, skeleton: Skeleton) -> tuple[Part, ...]:
         """Parts of a network that have no cell yet, in the order of first use."""

@@ -1,4 +1,4 @@
-"""Which execution providers ran the nodes of a network, and in what numbers, by ONNX Runtime's profile of a run.
+"""Which execution providers ran a network's nodes, in what numbers and for what, by ONNX Runtime's profile of runs.
 
 A session falls back without a word for each node that its provider does not take. Forbidding that by the option
 ``session.disable_cpu_ep_fallback`` would refuse most networks, since reckoning with shapes is left to the CPU on
@@ -22,6 +22,10 @@ TIMED = "_kernel_time"
 _BOOKKEEPING = 16
 # Operators that multiply floats, as ONNX has them and as ONNX Runtime fuses them.
 _FLOATS = frozenset({"Conv", "ConvTranspose", "FusedConv", "FusedGemm", "FusedMatMul", "Gemm", "MatMul"})
+# Operators that turn a tensor into the layout of ONNX Runtime's convolutions, and back.
+_REORDERS = frozenset({"ReorderInput", "ReorderOutput"})
+# The profile counts whole microseconds and cuts off the rest, which is as much in the mean.
+_CUT_OFF_US = 0.5
 # Nodes that a message names.
 _NAMED = 5
 
@@ -72,6 +76,23 @@ def ran_in_floats(events: Sequence[Mapping[str, Any]]) -> dict[str, int]:
         events: of a run, see `node_events`.
     """
     return dict(Counter(kind for event in events if (kind := event["args"]["op_name"]) in _FLOATS))
+
+
+def reordering(events: Sequence[Mapping[str, Any]]) -> float:
+    """The share of the nodes' time in such as only lay a tensor out anew, 0 to 1.
+
+    Args:
+        events: of several runs, see `node_events`; what a node took first, with cold caches, is left out.
+    """
+    begun: set[str] = set()
+    every_us = reorders_us = 0.0
+    for event in events:
+        if event["name"] in begun:
+            taken_us = event["dur"] + _CUT_OFF_US
+            every_us += taken_us
+            reorders_us += taken_us if event["args"]["op_name"] in _REORDERS else 0.0
+        begun.add(event["name"])
+    return reorders_us / every_us if every_us else 0.0
 
 
 def _refusal(left: Sequence[Mapping[str, Any]], provider: str, why: str) -> UnsupportedOperatorError:

@@ -16,6 +16,7 @@ from latency_tables.context import coefficients, fit_slopes
 from latency_tables.costs import SUMMED, WAYS, Costs, Origin
 from latency_tables.errors import LatheError, UserError
 from latency_tables.estimate import Estimate
+from latency_tables.measurement import FACTS, REORDERING, Measurement
 from latency_tables.prediction import predict
 from latency_tables.table import Failure, LatencyTable, NetworkMeasurement
 
@@ -74,6 +75,34 @@ def test_many_plans_at_once_are_the_same(several: list[tuple[set[str], dict[str,
     widths = np.array([list((FULL | chosen).values()) for _, chosen in several])
     many = costs.freed_by_many([removed for removed, _ in several], widths)
     np.testing.assert_allclose(many, [costs.freed(*plan) for plan in several], rtol=1e-12)
+
+
+def telling(shares: dict[str, float]) -> LatencyTable:
+    """The same table, each of these cells with the share of its time that only lays tensors out anew."""
+    found = table()
+    cells = {
+        key: replace(cell, host={FACTS: {REORDERING: shares[key]}}) if key in shares else cell
+        for key, cell in found.cells.items()
+        if isinstance(cell, Measurement)
+    }
+    return replace(found, cells=cells)
+
+
+@given(plans)
+def test_what_a_part_only_lays_out_anew_alone_is_left_out(plan: tuple[set[str], dict[str, int]]) -> None:
+    removed, widths = plan
+    blocks = {block.part.key for block in SKELETON.blocks}
+    shares = {part.key: 0.2 if part.key in blocks else 0.5 for part in SKELETON.parts}
+    told, plain = Costs(SKELETON, telling(shares)), Costs(SKELETON, table())
+    head = layer_s(HEAD)
+    expected = 0.5 * head + 0.8 * (sum_s(removed, widths) - head)
+    assert told.total_s(removed, widths) == pytest.approx(expected)
+    assert told.blocks_s == pytest.approx({name: 0.8 * own_s for name, own_s in plain.blocks_s.items()})
+    # What is shown of a layer alone stays as it was measured.
+    for one, other in zip(told.layers_at(widths), plain.layers_at(widths), strict=True):
+        assert one.alone_s == pytest.approx(other.alone_s)
+    del shares[SKELETON.layers[0].part.key]
+    assert Costs(SKELETON, telling(shares)).total_s(removed, widths) == plain.total_s(removed, widths)
 
 
 def test_what_was_not_measured_is_refused_by_name() -> None:
