@@ -144,18 +144,17 @@ class Anchor:
         rounds = 0
         while verdict in _MOVED and rounds < MOST_ROUNDS:
             noticed, why = fixed.reference.created, ratio
-            again, self._span = self._span, []
+            again = self._unsettled_span()
             for part, cell in again:
                 self._take_again(fixed, part, cell)
             rounds += 1
             verdict, ratio = self._read(fixed)
             self._moves.append(Move(noticed, why, len(again), settled=verdict is Verdict.SAME))
         # Where nothing can be told, the next reading may tell, and what was timed waits for it.
-        if verdict is not Verdict.CANNOT_TELL:
-            unsettled, self._span = self._span, []
-            if verdict in _MOVED:
-                for part, cell in unsettled:
-                    self._put(part, _marked(cell, cell.host["anchor"]["level"], settled=False))
+        if verdict in _MOVED:
+            self._unsettled_span()
+        elif verdict is Verdict.SAME:
+            self._span = []
 
     def settle(self, deadline_s: float = math.inf) -> int:
         """Ends the last span with a reading, and times again what was timed while the machine was slow.
@@ -213,10 +212,17 @@ class Anchor:
             fixed.reference = reading
         return verdict, ratio
 
+    def _unsettled_span(self) -> list[tuple[Part, Measurement]]:
+        """Ends the span; its cells are stored as unsettled, which they are until somebody times them again."""
+        span, self._span = self._span, []
+        for part, cell in span:
+            self._put(part, _marked(cell, cell.host["anchor"]["level"], settled=False))
+        return span
+
     def _take_again(self, fixed: _Fixed, part: Part, old: Measurement) -> None:
         cell = self._measure(part)
         if isinstance(cell, Failure):
-            # What could be timed once is not lost; it stays with the level that it was timed at.
+            # What could be timed once is not lost; it stays as it is stored, with the level that it was timed at.
             self._span.append((part, old))
             return
         lost = len(old.samples_s) + sum(old.dropped.values())

@@ -7,7 +7,7 @@ from typing import Any
 
 from bench.fact_views import whole_networks
 from bench.near_cores import taken_far
-from bench.spoiled import taken_disturbed
+from bench.spoiled import taken_disturbed, taken_unsettled
 from bench.terminal import Terminal
 from latency_tables.measurement import Measurement
 from latency_tables.part import Part
@@ -36,6 +36,7 @@ def doubts_json(skeleton: Skeleton, table: LatencyTable) -> dict[str, Any]:
         "network_doubts": network_doubts(skeleton, table),
         "taken_far": len(taken_far(timed, table)),
         "taken_disturbed": len(taken_disturbed(timed, table)),
+        "taken_unsettled": len(taken_unsettled(timed, table)),
         "networks_far": sum(network.far for network in networks),
         "networks_disturbed": sum(network.disturbance is not None for network in networks),
     }
@@ -57,6 +58,11 @@ def show_doubts(terminal: Terminal, skeleton: Skeleton, table: LatencyTable) -> 
             f"{len(disturbed)} of {len(timed)} parts were disturbed in every attempt "
             f"({_causes(disturbed, table)}); the same command times them again: run it when the machine is quiet "
             "(`lathe devices` tells)"
+        )
+    if unsettled := taken_unsettled(timed, table):
+        said.append(
+            f"{len(unsettled)} of {len(timed)} parts were timed while the anchor moved, so nobody knows on how "
+            "slow a machine; the same command times them again"
         )
     causes = Counter(network.disturbance for network in networks if network.disturbance is not None)
     said += [

@@ -19,10 +19,17 @@ def taken_disturbed(parts: Iterable[Part], table: LatencyTable) -> list[Part]:
     ]
 
 
+def taken_unsettled(parts: Iterable[Part], table: LatencyTable) -> list[Part]:
+    """Of some parts those whose cell was timed while the anchor moved."""
+    cells = {part: table.cells.get(part.key) for part in parts}
+    return [part for part, cell in cells.items() if isinstance(cell, Measurement) and cell.unsettled]
+
+
 def spoiled_parts(parts: Iterable[Part], table: LatencyTable) -> list[Part]:
-    """Of some parts those disturbed, or taken with the cores far apart while others had them near."""
+    """Of some parts those disturbed, unsettled, or taken with the cores far apart while others had them near."""
     parts = list(parts)
-    return list(dict.fromkeys([*taken_far(parts, table), *taken_disturbed(parts, table)]))
+    spoiled = [*taken_far(parts, table), *taken_disturbed(parts, table), *taken_unsettled(parts, table)]
+    return list(dict.fromkeys(spoiled))
 
 
 def is_spoiled(network: NetworkMeasurement, quick_s: float | None, *, near: bool) -> bool:

@@ -157,7 +157,14 @@ def repeated(archive: Archive, outline: Outline) -> int:
     What was spoiled is asked for again: a part where the anchor moved, a network in a slow minute, either where
     others disturbed it or the cores lay far apart.
     """
-    parts = Counter(entry.key for entry in archive.cells if not is_spoiled_part(entry, archive))
+    parts: Counter[str] = Counter()
+    unsettled: set[str] = set()
+    for entry in archive.cells:
+        if entry.key not in unsettled and not is_spoiled_part(entry, archive):
+            parts[entry.key] += 1
+        unsettled.discard(entry.key)
+        if isinstance(entry.cell, Measurement) and entry.cell.unsettled:
+            unsettled.add(entry.key)  # a copy of the measurement before says so; the next one is asked for
     timed = tuple(entry.network for entry in archive.networks)
     quick_s = quick_latency_s(outline.skeleton, LatencyTable(archive.setting, {}, timed))
     near = any(not n.far for n in timed)
@@ -174,7 +181,8 @@ def is_spoiled_part(entry: ArchivedCell, archive: Archive) -> bool:
     if not isinstance(cell, Measurement):
         return False
     near = any(isinstance(other.cell, Measurement) and not other.cell.far for other in archive.cells)
-    return ANCHOR_MOVED in cell.dropped or cell.disturbance is not None or (near and cell.far)
+    moved = ANCHOR_MOVED in cell.dropped or cell.unsettled
+    return moved or cell.disturbance is not None or (near and cell.far)
 
 
 def missing(archive: Archive, outline: Outline) -> int:

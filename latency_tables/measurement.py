@@ -134,6 +134,11 @@ class Measurement:
         found: str | None = self.host.get("disturbance")
         return found
 
+    @property
+    def unsettled(self) -> bool:
+        """Whether the anchor moved meanwhile (`bench.anchor`), so that nobody knows on how slow a machine it was."""
+        return self.host.get("anchor", {}).get("settled") is False
+
     @cached_property
     def findings(self) -> tuple[Finding, ...]:
         """Drift, dependence or two modes in the samples, each with its numbers; empty: none recognised."""

@@ -11,6 +11,7 @@ import made_up
 import pytest
 
 from bench.anchor import ANCHOR_MOVED, MOST_ROUNDS, MOVED_BY, Anchor, Cell, earlier_reading, moved
+from bench.spoiled import spoiled_parts
 from bench.verdict import Verdict
 from latency_tables.estimate import Estimate
 from latency_tables.measurement import Measurement, Stop
@@ -32,6 +33,7 @@ class Machine:
         self.slower, self.spread = slower, spread
         self.now = 0.0
         self.timed: list[Part] = []
+        self.stop_after: int | None = None
         self.broken: set[str] = set()
         self.cells: dict[str, Cell] = {}
         known = None
@@ -40,6 +42,8 @@ class Machine:
         self.anchor = Anchor(self.measure, self.put, lambda: self.now, earlier=known)
 
     def measure(self, part: Part) -> Cell:
+        if len(self.timed) == self.stop_after:
+            raise KeyboardInterrupt
         self.timed.append(part)
         latency = 1e-3 * self.slower(self.now)
         self.now += 10.0
@@ -62,6 +66,10 @@ class Machine:
 
     def order(self) -> list[int]:
         return [PARTS.index(part) for part in self.timed]
+
+    def unsettled(self) -> list[int]:
+        spoiled = spoiled_parts(PARTS, LatencyTable(made_up.setting(), self.cells))
+        return [PARTS.index(part) for part in spoiled]
 
 
 def test_there_are_parts_enough() -> None:
@@ -119,6 +127,17 @@ def test_a_machine_that_never_settles_is_given_up_and_said_so() -> None:
         assert machine.cell(i).host["anchor"]["settled"] is False
     machine.take(4)
     assert len(machine.timed) == 16  # what was given up is not tried again
+    assert machine.unsettled() == [0, 1, 2, 3], "but by the next profile"
+
+
+def test_what_was_not_timed_again_before_a_kill_is_left_to_the_next_profile() -> None:
+    machine = Machine(lambda now: 1.0 if now < 35 else 1.5)
+    machine.stop_after = 7
+    with pytest.raises(KeyboardInterrupt):
+        machine.take(0, 1, 2, 3)
+    assert machine.order() == [0, 1, 2, 3, 0, 0, 1]
+    assert machine.unsettled() == [2, 3]
+    assert machine.cell(2).host["anchor"] == {"level": 1.0, "settled": False}
 
 
 def test_a_small_change_is_no_move() -> None:
@@ -165,6 +184,7 @@ def test_a_part_that_breaks_when_timed_again_keeps_its_first_cell() -> None:
     assert machine.cell(2).latency_s.value == pytest.approx(1e-3)
     assert machine.cell(2).host["anchor"]["level"] == 1.0
     assert machine.cell(1).latency_s.value == pytest.approx(1.5e-3)
+    assert machine.unsettled() == [2]
 
 
 def test_nothing_timed_nothing_read() -> None:

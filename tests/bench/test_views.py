@@ -86,6 +86,17 @@ def test_a_person_is_told_what_was_disturbed_and_what_to_do(capsys: pytest.Captu
     assert [told[name] for name in counts] == [0, 4, 1, 1]
 
 
+def test_a_person_is_told_of_parts_that_the_anchor_condemned(capsys: pytest.CaptureFixture[str]) -> None:
+    cells: dict[str, Measurement | Failure] = {part.key: made_up.cell(1.0) for part in SKELETON.parts}
+    unsettled = {"anchor": {"level": 1.2, "settled": False}}
+    cells[SKELETON.parts[0].key] = replace(made_up.cell(1.0), host=unsettled)
+    table = LatencyTable(made_up.setting(), cells)
+    done = Profiled(parts=5, measured=5, failed=(), networks=0, complete=True)
+    show_profile(Terminal(), SKELETON, done, None, table)
+    assert "1 of 5 parts were timed while the anchor moved" in " ".join(capsys.readouterr().out.split())
+    assert profile_json(SKELETON, done, None, table)["taken_unsettled"] == 1
+
+
 def test_the_noise_floor_stands_beside_the_closure(capsys: pytest.CaptureFixture[str]) -> None:
     row = {"cut": "less 1 block", "removed": ["block0"], "widths": {}, "fitted": True}
     rows = [row | {"predicted_ratio": 0.5, "measured_ratio": ratio, "error": 0.0} for ratio in (0.50, 0.51)]

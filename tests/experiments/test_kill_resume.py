@@ -56,6 +56,16 @@ def test_a_cell_that_was_timed_again_counts_but_where_the_anchor_moved(tmp_path:
     assert repeated(replace(archive, cells=(*archive.cells, again({"of another cause": 10}))), outline) == 1
 
 
+def test_what_a_killed_profile_left_unsettled_is_asked_for_once_more(tmp_path: Path) -> None:
+    archive, outline = profiled(tmp_path, widths=False)
+    first = archive.cells[0]
+    assert isinstance(first.cell, Measurement)
+    unsettled = {**first.cell.host, "anchor": {"level": 1.0, "settled": False}}
+    marked = replace(first, cell=replace(first.cell, host=unsettled))
+    assert repeated(replace(archive, cells=(*archive.cells, marked, first)), outline) == 0
+    assert repeated(replace(archive, cells=(*archive.cells, marked, first, first)), outline) == 1
+
+
 @pytest.mark.parametrize(
     ("cell", "network"),
     [
