@@ -36,6 +36,7 @@ MOST_ROUNDS = 2
 ANCHOR_MOVED = "taken while the anchor moved"
 
 _MOVED = (Verdict.FASTER, Verdict.SLOWER)
+_UNKNOWN = Estimate(1.0, -math.inf, math.inf)
 
 Cell: TypeAlias = Measurement | Failure
 
@@ -47,7 +48,7 @@ class Move:
     Attributes:
         created: when it was noticed, ISO 8601 with zone.
         ratio: the anchor's latency over what it was before.
-        again: parts that were timed again because of it; 0 where it moved between two profiles.
+        again: parts that were timed again because of it; 0 where it moved between two profiles, or time was over.
         settled: whether the anchor surely stayed where it was while these were timed.
     """
 
@@ -55,6 +56,11 @@ class Move:
     ratio: Estimate
     again: int
     settled: bool
+
+    @property
+    def between_profiles(self) -> bool:
+        """Whether it moved since an earlier profile, of which nothing is timed again."""
+        return self.settled and not self.again
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON."""
@@ -79,6 +85,7 @@ class Anchor:
         now_s: a monotonic clock.
         every_s: seconds from one reading to the next.
         earlier: the part and the cell by which to go on from an earlier profile, see `earlier_reading`.
+        deadline_s: after this moment of the clock nothing is read or timed again; what should be stays unsettled.
     """
 
     def __init__(
@@ -88,12 +95,14 @@ class Anchor:
         now_s: Callable[[], float] = time.monotonic,
         every_s: float = EVERY_S,
         earlier: tuple[Part, Measurement] | None = None,
+        deadline_s: float = math.inf,
     ) -> None:
         self._measure = measure
         self._put = put
         self._now_s = now_s
         self._every_s = every_s
         self._earlier = earlier
+        self._deadline_s = deadline_s
         self._fixed: _Fixed | None = None
         self._read_s = 0.0
         self._span: list[tuple[Part, Measurement]] = []
@@ -104,6 +113,10 @@ class Anchor:
     def moves(self) -> tuple[Move, ...]:
         """What the anchor showed so far."""
         return tuple(self._moves)
+
+    @property
+    def _over(self) -> bool:
+        return self._now_s() >= self._deadline_s
 
     def take(self, part: Part) -> Cell:
         """Times a part, stores its cell at once, and looks at the anchor when it is time.
@@ -138,38 +151,35 @@ class Anchor:
         early = self._now_s() - self._read_s < self._every_s and not at_once
         if fixed is None or early or not any(part != fixed.part for part, _ in self._span):
             return
-        verdict, ratio = self._read(fixed)
-        if verdict is Verdict.CANNOT_TELL:
-            verdict, ratio = self._read(fixed)
+        verdict, ratio = self._read_twice(fixed)
         rounds = 0
         while verdict in _MOVED and rounds < MOST_ROUNDS:
-            noticed, why = fixed.reference.created, ratio
-            again = self._unsettled_span()
-            for part, cell in again:
+            noticed, why, again = fixed.reference.created, ratio, 0
+            for part, cell in self._unsettled_span():
+                if self._over:
+                    break
                 self._take_again(fixed, part, cell)
+                again += 1
             rounds += 1
             verdict, ratio = self._read(fixed)
-            self._moves.append(Move(noticed, why, len(again), settled=verdict is Verdict.SAME))
+            self._moves.append(Move(noticed, why, again, settled=verdict is Verdict.SAME))
         # Where nothing can be told, the next reading may tell, and what was timed waits for it.
         if verdict in _MOVED:
             self._unsettled_span()
         elif verdict is Verdict.SAME:
             self._span = []
 
-    def settle(self, deadline_s: float = math.inf) -> int:
+    def settle(self) -> int:
         """Ends the last span with a reading, and times again what was timed while the machine was slow.
 
         A machine that became quicker for good has its slower cells from before, which do not belong together with
         the others. Where it is slow now there is nothing to be won.
 
-        Args:
-            deadline_s: nothing is begun after this moment of the clock.
-
         Returns:
             How many parts were timed again because they were slow.
         """
         fixed = self._fixed
-        if fixed is None or not self._latest or self._now_s() >= deadline_s:
+        if fixed is None or not self._latest:
             return 0
         self.look(at_once=True)
         levels = {part: cell.host["anchor"]["level"] for part, cell in self._latest.items()}
@@ -179,7 +189,7 @@ class Anchor:
             return 0
         again = 0
         for part in slow:
-            if self._now_s() >= deadline_s:
+            if self._over:
                 break
             self._take_again(fixed, part, self._latest[part])
             self.look()
@@ -191,21 +201,29 @@ class Anchor:
     def _go_on(self, part: Part, before: Measurement) -> None:
         """Holds the machine against what it was in an earlier profile; nothing of that one is timed again."""
         fixed = _Fixed(part, before.latency_s.value / before.host["anchor"]["level"], before)
-        verdict, ratio = self._read(fixed)
-        if verdict is Verdict.CANNOT_TELL:
-            verdict, ratio = self._read(fixed)
+        verdict, ratio = self._read_twice(fixed)
         if math.isinf(ratio.high):
             return  # it can no longer be timed, or too few times to tell: another part becomes the anchor
         self._fixed = fixed
         if verdict in _MOVED:
             self._moves.append(Move(fixed.reference.created, ratio, 0, settled=True))
 
+    def _read_twice(self, fixed: _Fixed) -> tuple[Verdict, Estimate]:
+        """As `_read`, and once more where that cannot tell and there is time."""
+        told = self._read(fixed)
+        return self._read(fixed) if told[0] is Verdict.CANNOT_TELL and not self._over else told
+
     def _read(self, fixed: _Fixed) -> tuple[Verdict, Estimate]:
-        """Times the anchor; how it compares with the reference, which it becomes itself if it has moved."""
+        """Times the anchor; how it compares with the reference, which it becomes itself if it has moved.
+
+        Without time to read, it cannot tell.
+        """
+        if self._over:
+            return Verdict.CANNOT_TELL, _UNKNOWN
         reading = self._measure(fixed.part)
         self._read_s = self._now_s()
         if isinstance(reading, Failure):
-            return Verdict.CANNOT_TELL, Estimate(1.0, -math.inf, math.inf)
+            return Verdict.CANNOT_TELL, _UNKNOWN
         ratio = ratio_of(fixed.reference.latency_s, reading.latency_s)
         verdict = moved(ratio)
         if verdict in _MOVED:

@@ -106,7 +106,7 @@ def profile(
     networks = pending()
     total = len(skeleton.parts) + sum(role in roles for _, role in asked_timings(skeleton, passes))
     done = total - len(todo) - len(networks)
-    anchor = open_anchor(skeleton, session, store, partial(store.put, session.setting), now_s)
+    anchor = open_anchor(skeleton, session, store, partial(store.put, session.setting), now_s, deadline_s)
     measured = timed = 0
     for part in todo:
         if now_s() >= deadline_s:
@@ -115,7 +115,7 @@ def profile(
             progress(done, total, f"timing {part.grain.value} {part.kind}")
         measured += isinstance(anchor.take(part), Measurement)
         done += 1
-    anchor.settle(deadline_s)
+    anchor.settle()
     while networks and now_s() < deadline_s:
         for cut, role in networks:
             if now_s() >= deadline_s:
@@ -157,6 +157,7 @@ def open_anchor(
     store: Store,
     put: Callable[[Part, Cell], None],
     now_s: Callable[[], float] = time.monotonic,
+    deadline_s: float = math.inf,
 ) -> Anchor:
     """What times a network's parts and watches the machine, by the measure of earlier profiles of these parts.
 
@@ -166,6 +167,7 @@ def open_anchor(
         store: with the cells of earlier profiles.
         put: stores a cell, in place of an earlier one.
         now_s: a monotonic clock.
+        deadline_s: nothing is read or timed again after this moment of ``now_s``.
     """
     table = store.table(session.setting)
     spoiled = set(spoiled_parts(skeleton.parts, table))
@@ -174,6 +176,7 @@ def open_anchor(
         put,
         now_s,
         earlier=earlier_reading([part for part in skeleton.parts if part not in spoiled], table),
+        deadline_s=deadline_s,
     )
 
 

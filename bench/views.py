@@ -120,7 +120,7 @@ def show_profile(
             "these"
         )
     for move in (*profiled.moves, *(over_widths.moves if over_widths is not None else ())):
-        if not move.again:
+        if move.between_profiles:
             terminal.results.print(
                 f"  since an earlier profile the anchor moved to {move.ratio.value:.2f} times its latency "
                 f"({move.created}), so what was timed then and now does not belong together; `lathe table check` "

@@ -151,7 +151,7 @@ def profile_widths(
         store.put(session.setting, part, cell)
         _learn(kin, known, part, cell)
 
-    anchor = open_anchor(skeleton, session, store, put, now_s)
+    anchor = open_anchor(skeleton, session, store, put, now_s, deadline_s)
     measured: dict[str, int] = {}
     failed: list[tuple[str, str]] = []
 
@@ -196,7 +196,7 @@ def profile_widths(
                 else:
                     measured[wanted.why] = measured.get(wanted.why, 0) + 1
             # The next stage is decided by what this one found: not by a slow minute, where that is over.
-            anchor.settle(deadline_s)
+            anchor.settle()
         # Steps read in a slow minute that ended later misplaced what came after them. Each turn but the last asks
         # for points that were never asked for, so turns end.
         if len(anchor.moves) == moves or len(tried) == asked:

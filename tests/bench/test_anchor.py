@@ -29,6 +29,7 @@ class Machine:
         slower: Callable[[float], float] = lambda now: 1.0,
         spread: float = 0.0,
         before: Machine | None = None,
+        deadline_s: float = math.inf,
     ) -> None:
         self.slower, self.spread = slower, spread
         self.now = 0.0
@@ -39,7 +40,9 @@ class Machine:
         known = None
         if before is not None:
             known = earlier_reading(PARTS, LatencyTable(made_up.setting(), before.cells))
-        self.anchor = Anchor(self.measure, self.put, lambda: self.now, earlier=known)
+        self.anchor = Anchor(
+            self.measure, self.put, lambda: self.now, earlier=known, deadline_s=deadline_s
+        )
 
     def measure(self, part: Part) -> Cell:
         if len(self.timed) == self.stop_after:
@@ -254,16 +257,42 @@ def test_the_last_span_is_ended_by_a_reading() -> None:
     assert machine.cell(4).host["anchor"] == {"level": pytest.approx(1.2), "settled": True}
 
 
-def test_to_settle_ends_with_the_time_and_counts_what_it_leaves_out() -> None:
-    machine = Machine(lambda now: 1.2 if now < 45 else 1.0)
+@pytest.mark.parametrize(("left_s", "again"), [(0, 0), (5, 0), (15, 1), (25, 2), (math.inf, 4)])
+def test_to_settle_ends_with_the_time_and_counts_what_it_leaves_out(left_s: float, again: int) -> None:
+    """Seconds that are left when everything was timed once; the anchor's reading takes ten."""
+    machine = Machine(lambda now: 1.2 if now < 45 else 1.0, deadline_s=140.0 + left_s)
     machine.take(0, 1, 2, 3, 4, 4, 4, 4)
+    assert machine.now == 140.0
     slow = [i for i in range(5) if machine.cell(i).host["anchor"]["level"] == 1.0]
-    timed = len(machine.timed)
-    assert machine.anchor.settle(machine.now) == 0
-    assert len(machine.timed) == timed, "time was over"
-    assert 0 < machine.anchor.settle(machine.now + 15) < len(slow)
-    assert machine.anchor.settle() > 0
-    assert all(machine.cell(i).dropped[ANCHOR_MOVED] >= 20 for i in slow)
+    assert machine.anchor.settle() == again
+    assert sum(machine.cell(i).dropped.get(ANCHOR_MOVED, 0) >= 20 for i in slow) == again
+    assert not math.isfinite(left_s) or machine.now < 140.0 + left_s + 10.0, "nothing is begun afterwards"
+
+
+def test_what_the_anchor_sends_back_is_timed_again_while_there_is_time() -> None:
+    machine = Machine(lambda now: 1.0 if now < 35 else 1.5, deadline_s=75.0)
+    machine.take(0, 1, 2, 3)
+    assert machine.order() == [0, 1, 2, 3, 0, 0, 1, 2], "neither the last part nor the anchor once more"
+    [move] = machine.anchor.moves
+    assert (move.again, move.settled) == (3, False)
+    assert machine.unsettled() == [3]
+    assert machine.cell(3).latency_s.value == pytest.approx(1e-3)
+
+
+def test_a_move_that_is_seen_when_time_is_over_leaves_all_unsettled() -> None:
+    machine = Machine(lambda now: 1.0 if now < 35 else 1.5, deadline_s=45.0)
+    machine.take(0, 1, 2, 3)
+    assert machine.order() == [0, 1, 2, 3, 0]
+    [move] = machine.anchor.moves
+    assert (move.again, move.settled, move.between_profiles) == (0, False, False)
+    assert machine.unsettled() == [0, 1, 2, 3]
+
+
+def test_when_time_is_over_the_anchor_is_not_read() -> None:
+    machine = Machine(deadline_s=40.0)
+    machine.take(0, 1, 2, 3)
+    machine.anchor.look(at_once=True)
+    assert machine.order() == [0, 1, 2, 3]
 
 
 def test_a_machine_to_which_nothing_happens_is_left_alone() -> None:

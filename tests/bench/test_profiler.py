@@ -188,6 +188,26 @@ def test_a_machine_that_stays_slow_is_not_asked_for_ever(tmp_path: Path) -> None
     assert run(KnowingSession(), store, outline).networks == 0
 
 
+def test_what_the_anchor_sends_back_is_not_timed_when_time_is_over(tmp_path: Path) -> None:
+    class Slowing(KnowingSession):
+        def measure(self, graph: Graph, weights: Any = None, rule: Rule | None = None) -> Measurement:
+            cell = super().measure(graph, weights, rule)
+            slower = 1.5 if len(self.measured) >= 5 else 1.0  # the anchor's first reading and what comes then
+            return replace(cell, samples_s=tuple(slower * sample for sample in cell.samples_s))
+
+    session = Slowing()
+    store, clock = Store(tmp_path / "lathe.db"), lambda: 10.0 * len(session.measured)
+    done = run(session, store, outline_of(8), deadline_s=45.0, now_s=clock)
+    assert (len(session.measured), done.complete) == (5, False)
+    [move] = done.moves
+    assert (move.again, move.settled) == (0, False)
+    assert all(
+        cell.unsettled
+        for cell in store.table(session.setting).cells.values()
+        if isinstance(cell, Measurement)
+    )
+
+
 class SpoiledSession(KnowingSession):
     """Something is seen around some of the parts and comparisons, counted from 1."""
 

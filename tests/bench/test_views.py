@@ -39,6 +39,7 @@ def test_a_person_is_told(capsys: pytest.CaptureFixture[str]) -> None:
         Move("2026-01-01T00:00:00+00:00", made_up.exact(1.25), 7, True),
         Move("2026-01-01T00:01:00+00:00", made_up.exact(0.8), 3, False),
         Move("2026-01-02T00:00:00+00:00", made_up.exact(1.5), 0, True),
+        Move("2026-01-02T00:01:00+00:00", made_up.exact(1.1), 0, False),
     )
     done = Profiled(parts=5, measured=4, failed=(), networks=0, complete=True, moves=moves)
     show_profile(Terminal(), SKELETON, done, None, table_with_doubts())
@@ -47,6 +48,7 @@ def test_a_person_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     assert "it stayed there" in said
     assert "since an earlier profile the anchor moved to 1.50 times its latency (2026-01-02" in said
     assert "not sure that it stayed" in said
+    assert "the anchor moved to 1.10 times its latency (2026-01-02T00:01:00+00:00); 0 parts" in said
     assert "drift: in the samples of 1 of 5 parts" in said
 
 

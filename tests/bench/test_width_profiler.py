@@ -107,6 +107,19 @@ def test_time_ends_it_between_two_cells(store: Store) -> None:
     assert sum(done.measured.values()) == 4, "and the anchor once"
 
 
+def test_what_the_anchor_sends_back_is_not_timed_when_time_is_over(store: Store) -> None:
+    class Slowing(WeighingSession):
+        def measure(self, graph: Graph, weights: Any = None, rule: Rule | None = None) -> Measurement:
+            cell = super().measure(graph, weights, rule)
+            slower = 1.5 if len(self.measured) >= 5 else 1.0  # the second reading of the anchor
+            return replace(cell, samples_s=tuple(slower * sample for sample in cell.samples_s))
+
+    session = Slowing()
+    done = widen(session, store, deadline_s=45.0, now_s=lambda: 10.0 * len(session.measured))
+    assert (len(session.measured), done.complete) == (5, False)
+    assert [(move.again, move.settled) for move in done.moves] == [(0, False)]
+
+
 def test_a_crash_costs_its_cell_with_the_reason(store: Store) -> None:
     done = widen(WeighingSession(fails_at=33), store)
     crash = ("linear at 33", "the worker ended with signal SIGSEGV.")
