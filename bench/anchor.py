@@ -77,7 +77,7 @@ class _Fixed:
 
 
 class Anchor:
-    """Times parts, stores them and watches one of them; the first that can be timed becomes the anchor.
+    """Times parts, stores them and watches one of them; the first that nobody disturbs becomes the anchor.
 
     Args:
         measure: times a part.
@@ -131,11 +131,11 @@ class Anchor:
         if isinstance(cell, Failure):
             self._put(part, cell)
         else:
-            if self._fixed is None and math.isfinite(cell.latency_s.high):
+            if self._fixed is None and math.isfinite(cell.latency_s.high) and cell.disturbance is None:
                 self._fixed = _Fixed(part, cell.latency_s.value, cell)
                 self._read_s = self._now_s()
             if self._fixed is None:
-                self._put(part, cell)  # timed too few times to be an anchor, and there is none yet
+                self._put(part, cell)  # there is no anchor yet, and this is none that one could rely on
             else:
                 self._keep(self._fixed, part, cell)
         self.look()
@@ -216,7 +216,8 @@ class Anchor:
     def _read(self, fixed: _Fixed) -> tuple[Verdict, Estimate]:
         """Times the anchor; how it compares with the reference, which it becomes itself if it has moved.
 
-        Without time to read, it cannot tell.
+        It cannot tell without time, nor where others disturbed the reading or the cores lie far apart by now: held
+        against such a reading the anchor would seem to move once more when that is over.
         """
         if self._over:
             return Verdict.CANNOT_TELL, _UNKNOWN
@@ -225,6 +226,8 @@ class Anchor:
         if isinstance(reading, Failure):
             return Verdict.CANNOT_TELL, _UNKNOWN
         ratio = ratio_of(fixed.reference.latency_s, reading.latency_s)
+        if reading.disturbance is not None or (reading.far and not fixed.reference.far):
+            return Verdict.CANNOT_TELL, ratio
         verdict = moved(ratio)
         if verdict in _MOVED:
             fixed.reference = reading

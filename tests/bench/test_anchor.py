@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import made_up
 import pytest
@@ -19,6 +20,7 @@ from latency_tables.part import Part
 from latency_tables.table import Failure, LatencyTable
 
 PARTS = made_up.chain([4] * 3).parts
+BUSY, FAR = {"disturbance": "foreign load"}, {"cores": {"mode": "far"}}
 
 
 class Machine:
@@ -35,6 +37,7 @@ class Machine:
         self.now = 0.0
         self.timed: list[Part] = []
         self.stop_after: int | None = None
+        self.seen: Callable[[float], dict[str, Any]] = lambda now: {}
         self.broken: set[str] = set()
         self.cells: dict[str, Cell] = {}
         known = None
@@ -48,12 +51,12 @@ class Machine:
         if len(self.timed) == self.stop_after:
             raise KeyboardInterrupt
         self.timed.append(part)
-        latency = 1e-3 * self.slower(self.now)
+        latency, host = 1e-3 * self.slower(self.now), self.seen(self.now)
         self.now += 10.0
         if part.key in self.broken:
             return Failure("crash", "then")
         samples = [latency * (1 + self.spread * (-1) ** i) for i in range(20)]
-        return Measurement(tuple(samples), 4, Stop.PRECISION, f"at {self.now:g} s", {"first": 2})
+        return Measurement(tuple(samples), 4, Stop.PRECISION, f"at {self.now:g} s", {"first": 2}, host=host)
 
     def put(self, part: Part, cell: Cell) -> None:
         self.cells[part.key] = cell
@@ -160,6 +163,45 @@ def test_a_reading_that_cannot_tell_is_taken_once_more_and_what_was_timed_waits(
     assert move.again == 7
     # No reading says surely that it stayed, either.
     assert not move.settled
+
+
+@pytest.mark.parametrize("seen", [BUSY, FAR])
+def test_a_reading_that_something_spoiled_is_no_move_and_no_measure(seen: dict[str, Any]) -> None:
+    machine = Machine(lambda now: 1.5 if now == 40 else 1.0)
+    machine.seen = lambda now: seen if now == 40 else {}
+    machine.take(0, 1, 2, 3, 4, 1, 2)
+    assert machine.order() == [0, 1, 2, 3, 0, 0, 4, 1, 2, 0], "read once more, and then as if it had not been"
+    assert machine.anchor.moves == ()
+
+
+def test_cores_that_came_near_since_the_anchor_was_read_are_a_move() -> None:
+    machine = Machine(lambda now: 1.5 if now < 35 else 1.0)
+    machine.seen = lambda now: FAR if now < 35 else {}
+    machine.take(0, 1, 2, 3)
+    [move] = machine.anchor.moves
+    assert (move.ratio.value, move.again, move.settled) == (pytest.approx(1 / 1.5), 4, True)
+    assert not any(machine.cell(i).far for i in range(4))
+
+
+def test_what_others_disturbed_is_no_anchor() -> None:
+    machine = Machine()
+    machine.seen = lambda now: BUSY if now < 5 else {}
+    machine.take(0, 1, 2, 3, 4)
+    assert machine.order() == [0, 1, 2, 3, 4, 1]
+    assert "anchor" not in machine.cell(0).host
+
+
+def test_a_later_profile_keeps_its_measure_where_others_disturb_it_at_first() -> None:
+    first = Machine()
+    first.take(0, 1)
+    second = Machine(lambda now: 1.5, before=first)
+    second.seen = lambda now: BUSY if now < 15 else {}
+    second.take(1)
+    assert second.order() == [0, 0, 1]
+    assert second.anchor.moves == ()
+    second.anchor.look(at_once=True)
+    [move] = second.anchor.moves
+    assert (move.ratio.value, move.again, move.settled) == (pytest.approx(1.5), 1, True)
 
 
 def test_the_first_part_that_can_be_timed_is_the_anchor() -> None:
