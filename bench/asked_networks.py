@@ -43,6 +43,7 @@ def pending_networks(outline: Outline, table: LatencyTable, passes: int = PASSES
     skeleton = outline.skeleton
     quick_s = quick_latency_s(skeleton, table)
     timed = [n for n in table.networks if n.skeleton == skeleton.digest]
+    # Or it is not known, which nothing keeps of networks; `RETRIES` bounds what that costs.
     near = any(not n.far for n in timed)
     sound: Counter[tuple[Cut, str]] = Counter()
     spoiled: Counter[tuple[Cut, str]] = Counter()

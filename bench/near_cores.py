@@ -49,13 +49,19 @@ class Patience:
 
 
 def taken_far(parts: Iterable[Part], table: LatencyTable) -> list[Part]:
-    """Of some parts those whose cell was taken while the cores were far apart; none where none was taken near."""
+    """Of some parts those whose cell was taken while the cores were far apart; none where none was taken near.
+
+    Cores that nobody could ask about are not near: on a machine that is always so they are far.
+    """
     cells = {part: table.cells.get(part.key) for part in parts}
     far = [part for part, cell in cells.items() if is_far(cell)]
-    near = any(isinstance(cell, Measurement) and not is_far(cell) for cell in cells.values())
-    return far if near else []
+    return far if any(_is_near(cell) for cell in cells.values()) else []
 
 
 def is_far(cell: Measurement | Failure | None) -> bool:
     """Whether something was timed, and the cores lay far apart or moved meanwhile."""
     return isinstance(cell, Measurement) and cell.far
+
+
+def _is_near(cell: Measurement | Failure | None) -> bool:
+    return isinstance(cell, Measurement) and cell.host.get("cores", {}).get("mode") == Mode.NEAR.value

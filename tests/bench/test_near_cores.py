@@ -76,5 +76,7 @@ def test_only_a_table_that_knows_both_modes_mixes_them() -> None:
     assert taken_far(PARTS, table("near", "far", "near", "moved")) == [PARTS[1], PARTS[3]]
     assert taken_far(PARTS, table("far", "far", "far")) == []
     assert taken_far(PARTS, table("near", None)) == []
+    assert taken_far(PARTS, table("far", "far", "unknown")) == [], "on a machine where they are always far"
+    assert taken_far(PARTS, table("far", None)) == []
     failed = LatencyTable(SETTING, {PARTS[0].key: Failure("crash", "then"), PARTS[1].key: cell("far")})
     assert taken_far(PARTS, failed) == []
