@@ -74,6 +74,8 @@ def profile(
     same call goes on where an earlier one was stopped. Only what was spoiled is: parts of earlier profiles once in
     each, whole networks `RETRIES` times in all.
 
+    The anchor watches parts only. Whole networks have the unpruned one beside them, which tells a slow minute.
+
     Args:
         outline: the network.
         session: a session in the setting to measure in.
@@ -133,7 +135,7 @@ def profile(
                 broken[cut] = str(error)
                 continue
             store.put_network(session.setting, skeleton.name, network)
-            anchor.look()
+            anchor.look()  # which reads it where the last reading could not tell how parts were timed, else not
             timed += 1
         networks = pending()
         total = max(total, done + len(networks))  # more where some were spoiled

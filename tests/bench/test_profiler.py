@@ -248,6 +248,13 @@ def test_a_part_that_was_spoiled_is_timed_again_by_each_later_profile_once(
     assert run(quiet, store, outline).measured == 0 == len(quiet.measured)
 
 
+def test_while_networks_are_timed_the_anchor_is_read_until_it_can_tell(tmp_path: Path) -> None:
+    session = SpoiledSession(BUSY, parts={6, 7})  # the reading that ends the parts, and once more
+    run(session, Store(tmp_path / "lathe.db"), outline_of(8), now_s=lambda: 31.0 * session.comparisons)
+    assert session.comparisons > 3
+    assert session.measured[5:] == session.measured[:1] * 3
+
+
 @pytest.mark.parametrize("seen", [BUSY, FAR])
 def test_a_whole_network_that_was_spoiled_is_timed_again(tmp_path: Path, seen: dict[str, Any]) -> None:
     store, outline = Store(tmp_path / "lathe.db"), outline_of(8)
