@@ -62,6 +62,7 @@ def profile(
     store: Store,
     *,
     retry_failed: bool = False,
+    retry_spoiled: bool = True,
     roles: Collection[str] = ROLES,
     passes: int = PASSES,
     deadline_s: float = math.inf,
@@ -81,6 +82,7 @@ def profile(
         session: a session in the setting to measure in.
         store: where measurements go.
         retry_failed: whether parts that failed before are tried again.
+        retry_spoiled: whether spoiled parts are timed again; False where an earlier stage of this profile did so.
         roles: of the whole networks to time: those to fit on, those to judge by, or both.
         passes: over those to fit on, earlier ones included.
         deadline_s: nothing is begun after this moment of ``now_s``.
@@ -96,7 +98,7 @@ def profile(
     """
     skeleton = outline.skeleton
     table = store.table(session.setting)
-    todo = [*table.missing(skeleton), *spoiled_parts(skeleton.parts, table)]
+    todo = [*table.missing(skeleton), *(spoiled_parts(skeleton.parts, table) if retry_spoiled else ())]
     if retry_failed:
         todo += [part for part, _ in table.failed(skeleton)]
 

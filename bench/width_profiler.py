@@ -99,7 +99,9 @@ def profile_with_widths(
         deadline_s=deadline_s,
         progress=progress,
     )
-    judged = profile(outline, session, store, deadline_s=deadline_s, progress=progress)
+    judged = profile(
+        outline, session, store, retry_spoiled=False, deadline_s=deadline_s, progress=progress
+    )
     # What failed at first was tried again by then, unless time was over before.
     failed = judged.failed if judged.complete else tuple(dict.fromkeys(fitted.failed + judged.failed))
     done = replace(
@@ -126,7 +128,7 @@ def profile_widths(
     """Measures parts at other widths, the most valuable first; what the store holds is not measured again.
 
     What is timed again because the machine moved is known before anything is decided by it; what was decided by
-    then is looked at once more.
+    then is looked at once more. Spoiled cells are timed again, but those at full width, which are `profile`'s.
 
     Args:
         skeleton: with channel groups; its parts at full width were measured before.
@@ -158,9 +160,9 @@ def profile_widths(
     def done_so_far(*, complete: bool) -> WidthsProfiled:
         return WidthsProfiled(len(kin), measured, tuple(failed), complete, anchor.moves)
 
-    spoiled = spoiled_parts(
-        [one.family.at(values) for one in kin for values in known[one.family.pattern]], table
-    )
+    full = {part.key for part in skeleton.parts}
+    timed = [one.family.at(values) for one in kin for values in known[one.family.pattern]]
+    spoiled = [part for part in spoiled_parts(timed, table) if part.key not in full]
     for done, part in enumerate(spoiled):
         if now_s() >= deadline_s:
             return done_so_far(complete=False)

@@ -283,6 +283,19 @@ def test_a_width_that_was_disturbed_is_timed_again_by_a_later_profile(store: Sto
     assert widen(WeighingSession(), store).measured == {}
 
 
+def test_what_is_disturbed_throughout_is_timed_once_by_each_whole_job(tmp_path: Path) -> None:
+    class Busy(WeighingSession):
+        def measure(self, graph: Graph, weights: Any = None, rule: Rule | None = None) -> Measurement:
+            return replace(super().measure(graph, weights, rule), host={"disturbance": "steal time"})
+
+    store, first, second = Store(tmp_path / "new.db"), Busy(), Busy()
+    for session in (first, second):
+        done, over_widths = profile_with_widths(OUTLINE, session, store)  # type: ignore[arg-type]
+        assert done.complete and over_widths.complete
+    assert len(first.measured) == len(set(first.measured))
+    assert sorted(second.measured) == sorted(first.measured)
+
+
 def test_a_fill_that_fails_tells_why_and_one_that_does_not_answers(
     store: Store, lathe: Lathe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
