@@ -22,7 +22,7 @@ def taken_disturbed(parts: Iterable[Part], table: LatencyTable) -> list[Part]:
 def taken_unsettled(parts: Iterable[Part], table: LatencyTable) -> list[Part]:
     """Of some parts those whose cell was timed while the anchor moved."""
     cells = {part: table.cells.get(part.key) for part in parts}
-    return [part for part, cell in cells.items() if isinstance(cell, Measurement) and cell.unsettled]
+    return [part for part, cell in cells.items() if isinstance(cell, Measurement) and cell.settled is False]
 
 
 def spoiled_parts(parts: Iterable[Part], table: LatencyTable) -> list[Part]:

@@ -16,7 +16,7 @@ from latency_tables.estimate import Estimate
 from pruning.search import Progress as Report
 
 #: Columns of the terminal that a shortened column leaves to the others.
-_BESIDE = 72
+_BESIDE = 104
 _EVERY_S = 60.0
 _UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"))
 

@@ -14,6 +14,7 @@ from bench.profiler import Profiled
 from bench.terminal import Terminal, time_text
 from bench.width_profiler import WidthsProfiled
 from latency_tables.estimate import Estimate
+from latency_tables.measurement import Measurement
 from latency_tables.prediction import Prediction
 from latency_tables.setting import Setting
 from latency_tables.skeleton import Skeleton
@@ -270,19 +271,27 @@ def show_table(terminal: Terminal, table: LatencyTable, kinds: dict[str, tuple[s
     for key, cell in sorted(table.cells.items(), key=lambda entry: (kinds[entry[0]][1], kinds[entry[0]][0])):
         kind, grain = kinds[key]
         if isinstance(cell, Failure):
-            rows.append([kind, grain, f"failed: {cell.reason}", "", "", key])
+            rows.append([kind, grain, f"failed: {cell.reason}", "", "", "", key])
         else:
-            samples = str(len(cell.samples_s))
-            rows.append([kind, grain, time_text(cell.latency_s), samples, cell.stop.value, key])
-    columns = ["kind", "grain", "latency", "samples", "stopped by", "part"]
+            samples, stop = str(len(cell.samples_s)), cell.stop.value
+            rows.append([kind, grain, time_text(cell.latency_s), samples, stop, _against(cell), key])
+    columns = ["kind", "grain", "latency", "samples", "stopped by", "doubts", "part"]
     terminal.show(table.setting.label, columns, rows, shorten=["part"])
+
+
+def _against(cell: Measurement) -> str:
+    """What speaks against a cell, in few words; "" where nothing does."""
+    seen = {"disturbed": cell.disturbance is not None, "far": cell.far, "unsettled": cell.settled is False}
+    words = [word for word, is_so in seen.items() if is_so]
+    return ", ".join([*words, *(finding.doubt.value for finding in cell.findings)])
 
 
 def table_json(table: LatencyTable, kinds: dict[str, tuple[str, str]]) -> dict[str, Any]:
     """A table as plain values."""
     cells = []
     for key, cell in table.cells.items():
-        row: dict[str, Any] = {"key": key, "kind": kinds[key][0], "grain": kinds[key][1]}
+        kind, grain = kinds[key]
+        row: dict[str, Any] = {"key": key, "kind": kind, "grain": grain, "created": cell.created}
         if isinstance(cell, Failure):
             row |= {"latency_s": None, "reason": cell.reason}
         else:
@@ -291,7 +300,12 @@ def table_json(table: LatencyTable, kinds: dict[str, tuple[str, str]]) -> dict[s
                 "latency_s": latency.value,
                 "latency_s_interval": latency.to_json()[1:],
                 "samples": len(cell.samples_s),
+                "dropped": dict(cell.dropped),
                 "stop": cell.stop.value,
+                "disturbance": cell.disturbance,
+                "far": cell.far,
+                "settled": cell.settled,
+                "doubts": [finding.doubt.value for finding in cell.findings],
             }
         cells.append(row)
     return {"setting": table.setting.to_json(), "cells": cells, "networks": len(table.networks)}

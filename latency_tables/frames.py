@@ -19,10 +19,14 @@ _CELLS = (
     "low_s",
     "high_s",
     "samples",
+    "dropped",
     "warmup",
     "stop",
     "inner",
     "disturbance",
+    "far",
+    "settled",
+    "doubts",
     "failure",
 )
 _NETWORKS = (
@@ -39,7 +43,10 @@ _NETWORKS = (
     "ratio",
     "ratio_low",
     "ratio_high",
+    "dropped",
     "disturbance",
+    "far",
+    "doubts",
 )
 
 
@@ -52,8 +59,10 @@ def cells_frame(table: LatencyTable, kinds: Mapping[str, tuple[str, str]] | None
 
     Returns:
         Columns key, kind, grain, created, latency_s (median, seconds), low_s and high_s (its 95 % interval),
-        samples (how many), warmup, stop, inner, disturbance, failure. A cell that could not be measured has its
-        reason in the last column and no latency (NaN).
+        samples (how many), dropped (how many were left out), warmup, stop, inner, and what speaks against the cell:
+        disturbance (by what), far (the cores lay far apart, or moved), settled (False: the anchor moved meanwhile;
+        None: nobody looked), doubts (a tuple: "drift", "dependence", "two modes"). A cell that could not be
+        measured has its reason in the last column, failure, and no latency (NaN).
     """
     import pandas as pd
 
@@ -67,7 +76,9 @@ def cells_frame(table: LatencyTable, kinds: Mapping[str, tuple[str, str]] | None
             latency = cell.latency_s
             row |= {"latency_s": latency.value, "low_s": latency.low, "high_s": latency.high}
             row |= {"samples": len(cell.samples_s), "warmup": cell.warmup, "stop": cell.stop.value}
-            row |= {"inner": cell.inner, "disturbance": cell.host.get("disturbance")}
+            row |= {"dropped": sum(cell.dropped.values()), "inner": cell.inner}
+            row |= {"disturbance": cell.disturbance, "far": cell.far, "settled": cell.settled}
+            row["doubts"] = tuple(finding.doubt.value for finding in cell.findings)
         rows.append(row)
     return pd.DataFrame(rows, columns=list(_CELLS))
 
@@ -82,7 +93,7 @@ def networks_frame(table: LatencyTable, names: Mapping[str, str] | None = None) 
     Returns:
         Columns skeleton, name, role, created, removed (a tuple of blocks), widths (a tuple of pairs: group,
         channels that stay), latency_s with low_s and high_s, unpruned_s (seconds, same pass), ratio with ratio_low
-        and ratio_high, disturbance.
+        and ratio_high, dropped (how many of its samples were left out), disturbance, far and doubts, as of a cell.
     """
     import pandas as pd
 
@@ -101,7 +112,10 @@ def networks_frame(table: LatencyTable, names: Mapping[str, str] | None = None) 
             "ratio": network.ratio.value,
             "ratio_low": network.ratio.low,
             "ratio_high": network.ratio.high,
+            "dropped": sum(network.dropped.values()),
             "disturbance": network.disturbance,
+            "far": network.far,
+            "doubts": network.doubts,
         }
         for network in table.networks
     ]

@@ -135,9 +135,10 @@ class Measurement:
         return found
 
     @property
-    def unsettled(self) -> bool:
-        """Whether the anchor moved meanwhile (`bench.anchor`), so that nobody knows on how slow a machine it was."""
-        return self.host.get("anchor", {}).get("settled") is False
+    def settled(self) -> bool | None:
+        """Whether the anchor may have stayed where it was meanwhile, see `bench.anchor`; None: nobody looked."""
+        found: bool | None = self.host.get("anchor", {}).get("settled")
+        return found
 
     @cached_property
     def findings(self) -> tuple[Finding, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import made_up
 import made_up_runs
@@ -14,7 +15,7 @@ from bench.doubt_views import doubts
 from bench.point_views import show_points
 from bench.profiler import Profiled
 from bench.terminal import Terminal
-from bench.views import profile_json, show_closure, show_profile
+from bench.views import profile_json, show_closure, show_profile, show_table, table_json
 from bench.width_profiler import WidthsProfiled
 from latency_tables.measurement import Measurement
 from latency_tables.table import Failure, LatencyTable
@@ -152,3 +153,34 @@ def test_time_that_was_over_and_parts_that_failed_are_told_apart(capsys: pytest.
     assert text.count("--retry-failed") == 1
     data = profile_json(SKELETON, well, WidthsProfiled(2, {}, failed[:1], complete=True), table_with_doubts())
     assert data["widths"]["failed"] == [{"kind": "linear at 0", "reason": "it crashed"}]
+
+
+def test_a_table_shows_what_speaks_against_its_cells(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drifting, failed, far, spoiled, plain = (part.key for part in SKELETON.parts)
+    hosts: dict[str, dict[str, Any]] = {
+        far: {"cores": {"mode": "far"}},
+        spoiled: {"disturbance": "foreign load", "anchor": {"level": 1.2, "settled": False}},
+        plain: {"cores": {"mode": "near"}, "anchor": {"level": 1.0, "settled": True}},
+    }
+    cells = {**table_with_doubts().cells}
+    cells |= {key: replace(made_up.cell(1.0), host=host, dropped={"steal": 3}) for key, host in hosts.items()}
+    table = LatencyTable(made_up.setting(), cells)
+    kinds = {part.key: (part.kind, part.grain.value) for part in SKELETON.parts}
+    told = {cell["key"]: cell for cell in table_json(table, kinds)["cells"]}
+    assert told[failed].keys() == {"key", "kind", "grain", "created", "latency_s", "reason"}
+    names = ("created", "dropped", "disturbance", "far", "settled", "doubts")
+    created = made_up.cell(1.0).created
+    assert {key: [told[key][name] for name in names] for key in (drifting, far, spoiled, plain)} == {
+        drifting: [created, {}, None, False, None, ["drift", "dependence"]],
+        far: [created, {"steal": 3}, None, True, None, []],
+        spoiled: [created, {"steal": 3}, "foreign load", False, False, []],
+        plain: [created, {"steal": 3}, None, False, True, []],
+    }
+    monkeypatch.setenv("COLUMNS", "200")
+    show_table(Terminal(), table, kinds)
+    lines = capsys.readouterr().out.splitlines()
+    for words in ("drift, dependence", "far", "disturbed, unsettled"):
+        assert sum(f" {words} " in line for line in lines) == 1
+    assert sum("precision" in line for line in lines) == 4

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import made_up
 import pandas as pd
@@ -24,7 +25,7 @@ from latency_tables.frames import cells_frame, networks_frame
 from latency_tables.measurement import Measurement, Stop
 from latency_tables.setting import Device, Setting
 from latency_tables.store import Added, Store
-from latency_tables.table import Failure, NetworkMeasurement
+from latency_tables.table import Failure, LatencyTable, NetworkMeasurement
 from latency_tables.trace import Trace
 
 SUFFIXES = (".parquet", ".csv")
@@ -288,3 +289,27 @@ def test_frames_show_cells_and_networks() -> None:
     empty = Archive(made_up.setting(), (), ()).table()
     assert list(cells_frame(empty).columns) == ["key", *cells.columns]
     assert list(networks_frame(empty).columns) == list(networks.columns)
+
+
+def test_frames_tell_what_speaks_against_cells_and_networks() -> None:
+    first, second, third, fourth, *_ = SKELETON.parts
+    rising = tuple(1e-3 * (1 + 0.01 * i) for i in range(30))
+    hosts: dict[str, dict[str, Any]] = {
+        second.key: {"cores": {"mode": "far"}},
+        third.key: {"disturbance": "foreign load", "anchor": {"level": 1.2, "settled": False}},
+        fourth.key: {"anchor": {"level": 1.0, "settled": True}},
+    }
+    found = {first.key: replace(made_up.cell(1e-3), samples_s=rising)}
+    found |= {
+        key: replace(made_up.cell(1e-3), host=host, dropped={"steal": 3}) for key, host in hosts.items()
+    }
+    network = replace(made_up.network(SKELETON, ["block1"], 1e-3, 2e-3), far=True, doubts=("drift",))
+    table = LatencyTable(made_up.setting(), found, (replace(network, dropped={"steal": 2, "moved": 4}),))
+    cells = cells_frame(table)
+    assert cells.doubts.tolist() == [("drift", "dependence"), (), (), ()]
+    assert cells.far.tolist() == [False, True, False, False]
+    assert cells.settled.tolist() == [None, None, False, True]
+    assert cells.disturbance.fillna("").tolist() == ["", "", "foreign load", ""]
+    assert cells.dropped.tolist() == [0, 3, 3, 3]
+    wanted = ["far", "doubts", "disturbance", "dropped"]
+    assert networks_frame(table)[wanted].values.tolist() == [[True, ("drift",), None, 6]]
