@@ -238,9 +238,8 @@ def predict(
             Session(setting) as session,
         ):
             if measure:
-                seen = time_network(outline, session, cut, "fit", quick_latency_s(skeleton, known))
-                store.put_network(setting, skeleton.name, seen)
-                measured = seen.latency_s
+                measured = time_network(outline, session, cut, "fit", quick_latency_s(skeleton, known))
+                store.put_network(setting, skeleton.name, measured)
             if nodes:
                 own_account = session.node_profile(*outline.without(cut.removed, dict(cut.widths)))
     if as_json:
@@ -249,7 +248,7 @@ def predict(
             failures = [{"kind": kind, "reason": reason} for kind, reason in filled.failed]
             result["filled"] = {"measured": filled.measured, "failed": failures}
         if measured is not None:
-            result |= {"measured_s": measured.value, "measured_s_interval": measured.to_json()[1:]}
+            result |= views.measured_json(measured)
         if own_account is not None:
             result["nodes"] = nodes_json(skeleton, cut.removed, own_account)
         _print_json(result)

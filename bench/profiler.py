@@ -289,6 +289,8 @@ def _network(
         dropped=measured.dropped,
         unpruned_dropped=reference.dropped,
         far=measured.far,
+        stop=measured.stop,
+        rounds=comparison.rounds,
     )
 
 

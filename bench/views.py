@@ -13,12 +13,12 @@ from bench.fact_views import facts_json, show_facts
 from bench.profiler import Profiled
 from bench.terminal import Terminal, time_text
 from bench.width_profiler import WidthsProfiled
-from latency_tables.estimate import Estimate
+from latency_tables.estimate import numbers
 from latency_tables.measurement import Measurement
 from latency_tables.prediction import Prediction
 from latency_tables.setting import Setting
 from latency_tables.skeleton import Skeleton
-from latency_tables.table import Failure, LatencyTable
+from latency_tables.table import Failure, LatencyTable, NetworkMeasurement
 
 #: Of parts that failed for the same reason so many are named.
 _NAMED = 5
@@ -235,9 +235,9 @@ def show_prediction(
     skeleton: Skeleton,
     setting: Setting,
     prediction: Prediction,
-    measured: Estimate | None,
+    measured: NetworkMeasurement | None,
 ) -> None:
-    """The network by part, then the sum."""
+    """The network by part, then the sum, then what timing it told."""
     rows = [
         [
             share.name,
@@ -261,8 +261,26 @@ def show_prediction(
         )
     terminal.results.print(f"plain sum of the layers timed alone {time_text(prediction.raw_s)}")
     if measured is not None:
-        error = prediction.latency_s.value / measured.value - 1.0
-        terminal.results.print(f"measured  {time_text(measured)}; the prediction is off by {error:+.1%}")
+        _show_measured(terminal, prediction, measured)
+
+
+def measured_json(measured: NetworkMeasurement) -> dict[str, Any]:
+    """What timing the network told, as plain values."""
+    return {
+        **numbers("measured_s", measured.latency_s),
+        "timing": {
+            "stop": None if measured.stop is None else measured.stop.value,
+            "rounds": measured.rounds,
+        },
+    }
+
+
+def _show_measured(terminal: Terminal, prediction: Prediction, measured: NetworkMeasurement) -> None:
+    error = prediction.latency_s.value / measured.latency_s.value - 1.0
+    out = terminal.results
+    out.print(f"measured  {time_text(measured.latency_s)}; the prediction is off by {error:+.1%}")
+    if measured.stop is not None:
+        out.print(f"  sampling stopped after {measured.rounds} rounds ({measured.stop.value})")
 
 
 def show_table(terminal: Terminal, table: LatencyTable, kinds: dict[str, tuple[str, str]]) -> None:

@@ -163,7 +163,7 @@ def repeated(archive: Archive, outline: Outline) -> int:
         if entry.key not in unsettled and not is_spoiled_part(entry, archive):
             parts[entry.key] += 1
         unsettled.discard(entry.key)
-        if isinstance(entry.cell, Measurement) and entry.cell.unsettled:
+        if isinstance(entry.cell, Measurement) and entry.cell.settled is False:
             unsettled.add(entry.key)  # a copy of the measurement before says so; the next one is asked for
     timed = tuple(entry.network for entry in archive.networks)
     quick_s = quick_latency_s(outline.skeleton, LatencyTable(archive.setting, {}, timed))
@@ -181,7 +181,7 @@ def is_spoiled_part(entry: ArchivedCell, archive: Archive) -> bool:
     if not isinstance(cell, Measurement):
         return False
     near = any(isinstance(other.cell, Measurement) and not other.cell.far for other in archive.cells)
-    moved = ANCHOR_MOVED in cell.dropped or cell.unsettled
+    moved = ANCHOR_MOVED in cell.dropped or cell.settled is False
     return moved or cell.disturbance is not None or (near and cell.far)
 
 

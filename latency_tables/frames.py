@@ -44,6 +44,8 @@ _NETWORKS = (
     "ratio_low",
     "ratio_high",
     "dropped",
+    "stop",
+    "rounds",
     "disturbance",
     "far",
     "doubts",
@@ -93,7 +95,8 @@ def networks_frame(table: LatencyTable, names: Mapping[str, str] | None = None) 
     Returns:
         Columns skeleton, name, role, created, removed (a tuple of blocks), widths (a tuple of pairs: group,
         channels that stay), latency_s with low_s and high_s, unpruned_s (seconds, same pass), ratio with ratio_low
-        and ratio_high, dropped (how many of its samples were left out), disturbance, far and doubts, as of a cell.
+        and ratio_high, dropped (how many of its samples were left out), stop, rounds (pairs of blocks; both are
+        missing in older rows), disturbance, far and doubts, as of a cell.
     """
     import pandas as pd
 
@@ -113,6 +116,8 @@ def networks_frame(table: LatencyTable, names: Mapping[str, str] | None = None) 
             "ratio_low": network.ratio.low,
             "ratio_high": network.ratio.high,
             "dropped": sum(network.dropped.values()),
+            "stop": None if network.stop is None else network.stop.value,
+            "rounds": network.rounds,
             "disturbance": network.disturbance,
             "far": network.far,
             "doubts": network.doubts,

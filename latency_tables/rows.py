@@ -61,6 +61,8 @@ def network_text(network: NetworkMeasurement) -> str:
             "dropped": dict(network.dropped),
             "unpruned_dropped": dict(network.unpruned_dropped),
             "far": network.far,
+            "stop": None if network.stop is None else network.stop.value,
+            "rounds": network.rounds,
         }
     )
 
@@ -71,7 +73,7 @@ def network_of(data: Mapping[str, Any]) -> NetworkMeasurement:
     Raises:
         ValueError, TypeError or KeyError: it is no such measurement.
     """
-    trace = data.get("trace")  # the oldest stores have none
+    trace, stop = data.get("trace"), data.get("stop")  # older rows have none
     return NetworkMeasurement(
         skeleton=data["skeleton"],
         removed=tuple(_list(data["removed"])),
@@ -88,6 +90,8 @@ def network_of(data: Mapping[str, Any]) -> NetworkMeasurement:
         dropped=dict(data.get("dropped", {})),
         unpruned_dropped=dict(data.get("unpruned_dropped", {})),
         far=bool(data.get("far", False)),
+        stop=None if stop is None else Stop(stop),
+        rounds=data.get("rounds"),
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from latency_tables.errors import LatheError, UserError
 from latency_tables.estimate import Estimate
-from latency_tables.measurement import FACTS, REORDERING, Measurement
+from latency_tables.measurement import FACTS, REORDERING, Measurement, Stop
 from latency_tables.part import Part
 from latency_tables.setting import Setting
 from latency_tables.skeleton import Cut, Skeleton
@@ -49,6 +49,8 @@ class NetworkMeasurement:
         dropped: samples of this network that were left out, by cause.
         unpruned_dropped: the same of the unpruned one.
         far: whether the cores that they ran on lay far apart, or moved meanwhile.
+        stop: why sampling stopped; None where that was not kept, as in older rows.
+        rounds: pairs of blocks behind the ratio; None as above.
     """
 
     skeleton: str
@@ -66,6 +68,8 @@ class NetworkMeasurement:
     dropped: Mapping[str, int] = field(default_factory=dict, hash=False)
     unpruned_dropped: Mapping[str, int] = field(default_factory=dict, hash=False)
     far: bool = False
+    stop: Stop | None = None
+    rounds: int | None = None
 
     @property
     def cut(self) -> Cut:

@@ -25,7 +25,7 @@ from bench.timing import Comparison, Rule, Verdict
 from latency_tables.context import coefficients
 from latency_tables.diagnosis import Doubt, Finding
 from latency_tables.graph import Graph
-from latency_tables.measurement import FACTS, GPU, Measurement
+from latency_tables.measurement import FACTS, GPU, Measurement, Stop
 from latency_tables.skeleton import Cut
 from latency_tables.store import Store
 from pruning.outline import Outline
@@ -202,7 +202,7 @@ def test_what_the_anchor_sends_back_is_not_timed_when_time_is_over(tmp_path: Pat
     [move] = done.moves
     assert (move.again, move.settled) == (0, False)
     assert all(
-        cell.unsettled
+        cell.settled is False
         for cell in store.table(session.setting).cells.values()
         if isinstance(cell, Measurement)
     )
@@ -333,7 +333,7 @@ def test_a_single_timing_of_a_slow_minute_is_made_again(monkeypatch: pytest.Monk
     assert slow.dropped == slow.unpruned_dropped == {SLOWER_MINUTE: 20}
 
 
-def test_what_makes_a_networks_interval_doubtful_is_kept_with_it() -> None:
+def test_what_makes_a_networks_interval_doubtful_and_what_ended_sampling_is_kept_with_it() -> None:
     class Drifting(KnowingSession):
         def interleave(self, handles: Sequence[Handle], rule: Rule | None = None) -> Any:
             (first, second), (comparison,) = super().interleave(handles, rule)
@@ -343,6 +343,7 @@ def test_what_makes_a_networks_interval_doubtful_is_kept_with_it() -> None:
     outline = outline_of(3)
     found = time_network(outline, Drifting(), Cut.of(["block1"]), "fit")  # type: ignore[arg-type]
     assert (found.doubts, found.dropped) == (("drift",), {"cause": 7})
+    assert (found.stop, found.rounds) == (Stop.PRECISION, 10)
 
 
 def test_little_work_on_several_threads_is_loaded_three_times_and_the_quickest_counts() -> None:

@@ -15,9 +15,18 @@ from bench.doubt_views import doubts
 from bench.point_views import show_points
 from bench.profiler import Profiled
 from bench.terminal import Terminal
-from bench.views import profile_json, show_closure, show_profile, show_table, table_json
+from bench.views import (
+    measured_json,
+    profile_json,
+    show_closure,
+    show_prediction,
+    show_profile,
+    show_table,
+    table_json,
+)
 from bench.width_profiler import WidthsProfiled
-from latency_tables.measurement import Measurement
+from latency_tables.measurement import Measurement, Stop
+from latency_tables.prediction import predict
 from latency_tables.table import Failure, LatencyTable
 
 SKELETON = made_up.chain([4, 4])
@@ -184,3 +193,16 @@ def test_a_table_shows_what_speaks_against_its_cells(
     for words in ("drift, dependence", "far", "disturbed, unsettled"):
         assert sum(f" {words} " in line for line in lines) == 1
     assert sum("precision" in line for line in lines) == 4
+
+
+def test_a_network_timed_beside_its_prediction_says_when_sampling_stopped(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    latencies = dict.fromkeys((part.key for part in SKELETON.parts), 1.0)
+    known = [made_up.network(SKELETON, removed, 3.0 - len(removed), 3.0) for removed in ([], ["block0"])]
+    prediction = predict(SKELETON, made_up.table(SKELETON, latencies, known), ["block1"])
+    measured = replace(made_up.network(SKELETON, ["block1"], 2.0, 2.5), stop=Stop.TIME, rounds=7)
+    show_prediction(Terminal(), SKELETON, made_up.setting(), prediction, measured)
+    assert "sampling stopped after 7 rounds (time)" in capsys.readouterr().out
+    told = measured_json(measured)
+    assert (told["measured_s"], told["timing"]) == (2.0, {"stop": "time", "rounds": 7})

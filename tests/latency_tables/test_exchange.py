@@ -78,6 +78,8 @@ NETWORKS = st.builds(
         dropped=st.dictionaries(TEXT, st.integers(0, 100), max_size=2),
         unpruned_dropped=st.dictionaries(TEXT, st.integers(0, 100), max_size=2),
         far=st.booleans(),
+        stop=st.none() | st.sampled_from(Stop),
+        rounds=st.none() | st.integers(1, 1000),
         widths=st.dictionaries(TEXT, st.integers(1, 4096), max_size=2).map(
             lambda widths: tuple(sorted(widths.items()))
         ),
@@ -170,7 +172,7 @@ def test_every_cut_is_refused(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"table{suffix}"
     write_archive(path, small())
     content = path.read_bytes()
-    for length in range(0, len(content), 7):
+    for length in range(0, len(content) - 2, 7):  # without the last line's end nothing is lost
         path.write_bytes(content[:length])
         with pytest.raises(UserError, match=r"table\..* is .*get another copy"):
             read_archive(path)
@@ -304,6 +306,7 @@ def test_frames_tell_what_speaks_against_cells_and_networks() -> None:
         key: replace(made_up.cell(1e-3), host=host, dropped={"steal": 3}) for key, host in hosts.items()
     }
     network = replace(made_up.network(SKELETON, ["block1"], 1e-3, 2e-3), far=True, doubts=("drift",))
+    network = replace(network, stop=Stop.STALLED, rounds=40)
     table = LatencyTable(made_up.setting(), found, (replace(network, dropped={"steal": 2, "moved": 4}),))
     cells = cells_frame(table)
     assert cells.doubts.tolist() == [("drift", "dependence"), (), (), ()]
@@ -311,5 +314,6 @@ def test_frames_tell_what_speaks_against_cells_and_networks() -> None:
     assert cells.settled.tolist() == [None, None, False, True]
     assert cells.disturbance.fillna("").tolist() == ["", "", "foreign load", ""]
     assert cells.dropped.tolist() == [0, 3, 3, 3]
-    wanted = ["far", "doubts", "disturbance", "dropped"]
-    assert networks_frame(table)[wanted].values.tolist() == [[True, ("drift",), None, 6]]
+    wanted = ["far", "doubts", "disturbance", "dropped", "stop", "rounds"]
+    told = [[True, ("drift",), None, 6, "stalled", 40]]
+    assert networks_frame(table)[wanted].values.tolist() == told

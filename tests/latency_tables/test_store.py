@@ -15,6 +15,7 @@ import pytest
 
 from latency_tables.errors import LatheError, UserError
 from latency_tables.files import write_atomically
+from latency_tables.measurement import Stop
 from latency_tables.store import Store
 from latency_tables.table import Failure
 from latency_tables.trace import Trace
@@ -55,14 +56,17 @@ def test_a_folder_may_have_any_name(tmp_path: Path, name: str) -> None:
     assert Store(folder / "lathe.db").settings() == [made_up.setting()]
 
 
-def test_networks_keep_their_trace_and_older_rows_have_none(tmp_path: Path) -> None:
+def test_networks_keep_their_trace_and_what_ended_it_and_older_rows_have_neither(tmp_path: Path) -> None:
     store, setting = Store(tmp_path / "lathe.db"), made_up.setting()
     plain = made_up.network(SKELETON, ["block1"], 1e-3, 2e-3)
     traced = replace(plain, trace=Trace.of([1e-3, 1.1e-3], [2e-3]), disturbance="foreign load")
+    traced = replace(traced, stop=Stop.TIME, rounds=7)
     store.put_network(setting, "chain", plain)
     store.put_network(setting, "chain", traced)
     with closing(sqlite3.connect(store.path)) as connection, connection:
-        connection.execute("UPDATE networks SET details = json_remove(details, '$.trace') WHERE id = 1")
+        connection.execute(
+            "UPDATE networks SET details = json_remove(details, '$.trace', '$.stop', '$.rounds') WHERE id = 1"
+        )
     assert store.table(setting).networks == (plain, traced)
 
 
