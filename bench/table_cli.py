@@ -126,11 +126,18 @@ def table_import(
     archive = read_archive(file)
     added = open_store(out).add(archive)
     if as_json:
-        print_json({"setting": archive.setting.digest, "cells": added.cells, "networks": added.networks})
-    else:
-        Terminal().results.print(
-            f"{archive.setting.digest}: {added.cells} measurements of parts and {added.networks} of whole networks "
-            f"were new, {archive.setting.label}",
+        print_json({"setting": archive.setting.digest, **asdict(added)})
+        return
+    results = Terminal().results
+    results.print(
+        f"{archive.setting.digest}: {added.cells} measurements of parts and {added.networks} of whole networks "
+        f"were new, {archive.setting.label}",
+    )
+    if added.replaced:
+        results.print(
+            f"{added.replaced} parts that had a cell here now have a newer one from the file. Two machines of one "
+            "type have equal settings, so where the file is of another machine this table now mixes both; `lathe "
+            "table check` tells whether it holds here, and with --out a file gets a workspace of its own."
         )
 
 

@@ -12,8 +12,9 @@ that of an older failure. All of them stay readable as the part's history.
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,10 +48,12 @@ class Added:
     Attributes:
         cells: measurements of parts that were not there.
         networks: measurements of whole networks that were not there.
+        replaced: parts that had a cell and have a newer one now.
     """
 
     cells: int
     networks: int
+    replaced: int
 
 
 class Store:
@@ -213,10 +216,11 @@ class Store:
             part_ids = _part_ids(connection, archive.cells)
             cells = _new_cells(connection, setting_id, part_ids, archive.cells)
             networks = _new_networks(connection, setting_id, archive.networks)
+            replaced = _replaced(connection, setting_id, cells)
             for table, rows in ((_measurements, cells), (_networks, networks)):
                 if rows:
                     connection.execute(insert(table), rows)
-        return Added(len(cells), len(networks))
+        return Added(len(cells), len(networks), replaced)
 
 
 def _find_setting(connection: Connection, setting: Setting) -> int | None:
@@ -281,6 +285,18 @@ def _new_cells(
             ids = {"setting_id": setting_id, "part_id": part_id, "taken_s": taken_s}
             rows.append({**ids, **_cell_row(entry.cell)})
     return rows
+
+
+def _replaced(connection: Connection, setting_id: int, rows: Sequence[Mapping[str, Any]]) -> int:
+    """Of how many parts that are in the store one of these rows is what the table will give."""
+    query = (
+        select(_measurements.c.part_id, func.max(_measurements.c.taken_s).label("taken_s"))
+        .where(_measurements.c.setting_id == setting_id)
+        .group_by(_measurements.c.part_id)
+    )
+    newest_s = {row.part_id: row.taken_s for row in connection.execute(query)}
+    newer = [row["part_id"] for row in rows if row["taken_s"] >= newest_s.get(row["part_id"], math.inf)]
+    return len(set(newer))
 
 
 def _new_networks(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import made_up
@@ -87,6 +88,21 @@ def test_export_then_import_elsewhere(lathe: Lathe, workspace: Path, tmp_path: P
     # A file stands for a table without any workspace.
     found = json.loads(lathe("diff", file, NEW.digest, "--json"))
     assert found["counts"] == json.loads(lathe("diff", OLD.digest, NEW.digest, "--json"))["counts"]
+
+
+def test_an_import_tells_of_cells_that_it_replaces(lathe: Lathe, tmp_path: Path) -> None:
+    elsewhere, file = tmp_path / "elsewhere", tmp_path / "table.csv"
+    lathe("export", OLD.digest, file)
+    assert "newer one" not in lathe("import", file, out=tmp_path / "empty")
+    for name in ("elsewhere", "again"):
+        store = Store(tmp_path / name / "lathe.db")
+        store.put(OLD, SKELETON.parts[0], replace(made_up.cell(5e-3), created="2025-01-01"))
+        store.close()
+    told = json.loads(lathe("import", file, "--json", out=elsewhere))
+    assert (told["cells"], told["replaced"]) == (len(SKELETON.parts), 1)
+    assert "1 parts that had a cell here now have a newer one" in lathe(
+        "import", file, out=tmp_path / "again"
+    )
 
 
 def test_a_shipped_table_is_shown_and_exported_by_the_name_in_the_list(

@@ -130,12 +130,12 @@ def test_export_and_import_make_an_equal_table_and_nothing_twice(
 ) -> None:
     folder = tmp_path_factory.mktemp("stores")
     first, second = Store(folder / "first.db"), Store(folder / "second.db")
-    assert first.add(archive) == Added(len(archive.cells), len(archive.networks))
+    assert first.add(archive) == Added(len(archive.cells), len(archive.networks), 0)
     kept = first.archive(archive.setting)
     assert len(kept.cells) == len(archive.cells)
     assert all(kept.cells.count(cell) == archive.cells.count(cell) for cell in archive.cells)
     write_archive(folder / "table.parquet", kept)
-    for expected in (Added(len(archive.cells), len(archive.networks)), Added(0, 0)):
+    for expected in (Added(len(archive.cells), len(archive.networks), 0), Added(0, 0, 0)):
         assert second.add(read_archive(folder / "table.parquet")) == expected
         assert second.archive(archive.setting) == kept
         assert second.table(archive.setting) == first.table(archive.setting) == kept.table()
@@ -151,6 +151,19 @@ def test_an_import_of_old_measurements_does_not_hide_newer_ones(tmp_path: Path) 
     store.add(small())
     assert store.cell(made_up.setting(), part) == newer
     assert store.history(made_up.setting(), part) == (made_up.cell(1e-3), newer)
+
+
+def test_an_import_counts_the_parts_whose_cell_is_now_the_file_s(tmp_path: Path) -> None:
+    store, setting = Store(tmp_path / "lathe.db"), made_up.setting()
+    failed, older, newer, same, *_ = SKELETON.parts
+    for part, created in ((failed, "2025-12-01"), (older, "2025-12-01"), (newer, "2026-02-01")):
+        store.put(setting, part, replace(made_up.cell(2e-3), created=created))
+    store.put(setting, same, made_up.cell(1e-3))
+    store.put(made_up.setting(threads=2), SKELETON.parts[-1], replace(made_up.cell(2e-3), created="2025"))
+    archive = small()
+    assert store.add(archive) == Added(len(archive.cells) - 1, 1, 2)
+    assert store.cell(setting, older) == made_up.cell(1e-3) != store.cell(setting, newer)
+    assert store.add(archive) == Added(0, 0, 0)
 
 
 def test_an_import_that_fails_takes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
