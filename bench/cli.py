@@ -248,7 +248,7 @@ def predict(
             failures = [{"kind": kind, "reason": reason} for kind, reason in filled.failed]
             result["filled"] = {"measured": filled.measured, "failed": failures}
         if measured is not None:
-            result |= views.measured_json(measured)
+            result |= views.measured_json(prediction, measured)
         if own_account is not None:
             result["nodes"] = nodes_json(skeleton, cut.removed, own_account)
         _print_json(result)

@@ -13,7 +13,7 @@ from bench.fact_views import facts_json, show_facts
 from bench.profiler import Profiled
 from bench.terminal import Terminal, time_text
 from bench.width_profiler import WidthsProfiled
-from latency_tables.estimate import numbers
+from latency_tables.estimate import Estimate, numbers
 from latency_tables.measurement import Measurement
 from latency_tables.prediction import Prediction
 from latency_tables.setting import Setting
@@ -264,23 +264,49 @@ def show_prediction(
         _show_measured(terminal, prediction, measured)
 
 
-def measured_json(measured: NetworkMeasurement) -> dict[str, Any]:
-    """What timing the network told, as plain values."""
+def measured_json(prediction: Prediction, measured: NetworkMeasurement) -> dict[str, Any]:
+    """What timing the network told, as plain values; ratios are to the unpruned network timed beside it."""
     return {
         **numbers("measured_s", measured.latency_s),
+        **numbers("predicted_ratio", _foreseen(prediction, measured)),
+        **numbers("measured_ratio", measured.ratio),
         "timing": {
             "stop": None if measured.stop is None else measured.stop.value,
             "rounds": measured.rounds,
+            "disturbance": measured.disturbance,
+            "far": measured.far,
+            "doubts": list(measured.doubts),
         },
     }
+
+
+def _foreseen(prediction: Prediction, measured: NetworkMeasurement) -> Estimate:
+    return prediction.fit.ratio(measured.removed, dict(measured.widths))
 
 
 def _show_measured(terminal: Terminal, prediction: Prediction, measured: NetworkMeasurement) -> None:
     error = prediction.latency_s.value / measured.latency_s.value - 1.0
     out = terminal.results
     out.print(f"measured  {time_text(measured.latency_s)}; the prediction is off by {error:+.1%}")
+    foreseen, seen = _foreseen(prediction, measured), measured.ratio
+    out.print(
+        f"of the unpruned network timed beside it: predicted {_ratio_text(foreseen)}, measured "
+        f"{_ratio_text(seen)}; the prediction is off by {foreseen.value / seen.value - 1.0:+.1%}"
+    )
     if measured.stop is not None:
         out.print(f"  sampling stopped after {measured.rounds} rounds ({measured.stop.value})")
+    if measured.disturbance is not None:
+        out.print(
+            f"  disturbed by {measured.disturbance} in every attempt: time it when the machine is quiet"
+        )
+    if measured.far:
+        out.print("  timed while the cores lay far apart, or moved")
+    for doubt in measured.doubts:
+        out.print(f"  {doubt} in the ratios to the unpruned network, so their interval claims too much")
+
+
+def _ratio_text(ratio: Estimate) -> str:
+    return f"{ratio.value:.3f} ({ratio.low:.3f} to {ratio.high:.3f})"
 
 
 def show_table(terminal: Terminal, table: LatencyTable, kinds: dict[str, tuple[str, str]]) -> None:

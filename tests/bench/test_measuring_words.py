@@ -60,7 +60,8 @@ def test_what_predict_measures_is_kept_for_the_fit(
     assert tuple(earlier) == before
     assert newest.role == "fit"
     assert newest.removed == ("blocks.0", "blocks.2", "blocks.4")
-    assert newest.latency_s.value == told["measured_s"]
+    assert (newest.latency_s.value, newest.ratio.value) == (told["measured_s"], told["measured_ratio"])
+    assert newest.rounds and newest.rounds == told["timing"]["rounds"]
     again = json.loads(lathe(*words, "--json").out)
     assert again["predicted_s"] != told["predicted_s"], "what was measured weighs in from now on"
 

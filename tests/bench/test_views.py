@@ -195,14 +195,31 @@ def test_a_table_shows_what_speaks_against_its_cells(
     assert sum("precision" in line for line in lines) == 4
 
 
-def test_a_network_timed_beside_its_prediction_says_when_sampling_stopped(
+def test_a_network_timed_is_held_against_its_prediction_in_seconds_and_in_ratio_with_what_to_doubt(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     latencies = dict.fromkeys((part.key for part in SKELETON.parts), 1.0)
-    known = [made_up.network(SKELETON, removed, 3.0 - len(removed), 3.0) for removed in ([], ["block0"])]
+    cuts: tuple[list[str], ...] = ([], ["block0"], ["block0", "block1"])
+    known = [made_up.network(SKELETON, removed, 3.0 - len(removed), 3.0) for removed in cuts]
     prediction = predict(SKELETON, made_up.table(SKELETON, latencies, known), ["block1"])
-    measured = replace(made_up.network(SKELETON, ["block1"], 2.0, 2.5), stop=Stop.TIME, rounds=7)
+    measured = replace(made_up.network(SKELETON, ["block1"], 1.6, 2.0), stop=Stop.TIME, rounds=7)
     show_prediction(Terminal(), SKELETON, made_up.setting(), prediction, measured)
-    assert "sampling stopped after 7 rounds (time)" in capsys.readouterr().out
-    told = measured_json(measured)
-    assert (told["measured_s"], told["timing"]) == (2.0, {"stop": "time", "rounds": 7})
+    said = capsys.readouterr().out
+    assert "measured  1.6 s (1.6 to 1.6); the prediction is off by +25.0%" in said
+    assert "measured 0.800 (0.800 to 0.800); the prediction is off by -16.7%" in said
+    assert "sampling stopped after 7 rounds (time)" in said
+    assert not any(word in said for word in ("disturbed", "far apart", "claims too much"))
+    told = measured_json(prediction, measured)
+    assert told["predicted_ratio"] == pytest.approx(2 / 3)
+    low, high = told["predicted_ratio_interval"]
+    assert low < 2 / 3 < high
+    assert (told["measured_ratio"], told["measured_ratio_interval"]) == (0.8, [0.8, 0.8])
+    timing = {"stop": "time", "rounds": 7, "disturbance": None, "far": False, "doubts": []}
+    assert (told["measured_s"], told["timing"]) == (1.6, timing)
+    spoiled = replace(measured, disturbance="foreign load", far=True, doubts=("drift",))
+    show_prediction(Terminal(), SKELETON, made_up.setting(), prediction, spoiled)
+    said = capsys.readouterr().out
+    assert "disturbed by foreign load" in said and "the cores lay far apart" in said
+    assert "drift in the ratios to the unpruned network" in said
+    timing |= {"disturbance": "foreign load", "far": True, "doubts": ["drift"]}
+    assert measured_json(prediction, spoiled)["timing"] == timing
