@@ -14,7 +14,7 @@ from latency_tables.closure import Closure, closure_of, held_out_twice
 from latency_tables.comparison import PartDifference, TableDifference
 from latency_tables.errors import LatheError
 from latency_tables.estimate import numbers
-from latency_tables.setting import Setting
+from latency_tables.setting import Setting, labels
 from latency_tables.table import LatencyTable
 from latency_tables.verdict import BETWEEN_PROCESSES
 
@@ -42,7 +42,8 @@ def show_difference(
 ) -> None:
     """Where the settings differ, every part, and the verdicts counted."""
     out = terminal.results
-    out.print(f"A: {before.setting.label}\nB: {after.setting.label}")
+    for name, label in zip("AB", labels((before.setting, after.setting)), strict=True):
+        out.print(f"{name}: {label}")
     for field, one, other in difference.fields:
         out.print(f"   {field}: {one!r} in A, {other!r} in B")
     if not difference.fields:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
 from latency_tables.archive import Archive
 from latency_tables.errors import UserError, unknown
 from latency_tables.exchange import read_archive
-from latency_tables.setting import Setting
+from latency_tables.setting import Setting, labels
 from latency_tables.shipped import shipped_tables
 from latency_tables.store import Store
 from latency_tables.table import LatencyTable
@@ -63,7 +63,7 @@ class Listed:
     Attributes:
         name: what other commands take.
         setting: the setting's digest.
-        label: the setting in words.
+        label: the setting in words, unlike that of every other setting in the list.
         cells: how many parts it knows.
         networks: how many measurements of whole networks.
         names: of the networks measured as a whole.
@@ -86,20 +86,23 @@ def list_tables(workspace: Path) -> list[Listed]:
         UserError: a shipped file is damaged.
         LatheError: the store cannot be read.
     """
-    found = []
+    found: list[Listed] = []
+    settings: list[Setting] = []
     if (workspace / STORE_FILE).exists():
         store = open_store(workspace)
         for setting in store.settings():
             table = store.table(setting)
             names = tuple(sorted(set(store.network_names(setting).values())))
             counts = len(table.cells), len(table.networks)
+            settings.append(setting)
             found.append(Listed(setting.digest, setting.digest, setting.label, *counts, names, shipped=False))
     for name, path in shipped_tables().items():
         archive = read_archive(path)
         names = tuple(sorted({network.name for network in archive.networks}))
         setting, counts = archive.setting, (len(archive.table().cells), len(archive.networks))
+        settings.append(setting)
         found.append(Listed(name, setting.digest, setting.label, *counts, names, shipped=True))
-    return found
+    return [replace(one, label=label) for one, label in zip(found, labels(settings), strict=True)]
 
 
 def named_archive(name: str, workspace: Path) -> Archive:
@@ -169,8 +172,9 @@ def _meant(name: str, settings: Mapping[str, Setting]) -> str | None:
     """
     if name in settings:
         return name
-    found = [key for key, setting in settings.items() if name and setting.label.startswith(name)]
+    named = dict(zip(settings, labels(list(settings.values())), strict=True))
+    found = [key for key, label in named.items() if name and label.startswith(name)]
     if len(found) > 1:
-        meant = "; ".join(f"{key} ({settings[key].label})" for key in found)
+        meant = "; ".join(f"{key} ({named[key]})" for key in found)
         raise UserError(f"{name!r} could be any of {len(found)} tables: {meant}. Name one by its id.")
     return found[0] if found else None

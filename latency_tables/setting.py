@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -141,6 +141,20 @@ class Setting:
             for field in fields
             if mine.get(field) != theirs.get(field)
         )
+
+
+def labels(settings: Sequence[Setting]) -> list[str]:
+    """The label of each of some settings shown together; where several have the same, with the fields that differ.
+
+    Equal settings keep equal labels.
+    """
+    told = []
+    for setting in settings:
+        alike = [other for other in settings if other.label == setting.label]
+        fields = {field: mine for other in alike for field, mine, _ in setting.differences(other)}
+        apart = ", ".join(f"{field} {value!r}" for field, value in sorted(fields.items()))
+        told.append(f"{setting.label} ({apart})" if apart else setting.label)
+    return told
 
 
 def _pairs(data: Any) -> tuple[tuple[str, str], ...]:

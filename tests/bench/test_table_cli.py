@@ -75,6 +75,20 @@ def test_a_name_that_fits_no_table_or_several(lathe: Lathe) -> None:
     assert "could be any of 2 tables" in lathe("show", "eager", status=2)
 
 
+def test_tables_of_before_and_after_an_upgrade_do_not_look_alike(lathe: Lathe, workspace: Path) -> None:
+    upgraded = made_up.setting(versions=NEW.versions)
+    store = Store(workspace / "lathe.db")
+    store.put(upgraded, SKELETON.parts[0], made_up.cell(1e-3))
+    store.close()
+    before, after = (f"{OLD.label} (versions.torch '2.{minor}.0')" for minor in (13, 14))
+    listed = {one["setting"]: one["label"] for one in json.loads(lathe("list", "--json"))}
+    assert listed.items() >= {OLD.digest: before, upgraded.digest: after, NEW.digest: NEW.label}.items()
+    heads = lathe("diff", before, after).splitlines()[:2]
+    assert heads == [f"A: {before}", f"B: {after}"]
+    refused = lathe("show", OLD.label, status=2)
+    assert f"{OLD.digest} ({before}); {upgraded.digest} ({after})" in refused
+
+
 @pytest.mark.parametrize("suffix", [".parquet", ".csv"])
 def test_export_then_import_elsewhere(lathe: Lathe, workspace: Path, tmp_path: Path, suffix: str) -> None:
     file, elsewhere = tmp_path / f"table{suffix}", tmp_path / "elsewhere"

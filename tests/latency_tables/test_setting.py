@@ -8,7 +8,7 @@ import pytest
 from made_up import setting
 
 from latency_tables.errors import UserError, unknown
-from latency_tables.setting import Device, Setting
+from latency_tables.setting import Device, Setting, labels
 
 
 def test_json_round_trip_and_digest() -> None:
@@ -80,6 +80,19 @@ def test_many_differences_are_named_from_the_weightiest_on() -> None:
 
 def test_equal_settings_pass() -> None:
     setting().require_equal(setting(), "the table")
+
+
+def test_settings_of_one_label_are_told_apart_by_the_fields_that_differ() -> None:
+    one, upgraded, other = setting(), setting(versions=(("torch", "2.14.0"),)), setting(threads=2)
+    before, after = f"{one.label} (versions.torch '2.13.0')", f"{one.label} (versions.torch '2.14.0')"
+    assert labels([one, other, upgraded, one]) == [before, other.label, after, before]
+    assert labels([one, other, one]) == [one.label, other.label, one.label]
+    restful = setting(options=(("spinning", "off"),))
+    assert labels([one, upgraded, restful]) == [
+        f"{one.label} (options.spinning None, versions.torch '2.13.0')",
+        f"{one.label} (options.spinning None, versions.torch '2.14.0')",
+        f"{one.label} (options.spinning 'off', versions.torch '2.13.0')",
+    ]
 
 
 def test_unknown_names_come_with_their_neighbours() -> None:
