@@ -126,7 +126,8 @@ def profile(
 
     terminal = Terminal(quiet=as_json)
     setting = SettingChoice(runtime, device, threads, batch, precision, parse_options(option)).make()
-    for remark in remarks(look(), strict=strict):
+    state = look()
+    for remark in remarks(state, strict=strict):
         terminal.say(remark)
     shape = None if input_shape is None else parse_input_shape(input_shape)
     deadline_s = time.monotonic() + (math.inf if time_budget is None else parse_duration(time_budget))
@@ -144,7 +145,7 @@ def profile(
     rows = views.closure_rows(subject.outline_for(table, widths=widths).skeleton, table)
     if as_json:
         result = views.profile_json(outline.skeleton, done, over_widths, table)
-        _print_json({"setting": setting.to_json(), **result, "closure": rows})
+        _print_json({"setting": setting.to_json(), "host": state.to_json(), **result, "closure": rows})
     else:
         views.show_profile(terminal, outline.skeleton, done, over_widths, table)
         views.show_closure(terminal, rows)

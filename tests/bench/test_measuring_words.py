@@ -33,6 +33,17 @@ def test_strict_measures_nothing_on_a_restless_host(
     assert not (tmp_path / "out").exists()
 
 
+def test_a_profile_keeps_how_quiet_the_host_was(
+    lathe: Lathe, job: dict[str, str], workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slack = host.Finding("governor", "powersave", "performance", host.Severity.WARNING, "Set it.")
+    state = replace(host.look(window_s=0.0), governor="powersave", findings=(slack,))
+    monkeypatch.setattr("bench.host.look", lambda **_: state)
+    told = json.loads(lathe("profile", job["network"], "--out", workspace, "--json").out)["host"]
+    assert told == state.to_json()
+    assert (told["governor"], told["quiet"]) == ("powersave", False)
+
+
 def test_a_time_budget_ends_a_profile_which_goes_on(
     lathe: Lathe, job: dict[str, str], tmp_path: Path
 ) -> None:
