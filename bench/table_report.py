@@ -9,6 +9,7 @@ from statistics import median
 from typing import Any
 
 from bench.width_curves import WidthCurves, spread
+from latency_tables.closure import sound_timings
 from latency_tables.context import Coefficients, coefficients, never_timed
 from latency_tables.errors import unknown
 from latency_tables.estimate import Estimate
@@ -93,14 +94,20 @@ def _described(setting: Setting) -> dict[str, Any]:
 def _closure(
     skeleton: Skeleton, table: LatencyTable, usual: Coefficients, notes: list[str]
 ) -> tuple[ClosureRow, ...]:
-    """One row for each distinct pruned network, those that judge the fit first, the least pruned first."""
-    rows, unknown_widths = [], 0
+    """One row for each distinct pruned network, those that judge the fit first, the least pruned first.
+
+    What spoiled timings say is left out.
+    """
+    rows, unknown_widths, spoiled = [], 0, 0
+    sound = sound_timings(skeleton.digest, table)
     fitted_on = {network.cut for network in table.measured_networks(skeleton, "fit")}
     for role in ("closure", "fit"):
         groups: dict[Cut, list[NetworkMeasurement]] = {}
-        for network in table.measured_networks(skeleton, role):
-            if network.cut:
+        for network in sound:
+            if network.cut and network.role == role:
                 groups.setdefault(network.cut, []).append(network)
+        timed = {network.cut for network in table.measured_networks(skeleton, role) if network.cut}
+        spoiled += len(timed - groups.keys())
         for cut, found in groups.items():
             if not usual.costs.knows(cut):
                 unknown_widths += 1
@@ -132,7 +139,13 @@ def _closure(
             f"{unknown_widths} measured networks are not predicted: the table does not know all their layers at "
             "their widths. `lathe profile --widths` measures them."
         )
-    if not rows:
+    if spoiled:
+        notes.append(
+            f"{spoiled} measured networks are not shown: a slow minute, others, or cores that lay far apart "
+            "spoiled every timing of them. `lathe profile` on a quiet machine makes such timings again, within "
+            "bounds."
+        )
+    if not rows and not spoiled:
         notes.append(
             "Nothing is said of how far predictions are off: no pruned network was measured in this setting. "
             "`lathe table check --held-out 10` measures some."

@@ -134,10 +134,15 @@ def show_check(terminal: Terminal, setting: Setting, checked: Checked, closure: 
 def _closure_words(closure: Closure) -> str:
     coverage = closure.interval_coverage
     inside = "unknown" if coverage is None else f"{coverage:.0%}"
+    left_out = (
+        f"; {closure.left_out} more left out, of whose timings fewer than two were sound"
+        if closure.left_out
+        else ""
+    )
     return (
         f"{len(closure.networks)} networks: mean absolute error {closure.mean_abs_error:.1%}, noise floor "
         f"{closure.noise_floor:.1%}, within 5 %: {closure.within(0.05):.0%}, within 10 %: "
-        f"{closure.within(0.1):.0%}, in the predicted interval: {inside}"
+        f"{closure.within(0.1):.0%}, in the predicted interval: {inside}{left_out}"
     )
 
 
@@ -187,6 +192,7 @@ def closures_json(found: Sequence[tuple[str, Closure | str | None]]) -> list[dic
         {
             "network": name,
             "networks": len(closure.networks) if isinstance(closure, Closure) else None,
+            "left_out": closure.left_out if isinstance(closure, Closure) else None,
             "reason": closure if isinstance(closure, str) else None,
             **_closure_numbers(closure if isinstance(closure, Closure) else None),
         }

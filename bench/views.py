@@ -148,7 +148,8 @@ def show_profile(
 
 
 def closure_rows(skeleton: Skeleton, table: LatencyTable) -> list[dict[str, Any]]:
-    """Predicted against measured for every whole network measured, as ratios to the unpruned one."""
+    """Predicted against measured for every sound timing of a whole network, as ratios to the unpruned one."""
+    from latency_tables.closure import sound_timings
     from latency_tables.context import coefficients
 
     if table.missing(skeleton) or table.failed(skeleton) or not table.measured_networks(skeleton, "fit"):
@@ -156,9 +157,10 @@ def closure_rows(skeleton: Skeleton, table: LatencyTable) -> list[dict[str, Any]
     fit = coefficients(skeleton, table)
     rows = []
     fitted = {network.cut for network in table.measured_networks(skeleton, "fit")}
+    sound = sound_timings(skeleton.digest, table)
     for role in ("fit", "closure"):
-        for network in table.measured_networks(skeleton, role):
-            if network.cut and fit.costs.knows(network.cut):
+        for network in sound:
+            if network.role == role and network.cut and fit.costs.knows(network.cut):
                 predicted = fit.latency_s(network.removed, dict(network.widths)) / fit.unpruned_s.value
                 rows.append(
                     {
@@ -190,7 +192,9 @@ def show_closure(terminal: Terminal, rows: Sequence[dict[str, Any]]) -> None:
         for row in rows
     ]
     columns = ["network", "fitted on", "predicted / unpruned", "measured / unpruned", "error"]
-    terminal.show("\nClosure: predicted against measured whole networks", columns, lines)
+    terminal.show(
+        "\nClosure: predicted against measured whole networks, spoiled timings left out", columns, lines
+    )
     again: dict[str, list[float]] = {}
     for row in rows:
         again.setdefault(f"{row['removed']} {row['widths']}", []).append(row["measured_ratio"])

@@ -99,9 +99,7 @@ def profile_with_widths(
         deadline_s=deadline_s,
         progress=progress,
     )
-    judged = profile(
-        outline, session, store, retry_spoiled=False, deadline_s=deadline_s, progress=progress
-    )
+    judged = profile(outline, session, store, retry_spoiled=False, deadline_s=deadline_s, progress=progress)
     # What failed at first was tried again by then, unless time was over before.
     failed = judged.failed if judged.complete else tuple(dict.fromkeys(fitted.failed + judged.failed))
     done = replace(

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from latency_tables.context import coefficients
 from latency_tables.estimate import Estimate
 from latency_tables.skeleton import Cut, Skeleton
-from latency_tables.table import LatencyTable
+from latency_tables.slow_minutes import is_slow, quick_of
+from latency_tables.table import LatencyTable, NetworkMeasurement
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +22,7 @@ class HeldOut:
         cut: what was taken out.
         predicted: latency over the unpruned network's, foreseen.
         measured: the same as measured, in turns with the unpruned network.
-        again: the same measured once more, in another process.
+        again: the same measured once more, loaded anew.
     """
 
     cut: Cut
@@ -45,9 +47,11 @@ class Closure:
 
     Attributes:
         networks: at least one.
+        left_out: networks timed twice that are not among them, since fewer than two of their timings were sound.
     """
 
     networks: tuple[HeldOut, ...]
+    left_out: int = 0
 
     @property
     def mean_abs_error(self) -> float:
@@ -94,16 +98,37 @@ class Closure:
         return _mean([abs(network.error) <= share for network in self.networks])
 
 
+def sound_timings(digest: str, table: LatencyTable) -> tuple[NetworkMeasurement, ...]:
+    """Timings of a network, and of what was cut from it, that nothing spoiled, oldest first.
+
+    Spoiled are those of slow minutes, those that something disturbed, and those made with the cores far apart where
+    others were made with the cores near.
+
+    Args:
+        digest: of the unpruned network's skeleton.
+        table: any.
+    """
+    timed = [network for network in table.networks if network.skeleton == digest]
+    quick_s, near = quick_of(timed), any(not network.far for network in timed)
+    return tuple(
+        network
+        for network in timed
+        if not is_slow(network, quick_s) and network.disturbance is None and not (near and network.far)
+    )
+
+
 def held_out_twice(digest: str, table: LatencyTable) -> dict[Cut, tuple[Estimate, Estimate]]:
-    """The latest two ratios of each network that a table keeps to judge the fit by, where it was timed twice.
+    """The latest two sound ratios of each network that a table keeps to judge the fit by, where it has two.
+
+    A profile times such a network once, and again only where that timing was spoiled: these two are no pair.
 
     Args:
         digest: of the unpruned network's skeleton.
         table: any.
     """
     timed: dict[Cut, list[Estimate]] = {}
-    for network in table.networks:
-        if network.skeleton == digest and network.role == "closure" and network.cut:
+    for network in sound_timings(digest, table):
+        if network.role == "closure" and network.cut:
             timed.setdefault(network.cut, []).append(network.ratio)
     return {cut: (ratios[-2], ratios[-1]) for cut, ratios in timed.items() if len(ratios) > 1}
 
@@ -118,7 +143,7 @@ def closure_of(skeleton: Skeleton, table: LatencyTable) -> Closure | None:
         table: any.
 
     Returns:
-        None where there is none that was timed twice.
+        None where there is none with two sound timings.
 
     Raises:
         UserError: a part has no cell, or the unpruned network was never timed.
@@ -135,7 +160,11 @@ def closure_of(skeleton: Skeleton, table: LatencyTable) -> Closure | None:
             continue
         fit = coefficients(skeleton, table, blind_to=cut) if cut in fitted else usual
         found.append(HeldOut(cut, fit.ratio(cut.removed, dict(cut.widths)), measured, again))
-    return Closure(tuple(found)) if found else None
+    times = Counter(network.cut for network in table.measured_networks(skeleton, "closure") if network.cut)
+    left_out = [
+        cut for cut, count in times.items() if count > 1 and cut not in twice and usual.costs.knows(cut)
+    ]
+    return Closure(tuple(found), len(left_out)) if found else None
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -8,6 +8,8 @@ machine it takes about what it took in the quickest passes.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from latency_tables.skeleton import Skeleton
@@ -25,8 +27,13 @@ _LATEST = 100
 
 def quick_latency_s(skeleton: Skeleton, table: LatencyTable) -> float | None:
     """What the unpruned network takes when the machine is quick, seconds; None where nothing was timed."""
-    timed = [n.unpruned_s.value for n in table.networks if n.skeleton == skeleton.digest]
-    return float(np.quantile(timed[-_LATEST:], _QUICK_SHARE)) if timed else None
+    return quick_of([n for n in table.networks if n.skeleton == skeleton.digest])
+
+
+def quick_of(timed: Sequence[NetworkMeasurement]) -> float | None:
+    """The same, from all timings of one network and of what was cut from it, oldest first."""
+    taken_s = [network.unpruned_s.value for network in timed[-_LATEST:]]
+    return float(np.quantile(taken_s, _QUICK_SHARE)) if taken_s else None
 
 
 def is_slow(network: NetworkMeasurement, quick_s: float | None) -> bool:

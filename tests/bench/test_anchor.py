@@ -43,9 +43,7 @@ class Machine:
         known = None
         if before is not None:
             known = earlier_reading(PARTS, LatencyTable(made_up.setting(), before.cells))
-        self.anchor = Anchor(
-            self.measure, self.put, lambda: self.now, earlier=known, deadline_s=deadline_s
-        )
+        self.anchor = Anchor(self.measure, self.put, lambda: self.now, earlier=known, deadline_s=deadline_s)
 
     def measure(self, part: Part) -> Cell:
         if len(self.timed) == self.stop_after:

@@ -22,6 +22,7 @@ from bench.profiler import (
 )
 from bench.session import Handle, MeasurementFailed
 from bench.timing import Comparison, Rule, Verdict
+from latency_tables.closure import closure_of
 from latency_tables.context import coefficients
 from latency_tables.diagnosis import Doubt, Finding
 from latency_tables.graph import Graph
@@ -176,6 +177,17 @@ def test_networks_timed_in_a_slow_minute_are_timed_again_and_the_fit_does_not_se
     fit = coefficients(outline.skeleton, store.table(session.setting))
     assert fit.slope == pytest.approx(1.0)
     assert pending_networks(outline, store.table(session.setting)) == []
+
+
+def test_a_network_timed_again_since_its_timing_was_spoiled_does_not_judge_predictions(
+    tmp_path: Path,
+) -> None:
+    store, outline = Store(tmp_path / "lathe.db"), outline_of(8)
+    session = KnowingSession(slow={6})  # after the unpruned network and four to fit on come those held out
+    run(session, store, outline)
+    table = store.table(session.setting)
+    assert len(table.measured_networks(outline.skeleton, "closure")) == 3 + 1
+    assert closure_of(outline.skeleton, table) is None
 
 
 def test_a_machine_that_stays_slow_is_not_asked_for_ever(tmp_path: Path) -> None:

@@ -187,7 +187,7 @@ def test_a_table_shows_how_far_off_its_predictions_are(
         (["block0"], 0.6, "closure"),
         (["block0"], 0.66, "closure"),
     ):
-        store.put_network(OLD, "chain", made_up.network(SKELETON, removed, ratio, 1.0, role))
+        store.put_network(OLD, "chain", made_up.network(SKELETON, removed, 2e-3 * ratio, 2e-3, role))
     store.close()
     # The network would have to be built.
     unknown = {"network": "chain", "networks": None, "mean_abs_error": None, "noise_floor": None}

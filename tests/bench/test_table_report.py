@@ -109,6 +109,21 @@ def test_a_row_for_each_network_predicted_without_a_look_at_it(table: LatencyTab
     assert (row.blocks, row.groups) == (len(wrong.removed), len(wrong.widths))
 
 
+def test_spoiled_timings_are_no_part_of_a_row_and_networks_with_no_others_are_counted(
+    table: LatencyTable,
+) -> None:
+    before = build_record(SKELETON, table)
+    held = table.measured_networks(SKELETON, "closure")[0]
+    odd = Estimate(0.2, 0.19, 0.21)
+    slow = replace(held, unpruned_s=held.unpruned_s.scaled(1.2), ratio=odd)
+    fitted = next(n for n in table.measured_networks(SKELETON, "fit") if n.cut)
+    busy = replace(fitted, role="closure", disturbance="foreign load", ratio=odd)
+    after = build_record(SKELETON, replace(table, networks=(*table.networks, slow, busy)))
+    assert after.closure == before.closure
+    assert any(note.startswith("1 measured networks are not shown") for note in after.notes)
+    assert not any("are not shown" in note for note in before.notes)
+
+
 def test_a_staircase_is_what_the_table_answers(table: LatencyTable) -> None:
     record = build_record(SKELETON, table)
     (staircase,) = record.staircases  # each layer of this network has one width that varies

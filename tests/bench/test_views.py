@@ -16,6 +16,7 @@ from bench.point_views import show_points
 from bench.profiler import Profiled
 from bench.terminal import Terminal
 from bench.views import (
+    closure_rows,
     measured_json,
     profile_json,
     show_closure,
@@ -107,6 +108,20 @@ def test_a_person_is_told_of_parts_that_the_anchor_condemned(capsys: pytest.Capt
     show_profile(Terminal(), SKELETON, done, None, table)
     assert "1 of 5 parts were timed while the anchor moved" in " ".join(capsys.readouterr().out.split())
     assert profile_json(SKELETON, done, None, table)["taken_unsettled"] == 1
+
+
+def test_spoiled_timings_are_left_out_of_the_closure() -> None:
+    cells: dict[str, Measurement | Failure] = {part.key: made_up.cell(1.0) for part in SKELETON.parts}
+    good = made_up.network(SKELETON, ["block0"], 2.0, 3.0)
+    slow = made_up.network(SKELETON, ["block0"], 2.0, 4.0)
+    networks = (
+        made_up.network(SKELETON, (), 3.0, 3.0),
+        good,
+        slow,
+        replace(good, disturbance="foreign load"),
+    )
+    rows = closure_rows(SKELETON, LatencyTable(made_up.setting(), cells, networks))
+    assert [row["measured_ratio"] for row in rows] == pytest.approx([2 / 3])
 
 
 def test_the_noise_floor_stands_beside_the_closure(capsys: pytest.CaptureFixture[str]) -> None:

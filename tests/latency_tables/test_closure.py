@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import made_up
 import pytest
@@ -69,3 +70,23 @@ def test_a_tables_own_closure_is_of_networks_timed_twice() -> None:
     # Widths that the table does not know are left out.
     narrow = replace(seen([], 0.9), widths=(("block1", 2),))
     assert closure_of(SKELETON, table(*FIT, narrow, narrow)) is None
+
+
+@pytest.mark.parametrize(
+    "spoiled", [{"unpruned_s": made_up.exact(1.2)}, {"disturbance": "foreign load"}, {"far": True}]
+)
+def test_a_spoiled_timing_judges_nothing(spoiled: dict[str, Any]) -> None:
+    good = seen(["block2"], 0.7)
+    bad = replace(seen(["block2"], 0.9), **spoiled)
+    assert closure_of(SKELETON, table(*FIT, bad, good)) is None, "as a profile makes it again"
+    closure = closure_of(SKELETON, table(*FIT, good, bad, good))
+    assert closure is not None
+    assert (closure.noise_floor, closure.left_out) == (0.0, 0)
+    more = closure_of(SKELETON, table(*FIT, bad, good, *[seen(["block1"], 0.7)] * 2))
+    assert more is not None
+    assert ([network.cut for network in more.networks], more.left_out) == ([Cut(("block1",))], 1)
+
+
+def test_cores_that_are_always_far_spoil_nothing() -> None:
+    far = [replace(network, far=True) for network in (*FIT, *[seen(["block2"], 0.7)] * 2)]
+    assert closure_of(SKELETON, table(*far)) is not None
