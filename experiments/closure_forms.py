@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from latency_tables.closure import Closure, HeldOut
-from latency_tables.context import coefficients, fit_slopes
+from latency_tables.context import coefficients, distinct_networks, fit_slopes
 from latency_tables.costs import SUMMED, WAYS, Costs
 from latency_tables.estimate import Estimate
 from latency_tables.family import families
@@ -39,7 +39,7 @@ class Case:
     Attributes:
         skeleton: the unpruned network.
         costs: its parts timed alone.
-        fitted: whole networks to fit on, each as often as it counts.
+        fitted: whole networks to fit on, each once.
         ratios: theirs, of the unpruned network's latency.
         plans: to predict.
         nodes: seconds of each layer inside of the network as the runtime's profiler sees them; None where that
@@ -107,9 +107,9 @@ def judge(
     slow = float(np.mean([is_slow(measured, quick_s) for plan in plans for measured in timed[plan][:2]]))
     fit = coefficients(skeleton, table)
     usable = [n for n in table.measured_networks(skeleton, "fit") if n.cut and fit.costs.knows(n.cut)]
-    usable = [n for n in usable if not is_slow(n, quick_s)] or usable
-    ratios = np.array([n.ratio.value for n in usable])
-    case = Case(skeleton, fit.costs, [n.cut for n in usable], ratios, plans, nodes)
+    fitted = distinct_networks(usable, quick_s)  # what the form in use is fitted on
+    ratios = np.array([n.ratio.value for n in fitted])
+    case = Case(skeleton, fit.costs, [n.cut for n in fitted], ratios, plans, nodes)
     predicted = {
         IN_USE: [fit.ratio(p.removed, dict(p.widths)) for p in plans],
         **{form: [point(float(ratio)) for ratio in found] for form, found in rivals(case).items()},

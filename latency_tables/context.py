@@ -186,7 +186,7 @@ def coefficients(
     if not fitted:
         raise never_timed(skeleton, table)
     usable = [n for n in fitted if n.cut and n.cut != blind_to and costs.knows(n.cut)]
-    pruned = _distinct(usable, quick_latency_s(skeleton, table))
+    pruned = distinct_networks(usable, quick_latency_s(skeleton, table))
     freed = np.array([costs.freed(n.removed, dict(n.widths)) for n in pruned]).reshape(-1, WAYS)
     fit = fit_slopes(freed, np.array([n.ratio.value for n in pruned]), costs.inside)
     slopes = fit.slopes
@@ -245,7 +245,9 @@ def as_alone(skeleton: Skeleton, table: LatencyTable) -> Coefficients:
     )
 
 
-def _distinct(networks: Sequence[NetworkMeasurement], quick_s: float | None) -> list[NetworkMeasurement]:
+def distinct_networks(
+    networks: Sequence[NetworkMeasurement], quick_s: float | None
+) -> list[NetworkMeasurement]:
     """One observation for each distinct network: the median of its ratios, however often it was timed.
 
     Timings of slow minutes count only for networks that have no others.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import made_up
 import numpy as np
@@ -11,6 +12,7 @@ import test_costs as over_widths
 from closure import held_out
 from closure_forms import AS_THEY_ARE, IN_USE, Case, judge, rivals
 
+from latency_tables.closure import Closure
 from latency_tables.costs import Costs
 from latency_tables.skeleton import Cut
 from latency_tables.table import LatencyTable
@@ -73,6 +75,24 @@ def test_timings_of_slow_minutes_are_counted_and_third_ones_left_out() -> None:
     judged = judge("chain", SKELETON, table(3, [1.0, 1.1, 1.0, 1.0, 1.2, 1.2]), PLANS, None)
     assert judged is not None
     assert judged.slow == 0.25
+
+
+def test_every_form_is_fitted_on_one_ratio_of_each_network_however_often_it_was_timed() -> None:
+    whole_s, alone_s = latency_s(set()), latency_s({"block0"})
+
+    def judged(*factors: float) -> dict[str, Closure]:
+        known = table()
+        others = [network for network in known.networks if network.removed != ("block0",)]
+        passes = [made_up.network(SKELETON, ["block0"], alone_s * factor, whole_s) for factor in factors]
+        found = judge("chain", SKELETON, replace(known, networks=(*others, *passes)), PLANS, None)
+        assert found is not None
+        return found.closures
+
+    once, thrice = judged(1.02), judged(0.9, 1.02, 1.05)
+    for form, closure in once.items():
+        predicted = [network.predicted.value for network in closure.networks]
+        again = [network.predicted.value for network in thrice[form].networks]
+        assert again == pytest.approx(predicted), form
 
 
 def case(nodes: np.ndarray | None = None) -> Case:
