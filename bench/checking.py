@@ -11,6 +11,7 @@ from bench.near_cores import is_far
 from bench.profiler import measure_part, time_network
 from bench.session import MeasurementFailed, Session
 from latency_tables.closure import Closure, HeldOut
+from latency_tables.comparison import objection
 from latency_tables.context import coefficients
 from latency_tables.errors import UserError
 from latency_tables.estimate import Estimate
@@ -45,7 +46,7 @@ class CheckedCell:
         ratio: now over stored; None as above.
         verdict: of today against the table.
         to_anchor: the same verdict when the table's latency is scaled by what the anchor takes today.
-        remark: why it failed, or what disturbed it; "" for neither.
+        remark: why it failed, or what speaks against one of the two; "" for neither.
     """
 
     part: Part
@@ -69,26 +70,28 @@ class Checked:
     Attributes:
         cells: one for each part drawn.
         anchor: the part that was timed before, between and after the others.
-        anchor_ratio: what it takes today over what the table says.
+        anchor_ratio: what it takes today over what the table says; None where no reading counts.
         moved: whether the anchor's own latency changed while the parts were timed.
     """
 
     cells: tuple[CheckedCell, ...]
     anchor: Part
-    anchor_ratio: float
+    anchor_ratio: float | None
     moved: bool
 
     @property
     def holds(self) -> bool | None:
         """Whether the table's seconds still hold; None where that cannot be told."""
-        return None if self.moved else self._judge([cell.verdict for cell in self.cells])
+        return self._judge([cell.verdict for cell in self.cells])
 
     @property
     def proportions_hold(self) -> bool | None:
         """Whether its parts still take the same shares, whatever the machine's speed today; None as above."""
-        return None if self.moved else self._judge([cell.to_anchor for cell in self.cells])
+        return self._judge([cell.to_anchor for cell in self.cells])
 
     def _judge(self, verdicts: Sequence[Verdict]) -> bool | None:
+        if self.moved or self.anchor_ratio is None:
+            return None
         failed = [cell.failed for cell in self.cells]
         changed = sum(
             broke or verdict in (Verdict.FASTER, Verdict.SLOWER)
@@ -109,9 +112,9 @@ def check_cells(
 ) -> Checked:
     """Times a random sample of a network's parts again, with an anchor between them.
 
-    The anchor is the network's most expensive part. It tells a machine that is slower as a whole today from a table
-    whose parts no longer stand in proportion, and whether the machine changed while it was looked at. The table is
-    not changed.
+    The anchor is the network's most expensive part that nothing speaks against. It tells a machine that is slower
+    as a whole today from a table whose parts no longer stand in proportion, and whether the machine changed while
+    it was looked at; readings of it that something speaks against do not count. The table is not changed.
 
     Args:
         skeleton: the network; with channel groups, parts at other widths are drawn as well.
@@ -136,24 +139,27 @@ def check_cells(
             f"the table for {table.setting.label} holds no part of {skeleton.name}; run `lathe profile` for it "
             "first"
         )
-    anchor = max(stored, key=lambda part: stored[part].value)
+    costly = sorted(stored, key=lambda part: stored[part].value, reverse=True)
+    anchor = next((part for part in costly if not objection(table.cells[part.key])), costly[0])
     others = [part for part in stored if part != anchor] or [anchor]
     rng = random.Random(f"{skeleton.digest} {seed}")  # noqa: S311  which parts to measure is no secret
     drawn = rng.sample(others, min(count, len(others)))
-    anchors: list[Estimate] = []
+    readings: list[Measurement] = []
     seen: list[tuple[Part, Measurement | str]] = []
     for place, part in enumerate(drawn):
         if place % ANCHOR_EVERY == 0:
-            anchors.append(measure_part(session, anchor).latency_s)
+            readings.append(measure_part(session, anchor))
         if progress is not None:
             progress(place, len(drawn), f"timing {part.grain.value} {part.kind} again")
         try:
             seen.append((part, measure_part(session, part)))
         except MeasurementFailed as error:
             seen.append((part, str(error)))
-    anchors.append(measure_part(session, anchor).latency_s)
-    factor = median(one.value for one in anchors) / stored[anchor].value
-    changes = {judge(anchors[0], one) for one in anchors[1:]}
+    readings.append(measure_part(session, anchor))
+    far = is_far(table.cells[anchor.key])
+    sound = [one.latency_s for one in readings if not objection(one) and is_far(one) == far]
+    factor = median(one.value for one in sound) / stored[anchor].value if sound else None
+    changes = {judge(sound[0], one) for one in sound[1:]}
     return Checked(
         tuple(_checked(part, table, found, factor) for part, found in seen),
         anchor,
@@ -162,20 +168,24 @@ def check_cells(
     )
 
 
-def _checked(part: Part, table: LatencyTable, found: Measurement | str, factor: float) -> CheckedCell:
-    stored = table.latency_s(part)
+def _checked(part: Part, table: LatencyTable, found: Measurement | str, factor: float | None) -> CheckedCell:
+    stored, kept = table.latency_s(part), table.cells[part.key]
     if isinstance(found, str):
         return CheckedCell(part, stored, None, None, Verdict.CANNOT_TELL, Verdict.CANNOT_TELL, found)
     now = found.latency_s
-    remark = "" if found.disturbance is None else f"disturbed by {found.disturbance}"
-    was_far = is_far(table.cells[part.key])
-    if not remark and was_far != is_far(found):
-        remark = f"the cores lie {'near each other' if was_far else 'far apart'} today, unlike in the table"
-    if remark:
-        verdicts = Verdict.CANNOT_TELL, Verdict.CANNOT_TELL
-    else:
-        verdicts = judge(stored, now), judge(stored.scaled(factor), now)
-    return CheckedCell(part, stored, now, ratio(stored, now), *verdicts, remark)
+    remark = objection(found)
+    if not remark and (why := objection(kept)):
+        remark = f"in the table: {why}"
+    if not remark and is_far(kept) != is_far(found):
+        remark = (
+            f"the cores lie {'near each other' if is_far(kept) else 'far apart'} today, unlike in the table"
+        )
+    verdict = to_anchor = Verdict.CANNOT_TELL
+    if not remark:
+        verdict = judge(stored, now)
+        if factor is not None:
+            to_anchor = judge(stored.scaled(factor), now)
+    return CheckedCell(part, stored, now, ratio(stored, now), verdict, to_anchor, remark)
 
 
 def check_networks(

@@ -53,7 +53,11 @@ def show_difference(
     terminal.show("", columns, rows, shorten=["part"])
     counts = ", ".join(f"{count} {name}" for name, count in difference.counts().items() if count)
     typical = difference.typical_ratio()
-    mean = "" if typical is None else f"; B / A {typical:.3f} (geometric mean over parts)"
+    mean = (
+        ""
+        if typical is None
+        else f"; B / A {typical:.3f} (geometric mean over parts that nothing speaks against)"
+    )
     out.print(f"{len(difference.parts)} parts: {counts or 'none'}{mean}")
     out.print(_APART)
 
@@ -218,6 +222,12 @@ def sentence(checked: Checked) -> str:
     """What a check says, in one sentence."""
     verdicts = [cell.verdict.value for cell in checked.cells]
     counts = ", ".join(f"{verdicts.count(name)} {name}" for name in dict.fromkeys(verdicts))
+    if checked.anchor_ratio is None:
+        return (
+            "Whether the table holds cannot be told: something spoiled every reading of the anchor "
+            f"({checked.anchor.kind}), or the cores lay otherwise than in the table. Try again on a quieter "
+            "machine."
+        )
     anchor = f"the anchor ({checked.anchor.kind}) takes {checked.anchor_ratio:.3f} of what the table says"
     if checked.moved:
         return (

@@ -6,10 +6,12 @@ import math
 from collections import Counter
 from dataclasses import dataclass
 
+import numpy as np
+
 from latency_tables.estimate import Estimate
 from latency_tables.measurement import Measurement
 from latency_tables.table import Failure, LatencyTable
-from latency_tables.verdict import Verdict, judge, ratio
+from latency_tables.verdict import BETWEEN_PROCESSES, Verdict, judge, ratio
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +55,10 @@ class TableDifference:
         return {name: counted[name] for name in (*(verdict.value for verdict in Verdict), "not compared")}
 
     def typical_ratio(self) -> float | None:
-        """Geometric mean of the ratios, each part counted once; None where no part can be compared."""
-        logs = [math.log(part.ratio.value) for part in self.parts if part.ratio is not None]
+        """Geometric mean over parts that nothing speaks against, each counted once; None where there are none."""
+        logs = [
+            math.log(part.ratio.value) for part in self.parts if part.ratio is not None and not part.reason
+        ]
         return math.exp(math.fsum(logs) / len(logs)) if logs else None
 
 
@@ -78,19 +82,30 @@ def compare_tables(before: LatencyTable, after: LatencyTable) -> TableDifference
 def _compare_part(key: str, before: LatencyTable, after: LatencyTable) -> PartDifference:
     cells = {"first": before.cells.get(key), "second": after.cells.get(key)}
     one, other = (cell.latency_s if isinstance(cell, Measurement) else None for cell in cells.values())
-    reason = "; ".join(f"{place}: {why}" for place, cell in cells.items() if (why := _against(cell)))
+    reasons = [f"{place}: {why}" for place, cell in cells.items() if (why := objection(cell))]
+    far = [place for place, cell in cells.items() if isinstance(cell, Measurement) and cell.far]
+    if len(far) == 1:  # two that were are alike
+        reasons.append(f"{far[0]}: timed while the cores lay far apart")
+    reason = "; ".join(reasons)
     if one is None or other is None:
         return PartDifference(key, one, other, None, None, reason)
     verdict = Verdict.CANNOT_TELL if reason else judge(one, other)
     return PartDifference(key, one, other, ratio(one, other), verdict, reason)
 
 
-def _against(cell: Measurement | Failure | None) -> str:
-    """Why a cell is not held against another; "" where it is."""
+def objection(cell: Measurement | Failure | None) -> str:
+    """Why a cell is not held against another; "" where it is.
+
+    What is found in its samples speaks against it where the middle half of them is wider than what verdicts allow
+    for in any case.
+    """
     if cell is None:
         return "not measured"
     if isinstance(cell, Failure):
         return f"failed: {cell.reason}"
     if cell.disturbance is not None:
         return f"disturbed by {cell.disturbance}"
-    return "timed while the cores lay far apart" if cell.far else ""
+    low, high = np.quantile(cell.samples_s, [0.25, 0.75])
+    if cell.findings and high > (1 + BETWEEN_PROCESSES) * low:
+        return f"{' and '.join(finding.doubt.value for finding in cell.findings)} in its samples"
+    return ""

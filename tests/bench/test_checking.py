@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
@@ -187,6 +187,43 @@ def test_disturbed_parts_say_nothing(outline: Outline, store: Store) -> None:
     assert {cell.verdict for cell in checked.cells} == {Verdict.CANNOT_TELL}
     assert checked.cells[0].remark == "disturbed by foreign load"
     assert checked.holds is None
+
+
+def test_a_cell_that_was_disturbed_when_it_was_stored_says_nothing(outline: Outline, store: Store) -> None:
+    anchor, drawn = (found := check(outline.skeleton, store, ChangingSession())).anchor, found.cells[0].part
+    for part in (anchor, drawn):
+        busy = replace(made_up.cell(2 * cost_s(part.graph)), host={"disturbance": "foreign load"})
+        store.put(made_up.setting(), part, busy)
+    checked = check(outline.skeleton, store, ChangingSession(), 10_000)
+    assert (checked.anchor != anchor, checked.anchor_ratio) == (True, pytest.approx(1.0))
+    told = {cell.part: cell for cell in checked.cells}
+    for part in (anchor, drawn):
+        assert told[part].remark == "in the table: disturbed by foreign load"
+        assert told[part].verdict is told[part].to_anchor is Verdict.CANNOT_TELL
+    assert checked.holds is True
+
+
+class LoadedSession(ChangingSession):
+    """Others work on the machine in some turns, which then take three times as long."""
+
+    def __init__(self, loaded: Callable[[int], bool]) -> None:
+        super().__init__(lambda _graph, turn: 3.0 if loaded(turn) else 1.0)
+        self.loaded_in = loaded
+
+    def measure(self, graph: Graph, weights: Any = None, rule: Rule | None = None) -> Measurement:
+        cause = "foreign load" if self.loaded_in(self.turn) else None
+        return replace(super().measure(graph), host={"disturbance": cause})
+
+
+def test_a_reading_of_the_anchor_that_was_disturbed_does_not_count(outline: Outline, store: Store) -> None:
+    once = check(outline.skeleton, store, LoadedSession(lambda turn: turn == ANCHOR_EVERY + 1))
+    assert (once.holds, once.moved, once.anchor_ratio) == (True, False, pytest.approx(1.0))
+    readings = (0, ANCHOR_EVERY + 1, 2 * (ANCHOR_EVERY + 1), 2 * (ANCHOR_EVERY + 1) + 3)
+    never = check(outline.skeleton, store, LoadedSession(lambda turn: turn in readings))
+    assert (never.holds, never.proportions_hold, never.anchor_ratio) == (None, None, None)
+    assert {(cell.verdict, cell.to_anchor) for cell in never.cells} == {(Verdict.SAME, Verdict.CANNOT_TELL)}
+    assert "cannot be told: something spoiled every reading of the anchor" in table_views.sentence(never)
+    assert table_views.check_json(made_up.setting(), never, None)["anchor_ratio"] is None
 
 
 def test_cores_that_lie_otherwise_than_in_the_table_say_nothing(outline: Outline, store: Store) -> None:

@@ -5,12 +5,14 @@ from dataclasses import replace
 from typing import Any
 
 import made_up
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from latency_tables.comparison import compare_tables
 from latency_tables.estimate import Estimate
+from latency_tables.measurement import Measurement
 from latency_tables.table import Failure, LatencyTable
 from latency_tables.verdict import Verdict, judge, ratio
 
@@ -126,6 +128,33 @@ def test_what_was_disturbed_tells_nothing(host: dict[str, Any], said: str) -> No
     assert part.ratio is not None
     assert part.verdict is (Verdict.CANNOT_TELL if said else Verdict.SLOWER)
     assert part.reason.startswith(said) and bool(part.reason) is bool(said)
+
+
+def rising(latency_s: float, change: float) -> Measurement:
+    samples_s = np.linspace(latency_s, latency_s * (1 + change), 30)
+    return replace(made_up.cell(1.0), samples_s=tuple(samples_s.tolist()))
+
+
+@pytest.mark.parametrize(("change", "reason"), [(0.2, "drift and dependence in its samples"), (0.02, "")])
+def test_samples_that_move_by_more_than_verdicts_allow_for_tell_nothing(change: float, reason: str) -> None:
+    key = made_up.chain([4]).parts[0].key
+    before = LatencyTable(made_up.setting(), {key: rising(1e-3, change)})
+    after = LatencyTable(made_up.setting(), {key: made_up.cell(2e-3)})
+    found = compare_tables(before, after)
+    (part,) = found.parts
+    assert part.reason == (f"first: {reason}" if reason else "")
+    assert part.verdict is (Verdict.CANNOT_TELL if reason else Verdict.SLOWER)
+    assert found.typical_ratio() == (None if reason else pytest.approx(2 / (1 + change / 2)))
+
+
+def test_parts_timed_with_the_cores_far_apart_in_both_tables_are_alike() -> None:
+    key = made_up.chain([4]).parts[0].key
+    before, after = (
+        LatencyTable(made_up.setting(), {key: replace(made_up.cell(s), host={"cores": {"mode": "far"}})})
+        for s in (1e-3, 2e-3)
+    )
+    (part,) = compare_tables(before, after).parts
+    assert (part.verdict, part.reason) == (Verdict.SLOWER, "")
 
 
 @pytest.mark.parametrize(
