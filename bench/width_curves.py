@@ -114,15 +114,16 @@ class WidthCurves:
         return "anchor" if rests else "check"
 
     def _curve(self, axis: int, measured: Sequence[int]) -> tuple[CurvePoint, ...]:
-        line, step = self._surface.anchors[axis], self._stairs[axis].step
-        widths = _widths(line, self._stairs[axis])
-        if step == 1:
+        line, stairs = self._surface.anchors[axis], self._stairs[axis]
+        widths, multiple = _widths(line, stairs), stairs.multiple
+        if stairs.step == 1:
             stride = max(1, len(widths) // _MOST_WIDTHS)
-            multiple = self._stairs[axis].multiple
             inside = {width for width in measured if line[0] <= width <= line[-1] and width % multiple == 0}
             shown = sorted({*widths[::stride], widths[-1], *inside})
         else:
-            shown = widths
+            # Below the first step no width stands for others.
+            low = range(-(-line[0] // multiple) * multiple, min(stairs.step, line[-1] + 1), multiple)
+            shown = sorted({*widths, *low})
         values = np.array([self._at(axis, width) for width in shown], dtype=np.int64)
         known = self._surface.measured(values)
         return tuple(

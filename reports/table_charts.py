@@ -184,29 +184,23 @@ def kind_times(record: TableRecord, most: int) -> tuple[KindTime, ...]:
 
 
 def stretches(staircase: Staircase) -> tuple[Stretch, ...]:
-    """The line of a staircase in pieces of one origin: treads where there are steps, else runs of widths."""
-    found = []
-    if staircase.step > 1:
-        # A tread reaches from above the last one's end to its own.
-        starts = {after.width: before.width for before, after in pairwise(staircase.curve)}
-        first = staircase.curve[0].width
-        starts[first] = max(0, first - staircase.step)
-        for origin, places in groupby(staircase.curve, key=lambda place: place.origin):
-            treads = list(places)
-            ends = [float(end) for tread in treads for end in (starts[tread.width], tread.width)]
-            found.append(_stretch(origin, tuple(ends), tuple(t.latency_s for t in treads for _ in range(2))))
-        return tuple(found)
-    if len(staircase.curve) == 1:
-        (place,) = staircase.curve
+    """The line of a staircase in pieces of one origin: treads beyond the first step, runs of widths up to its end.
+
+    Where there are no steps all are runs.
+    """
+    low = [place for place in staircase.curve if staircase.step == 1 or place.width <= staircase.step]
+    if low and len(staircase.curve) == 1:
+        (place,) = low
         return (_stretch(place.origin, (place.width - 0.5, place.width + 0.5), (place.latency_s,) * 2),)
-    run = [staircase.curve[0]]
-    for place in staircase.curve[1:]:
-        run.append(place)
-        if place.origin == "measured":
-            found.append(_run(run))
-            run = [place]
-    if len(run) > 1:
-        found.append(_run(run))
+    found = _runs(low)
+    # A tread reaches from above the last one's end to its own.
+    starts = {after.width: before.width for before, after in pairwise(staircase.curve)}
+    first = staircase.curve[0].width
+    starts[first] = max(staircase.step, first - staircase.step)
+    for origin, places in groupby(staircase.curve[len(low) :], key=lambda place: place.origin):
+        treads = list(places)
+        ends = [float(end) for tread in treads for end in (starts[tread.width], tread.width)]
+        found.append(_stretch(origin, tuple(ends), tuple(t.latency_s for t in treads for _ in range(2))))
     return tuple(found)
 
 
@@ -227,6 +221,20 @@ def trace_chart(trace: CellTrace, most: int) -> TraceChart:
     return TraceChart(
         trace, tuple((number, trace.samples_s[number - 1]) for number in numbers), low - margin, high + margin
     )
+
+
+def _runs(places: list[CurvePoint]) -> list[Stretch]:
+    """Lines from one measured width to the next."""
+    found = []
+    run = places[:1]
+    for place in places[1:]:
+        run.append(place)
+        if place.origin == "measured":
+            found.append(_run(run))
+            run = [place]
+    if len(run) > 1:
+        found.append(_run(run))
+    return found
 
 
 def _run(places: list[CurvePoint]) -> Stretch:

@@ -102,10 +102,10 @@ class WidthPoint:
 
 @dataclass(frozen=True, slots=True)
 class CurvePoint:
-    """What the table answers at one width, which stands for its whole step.
+    """What the table answers at one width, which stands for its whole step; below the first step, for itself.
 
     Attributes:
-        width: the upper end of its step.
+        width: the upper end of its step, or any width below the first step.
         latency_s: with the interval of the measurement or of the interpolation; unbounded where nobody knows how
             far interpolation is off.
         origin: whether this width, or one on its step, was measured.
@@ -125,7 +125,7 @@ class Staircase:
         kind: what it is.
         axis: which width, in words, as in "channels out".
         fixed: its other widths in words, as in "channels in: 64"; "" where there are none.
-        step: widths in one step cost the same; 1 where no step was found.
+        step: widths in one step cost the same, but for the first one; 1 where no step was found.
         multiple: only multiples of this follow the staircase; the runtime has another kernel for other widths.
         error: standard deviation of the interpolation for this kind of layer, relative; None where unknown.
         checks: how many measurements stand behind ``error``.

@@ -16,7 +16,7 @@ from test_width_profiler import OUTLINE, SKELETON, WIDTH, WeighingSession, run, 
 from bench import cli
 from bench.profiler import time_network
 from bench.table_report import build_record
-from bench.width_curves import axis_names
+from bench.width_curves import WidthCurves, axis_names
 from latency_tables import cells_frame, networks_frame
 from latency_tables.context import coefficients
 from latency_tables.costs import Costs
@@ -24,6 +24,7 @@ from latency_tables.errors import UserError
 from latency_tables.estimate import Estimate
 from latency_tables.family import families
 from latency_tables.graph import Graph, Operator, TensorType, Value
+from latency_tables.interpolation import Stairs, Surface
 from latency_tables.part import Grain, Part
 from latency_tables.skeleton import Cut, Layer, Skeleton
 from latency_tables.store import Store
@@ -42,10 +43,10 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> LatencyTable:
     return store.table(made_up.setting())
 
 
-def two_widths() -> Skeleton:
+def two_widths(b: int = 48) -> Skeleton:
     """x -> linear to a -> linear from a to b -> linear from b: the one in the middle has two widths that vary."""
-    sizes_of = {"a": 64, "b": 48}
-    shapes = [(64, 8), (48, 64), (3, 48)]
+    sizes_of = {"a": 64, "b": b}
+    shapes = [(64, 8), (b, 64), (3, b)]
     weights = tuple(TensorType("float32", shape) for shape in shapes)
     results = [TensorType("float32", (1, shape[0])) for shape in shapes]
     operators = tuple(
@@ -181,6 +182,24 @@ def test_a_layer_with_two_widths_has_two_staircases_and_a_heat_map() -> None:
     # No network with anything cut was measured, and no network has blocks.
     assert record.closure == ()
     assert any("how far predictions are off" in note for note in record.notes)
+
+
+def test_below_the_first_step_the_curve_is_what_the_table_answers() -> None:
+    middle, stairs = families(two_widths(16))[1], (Stairs(16, 2),) * 2
+    out_s = {4: 1.0, 8: 1.1, 12: 3.0, 16: 4.0}
+    points = {(a, b): 1e-6 * a * out_s[b] for a in (16, 32, 64) for b in (4, 12, 16)}
+    points[64, 8] = 1e-6 * 64 * out_s[8]  # on the line, not of the grid
+    surface = Surface(points, stairs)
+    cells = {place: made_up.exact(latency_s) for place, latency_s in points.items()}
+    curves = WidthCurves(
+        layer="middle", family=middle, surface=surface, stairs=stairs, cells=cells, error=0.02, checks=3
+    )
+    curve = curves.staircases([])[1].curve
+    assert [answer.width for answer in curve] == [4, 6, 8, 10, 12, 14, 16]
+    assert [answer.width for answer in curve if answer.origin == "measured"] == sorted(out_s)
+    answered = surface.at(np.array([(64, answer.width) for answer in curve]))
+    np.testing.assert_allclose([answer.latency_s.value for answer in curve], answered)
+    assert curve[2].latency_s.value == pytest.approx(64e-6 * 1.1)
 
 
 def test_the_error_of_interpolation_is_open_where_nothing_checks_it() -> None:

@@ -17,7 +17,7 @@ from reports.table_charts import (
 )
 from reports.table_page import COLUMNS, ROWS, heat_table
 from reports.table_plots import residual_plot, staircase_plot, trace_plot
-from reports.table_record import ClosureRow, CurvePoint, MeasuredPlace
+from reports.table_record import ClosureRow, CurvePoint, MeasuredPlace, Origin
 
 
 def row(predicted: float, measured: float, *, fitted: bool = False) -> ClosureRow:
@@ -88,6 +88,25 @@ def test_a_tread_reaches_from_the_last_step_to_its_own_end() -> None:
     assert [w for piece in pieces for w in (piece.widths[0], piece.widths[-1])] == [
         16.0, 24.0, 24.0, 40.0, 40.0, 48.0, 48.0, 56.0, 56.0, 64.0,
     ]  # fmt: skip
+
+
+def test_the_first_step_is_a_line_through_what_was_measured_and_treads_begin_behind_it() -> None:
+    widths: dict[int, Origin] = dict.fromkeys((4, 6, 8, 12, 16, 32), "measured")
+    widths[6] = "interpolated"
+    curve = tuple(CurvePoint(w, made.estimate(1e-5 * w), origin) for w, origin in widths.items())
+    pieces = stretches(made.staircase(step=16, curve=curve))
+    assert [(piece.origin, piece.widths) for piece in pieces] == [
+        ("interpolated", (4.0, 6.0, 8.0)),
+        ("measured", (8.0, 12.0)),
+        ("measured", (12.0, 16.0)),
+        ("measured", (16.0, 32.0)),
+    ]
+    assert pieces[-2].latency_s == pytest.approx([12e-5, 16e-5])
+    assert pieces[-1].latency_s == pytest.approx([32e-5, 32e-5])
+    (alone,) = stretches(made.staircase(step=16, curve=curve[:1]))
+    assert (alone.widths, alone.latency_s[0]) == ((3.5, 4.5), alone.latency_s[1])
+    (tread,) = stretches(made.staircase(step=16, curve=(curve[-2], curve[-1])))
+    assert tread.widths == (16.0, 32.0)
 
 
 def test_without_steps_runs_between_measured_widths_and_no_band_where_nobody_knows() -> None:

@@ -47,7 +47,7 @@ def test_a_page_says_the_numbers_and_what_is_missing() -> None:
         "5.00 ms (4.95–5.05)",
         "over 8 held-out",
         "Noise floor 1.0 %: that far 4 of them",
-        "Widths in one step of 8 cost the same.",
+        "Widths in one step of 8 cost the same, but for the first one.",
         "root mean square over 9 checks",
         "2 for page faults",
         "the samples drift",
