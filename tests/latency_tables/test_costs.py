@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from latency_tables.context import coefficients, fit_slopes
+from latency_tables.context import Coefficients, coefficients, fit_slopes
 from latency_tables.costs import SUMMED, WAYS, Costs, Origin
 from latency_tables.errors import LatheError, UserError
 from latency_tables.estimate import Estimate
@@ -170,6 +170,38 @@ def test_a_width_on_a_measured_step_has_that_steps_spread() -> None:
     assert (itself.error, beside.error) == (0.0, fit.costs.step_error["linear"])
     narrow, wide = fit.interval((), {"block2": 60}), fit.interval((), {"block2": 58})
     assert wide.high - wide.low > narrow.high - narrow.low
+
+
+def test_errors_of_one_family_add_up_and_those_of_two_are_independent() -> None:
+    exact = SKELETON.narrowed({"block1": 40}).layers[4].part  # block1.b is measured there, block1.a is not
+    known = table()
+    costs = Costs(SKELETON, replace(known, cells={**known.cells, exact.key: made_up.cell(layer_s(40))}))
+    costs.interpolation_error = {"linear": 0.1}
+    widths = {"block0": 30, "block1": 40}
+    of_first = 0.1 * 1.5 * (layer_s(30) + layer_s(40))  # block0.a and block1.a
+    of_second = 0.1 * 1.5 * layer_s(30)  # block0.b
+    assert costs.interpolation_spread_s(set(), widths) == pytest.approx(math.hypot(of_first, of_second))
+    assert costs.interpolation_spread_s({"block0"}, widths) == pytest.approx(0.1 * 1.5 * layer_s(40))
+    whole_s = sum_s(set(), {})
+    fit = Coefficients(
+        unpruned_s=Estimate(2e-3, 1.9e-3, 2.2e-3),
+        costs=costs,
+        slopes=(1.1, 0.9, 1.0, 0.0, 0.0),
+        residual=0.0,
+        scatter=0.01,
+        spread=np.diag([0.0, 4.0, 0.0, 0.0, 0.0]),
+        freedom=4.0,
+    )
+    freed = 1.5 * 2 * (2 * layer_s(64) - layer_s(30) - layer_s(40)) / whole_s
+    value = 1 - 0.9 * freed
+    of_fit = 2.7764451 * 0.01 * math.hypot(value, 2 * freed)  # Student's t for four degrees of freedom
+    reach = math.hypot(of_fit, 1.96 * 1.1 * math.hypot(of_first, of_second) / whole_s)
+    ratio = fit.ratio(set(), widths)
+    assert ratio.to_json() == pytest.approx([value, value - reach, value + reach])
+    # Below and above, the unpruned network's own interval joins it.
+    low, high = (math.hypot(2e-3 * reach, value * own_s) for own_s in (0.1e-3, 0.2e-3))
+    latency = fit.interval(set(), widths)
+    assert latency.to_json() == pytest.approx([2e-3 * value, 2e-3 * value - low, 2e-3 * value + high])
 
 
 def test_measured_widths_mean_nothing_to_a_skeleton_without_groups() -> None:

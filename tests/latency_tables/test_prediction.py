@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import made_up
 import pytest
@@ -9,9 +10,10 @@ from hypothesis import strategies as st
 
 from latency_tables.context import coefficients
 from latency_tables.errors import LatheError, UserError
+from latency_tables.estimate import Estimate
 from latency_tables.prediction import predict
 from latency_tables.skeleton import Cut
-from latency_tables.table import Failure, LatencyTable
+from latency_tables.table import Failure, LatencyTable, NetworkMeasurement
 
 SKELETON = made_up.chain([4, 5, 6, 7])
 LATENCIES = {part.key: 1e-4 * (1 + index) for index, part in enumerate(SKELETON.parts)}
@@ -87,6 +89,18 @@ def test_a_network_timed_often_counts_once() -> None:
     once = LatencyTable(table.setting, table.cells, (*table.networks, lucky))
     often = LatencyTable(table.setting, table.cells, (*table.networks, *[lucky] * 50))
     assert coefficients(SKELETON, once) == coefficients(SKELETON, often)
+
+
+def test_the_unpruned_latency_is_the_median_of_the_last_passes_in_the_hull_of_their_intervals() -> None:
+    def timed(value_s: float, low_s: float, high_s: float) -> NetworkMeasurement:
+        network = made_up.network(SKELETON, [], value_s, value_s)
+        return replace(network, unpruned_s=Estimate(value_s, low_s, high_s))
+
+    old = timed(9e-3, 1e-6, 9.0)  # the thirteenth from the end
+    passes = [timed(1e-3 * (1 + k), 1e-3 * (1 + k) - 1e-5, 1e-3 * (1 + k) + 2e-5) for k in range(12)]
+    table = made_up.table(SKELETON, LATENCIES, [old, *passes])
+    found = coefficients(SKELETON, table).unpruned_s
+    assert found.to_json() == pytest.approx([6.5e-3, 1e-3 - 1e-5, 12e-3 + 2e-5])
 
 
 def test_a_prediction_can_be_made_blind_to_the_network_itself() -> None:
