@@ -3,7 +3,8 @@
 Nothing here measures. Points are asked for in the order in which they are worth most, so that whoever runs out of
 time has the best table for it:
 
-1. sweeps over small widths, from which the staircase is read, two for each kind of part and axis;
+1. sweeps over small widths, from which the staircase is read, two for each kind of part and axis; where these find
+   no step, over wider ones, since three steps are needed;
 2. a coarse grid for every family: the narrowest width, the middle and the full width of each axis;
 3. lines along each axis, the other one at full width, at every step where there are not too many;
 4. probes between the nodes of the grid; where one disagrees with the interpolation, the grid is made finer there.
@@ -21,10 +22,13 @@ import numpy as np
 from latency_tables.family import Family
 from latency_tables.interpolation import MULTIPLE, Stairs, Surface
 from latency_tables.random_plans import NARROWEST
-from latency_tables.surfaces import SWEPT, kind_of, kind_stairs, reach
+from latency_tables.surfaces import SWEPT, SWEPT_WIDER, kind_of, kind_stairs, reach
 
-SWEEP = (*range(16, SWEPT + 1, 4), 33, 34, 50, 51)
+SWEEP = (*range(16, SWEPT + 1, 4), 22, 33, 34, 50, 51)
 """Widths of a sweep: small ones, where a step rises most, and some that are no multiples of four."""
+
+WIDER_SWEEP = (68, 96, 128, 132, SWEPT_WIDER)
+"""Widths that show a step of 32 or 64: both ends of the second and third one."""
 
 SWEEPS = 2
 """Families of a kind that are swept along each axis, the most expensive ones."""
@@ -97,7 +101,8 @@ class WidthPlan:
 
     def stages(self) -> Iterator[Iterator[Wanted]]:
         """The same, apart by stages: each is decided on by what is known when its first point is asked for."""
-        for stage in (self._sweeps(), self._anchors(), self._along_axes(), self._probes()):
+        stages = (self._sweeps(), self._wider_sweeps(), self._anchors(), self._along_axes(), self._probes())
+        for stage in stages:
             yield self._unknown(stage)
 
     def _unknown(self, stage: Iterator[Wanted]) -> Iterator[Wanted]:
@@ -110,17 +115,30 @@ class WidthPlan:
         return kind_stairs(alike, len(family.axes))
 
     def _sweeps(self) -> Iterator[Wanted]:
+        for family, axis in self._swept():
+            for width in SWEEP:
+                yield Wanted(family, _replaced(family.full, axis, width), "sweep")
+
+    def _wider_sweeps(self) -> Iterator[Wanted]:
+        wide = [(family, axis) for family, axis in self._swept() if family.full[axis] >= SWEPT_WIDER]
+        for family, axis in [each for each in wide if self.stairs(each[0])[each[1]].step == 1]:
+            for width in WIDER_SWEEP:
+                yield Wanted(family, _replaced(family.full, axis, width), "sweep")
+
+    def _swept(self) -> list[tuple[Family, int]]:
+        """What is swept, `SWEEPS` families of each kind along each axis that is wide enough, with that axis."""
         swept: dict[tuple[object, int], list[Family]] = {}
         for kin in self._kin:
             for axis, full in enumerate(kin.family.full):
                 if full >= SWEPT and len(kin.family.axes) <= 2:
                     swept.setdefault((kind_of(kin.family), axis), []).append(kin.family)
         # The second ones after all first ones, so that what disturbs a sweep is over when its like is swept.
-        for turn in range(SWEEPS):
-            for (_, axis), alike in swept.items():
-                for family in alike[turn : turn + 1]:
-                    for width in SWEEP:
-                        yield Wanted(family, _replaced(family.full, axis, width), "sweep")
+        return [
+            (family, axis)
+            for turn in range(SWEEPS)
+            for (_, axis), alike in swept.items()
+            for family in alike[turn : turn + 1]
+        ]
 
     def _anchors(self) -> Iterator[Wanted]:
         for kin in self._kin:

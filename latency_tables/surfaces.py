@@ -15,6 +15,8 @@ from latency_tables.table import Failure, LatencyTable
 
 SWEPT = 64
 """Widths up to this tell the staircase: a step rises most where there are few."""
+SWEPT_WIDER = 192
+"""Widths up to this tell it where those find no step: three of 64."""
 _SWEPT_THROUGH = 0.8
 """A line tells it that has this share of the widths of the fullest one; others stand on the ends of steps alone."""
 
@@ -105,15 +107,22 @@ def kind_stairs(points: Sequence[Mapping[tuple[int, ...], float]], axes: int) ->
     """
     stairs = []
     for axis in range(axes):
-        lines: dict[object, dict[int, float]] = {}
-        for number, known in enumerate(points):
-            for place, latency_s in known.items():
-                if place[axis] <= SWEPT:
-                    other = (number, place[:axis] + place[axis + 1 :])
-                    lines.setdefault(other, {})[place[axis]] = latency_s
-        least = _SWEPT_THROUGH * max(map(len, lines.values()), default=0)
-        stairs.append(_most_common([find_stairs(line) for line in lines.values() if len(line) >= least]))
+        near, wider = (_along(points, axis, most) for most in (SWEPT, SWEPT_WIDER))
+        # A step shows by three of them.
+        stairs.append(wider if near.step == 1 and wider.step > SWEPT // 3 else near)
     return tuple(stairs)
+
+
+def _along(points: Sequence[Mapping[tuple[int, ...], float]], axis: int, most: int) -> Stairs:
+    """The stairs along one axis by widths up to ``most``."""
+    lines: dict[object, dict[int, float]] = {}
+    for number, known in enumerate(points):
+        for place, latency_s in known.items():
+            if place[axis] <= most:
+                other = (number, place[:axis] + place[axis + 1 :])
+                lines.setdefault(other, {})[place[axis]] = latency_s
+    least = _SWEPT_THROUGH * max(map(len, lines.values()), default=0)
+    return _most_common([find_stairs(line) for line in lines.values() if len(line) >= least])
 
 
 def _most_common(found: Sequence[Stairs]) -> Stairs:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from bench.width_plan import MOST_ON_A_LINE, SWEEP, TOLERANCE, Kin, Wanted, WidthPlan
+from bench.width_plan import MOST_ON_A_LINE, SWEEP, TOLERANCE, WIDER_SWEEP, Kin, Wanted, WidthPlan
 from latency_tables.family import Axis, Family, Slot
 from latency_tables.graph import Graph, Operator, TensorType, Value
 from latency_tables.interpolation import Stairs, Surface
@@ -89,10 +89,29 @@ def test_a_staircase_is_met_with_few_points() -> None:
     assert error(known[family.pattern], stairs, family) < 0.02
     sweeps = [wanted.values for wanted in asked if wanted.why == "sweep"]
     others = [wanted.values for wanted in asked if wanted.why != "sweep"]
-    assert len(sweeps) == 34  # seventeen each way
+    assert len(sweeps) == 2 * len(SWEEP)  # each way; no wider ones, since these show the step
     exhaustive = len(range(64, 257, 16)) * len(range(128, 513, 16))
     assert len(others) < exhaustive / 5
     assert all(value % 16 == 0 for values in others for value in values)
+
+
+@pytest.mark.parametrize("step", [4, 8, 16, 32, 64])
+def test_every_step_that_is_looked_for_is_found_by_what_a_plan_asks(step: int) -> None:
+    def steps(c_in: int, c_out: int) -> float:
+        return 1e-5 + 1e-8 * math.ceil(c_in / step) * step * math.ceil(c_out / step) * step
+
+    family = convolution(256, 512)
+    asked, known = run([Kin(family, (family.full,), 1.0)], steps)
+    assert [one.step for one in kind_stairs([known[family.pattern]], 2)] == [step, step]
+    assert error(known[family.pattern], steps, family) < TOLERANCE
+    sweeps = sum(wanted.why == "sweep" for wanted in asked)
+    assert sweeps == 2 * len(SWEEP) + (2 * len(WIDER_SWEEP) if step > 16 else 0)
+
+
+def test_a_straight_line_is_not_taken_for_wide_steps() -> None:
+    family = convolution(256, 512)
+    _, known = run([Kin(family, (family.full,), 1.0)], lambda c_in, c_out: 1e-5 + 1e-8 * c_in * c_out)
+    assert [one.step for one in kind_stairs([known[family.pattern]], 2)] == [1, 1]
 
 
 def test_a_cliff_is_met_at_every_step() -> None:
@@ -160,7 +179,8 @@ def test_a_disturbed_sweep_is_told_from_the_staircase_by_its_like() -> None:
         elif wanted.why == "anchor":
             anchors.append(wanted.values)
         known[wanted.family.pattern][wanted.values] = latency_s
-    assert [pattern for pattern, _ in sweeps] == [first.pattern] * 34 + [second.pattern] * 34
+    each = 2 * len(SWEEP)
+    assert [pattern for pattern, _ in sweeps] == [first.pattern] * each + [second.pattern] * each
     assert anchors and all(value % 16 == 0 for values in anchors for value in values)
 
 
