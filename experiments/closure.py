@@ -196,7 +196,8 @@ MobileNetV2, while ResNet-50 reads a little worse with it in both. These shares 
   as above.) What two processes differ by is no part of them, and on two threads they hold 85 % of ResNet-18's networks (wanted: 95).
 - Another draw of 202 networks of these five, timed two hours before in ONNX Runtime, lies in the table that comes with lathe as well. The noise of that hour was twice as large (rms 2.1 % in place of 1.06). As the
   code is now they are predicted with a mean error of 1.9 % (1.2 here), 93 % within 5 % and 99 % within 10 %, an excess error of 1.8 %, and 94 % within their intervals: outside of target, ResNet-56 most (2.3 to
-  2.6 %, all of it too high). Read by hand, as above; what the tables below show holds for quieter hours.
+  2.6 %, all of it too high). Read by hand, as above; what the tables below show holds for quieter hours. Timings of slow minutes
+  count in all of these; what `lathe table show` prints of the shipped tables leaves them out, and rests on fewer networks.
 - With nothing fitted on a network (a family that the table has never seen), parts as they are are off by 1 to 3 %, but in ONNX Runtime MobileNetV2 by 7.7 % (wanted: 5 %): alone, its
   layers pay for laying out their inputs and outputs anew. Without that, which cells tell since, it is 2.5 % (`strangers.md`).
 - Sections written after it was seen what excess error takes off will tell error and noise apart. Later ones will also tell what each form keeps within 5 and 10 %, among them the one planned at first (a
