@@ -6,11 +6,10 @@ import random
 from collections import Counter
 from collections.abc import Sequence
 
-from bench.spoiled import is_spoiled
 from latency_tables.interpolation import MULTIPLE
 from latency_tables.random_plans import draw_plans, uniform_widths
 from latency_tables.skeleton import Cut, Skeleton
-from latency_tables.slow_minutes import quick_latency_s
+from latency_tables.slow_minutes import is_spoiled, quick_latency_s
 from latency_tables.table import LatencyTable
 from pruning.outline import Outline
 

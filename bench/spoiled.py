@@ -1,4 +1,4 @@
-"""What a later profile times again, since something spoiled it: parts, and whole networks within bounds."""
+"""Parts that a later profile times again, since something spoiled them."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from collections.abc import Iterable
 from bench.near_cores import taken_far
 from latency_tables.measurement import Measurement
 from latency_tables.part import Part
-from latency_tables.slow_minutes import is_slow
-from latency_tables.table import LatencyTable, NetworkMeasurement
+from latency_tables.table import LatencyTable
 
 
 def taken_disturbed(parts: Iterable[Part], table: LatencyTable) -> list[Part]:
@@ -30,14 +29,3 @@ def spoiled_parts(parts: Iterable[Part], table: LatencyTable) -> list[Part]:
     parts = list(parts)
     spoiled = [*taken_far(parts, table), *taken_disturbed(parts, table), *taken_unsettled(parts, table)]
     return list(dict.fromkeys(spoiled))
-
-
-def is_spoiled(network: NetworkMeasurement, quick_s: float | None, *, near: bool) -> bool:
-    """Whether a timing of a whole network should be made again.
-
-    Args:
-        network: the timing.
-        quick_s: what the unpruned network takes when the machine is quick; None: not known.
-        near: whether another timing of the same network was made with the cores near each other.
-    """
-    return is_slow(network, quick_s) or network.disturbance is not None or (near and network.far)

@@ -30,7 +30,6 @@ from cells import RESULTS, origin
 
 from bench.anchor import ANCHOR_MOVED
 from bench.asked_networks import PASSES, pending_networks, wanted_networks
-from bench.spoiled import is_spoiled
 from bench.tables import open_store
 from bench.width_plan import WidthPlan
 from bench.width_profiler import find_kin
@@ -38,7 +37,7 @@ from bench.workbench import NetworkChoice, Subject
 from latency_tables.archive import Archive, ArchivedCell
 from latency_tables.files import write_atomically
 from latency_tables.measurement import Measurement
-from latency_tables.slow_minutes import quick_latency_s
+from latency_tables.slow_minutes import is_spoiled, quick_latency_s
 from latency_tables.surfaces import known_points
 from latency_tables.table import LatencyTable
 from pruning.outline import Outline

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from latency_tables.context import coefficients
 from latency_tables.estimate import Estimate
 from latency_tables.skeleton import Cut, Skeleton
-from latency_tables.slow_minutes import is_slow, quick_of
+from latency_tables.slow_minutes import is_spoiled, quick_of
 from latency_tables.table import LatencyTable, NetworkMeasurement
 
 
@@ -110,11 +110,7 @@ def sound_timings(digest: str, table: LatencyTable) -> tuple[NetworkMeasurement,
     """
     timed = [network for network in table.networks if network.skeleton == digest]
     quick_s, near = quick_of(timed), any(not network.far for network in timed)
-    return tuple(
-        network
-        for network in timed
-        if not is_slow(network, quick_s) and network.disturbance is None and not (near and network.far)
-    )
+    return tuple(network for network in timed if not is_spoiled(network, quick_s, near=near))
 
 
 def held_out_twice(digest: str, table: LatencyTable) -> dict[Cut, tuple[Estimate, Estimate]]:

@@ -1,4 +1,4 @@
-"""Which timings of whole networks fell into a slow minute of the machine.
+"""Which timings of whole networks fell into a slow minute of the machine, or were spoiled otherwise.
 
 A neighbour on the same processor may slow everything down for seconds or minutes, and unequally: a network that
 needs more of a shared cache suffers more. So a pruned network's ratio to the unpruned one is another in such a
@@ -39,3 +39,14 @@ def quick_of(timed: Sequence[NetworkMeasurement]) -> float | None:
 def is_slow(network: NetworkMeasurement, quick_s: float | None) -> bool:
     """Whether a timing fell into a slow minute; never where no level is known."""
     return quick_s is not None and network.unpruned_s.value > (1.0 + SLOW_BY) * quick_s
+
+
+def is_spoiled(network: NetworkMeasurement, quick_s: float | None, *, near: bool) -> bool:
+    """Whether a timing of a whole network judges nothing and should be made again.
+
+    Args:
+        network: the timing.
+        quick_s: what the unpruned network takes when the machine is quick; None: not known.
+        near: whether another timing of the same network was made with the cores near each other.
+    """
+    return is_slow(network, quick_s) or network.disturbance is not None or (near and network.far)
