@@ -6,6 +6,7 @@ import copy
 import dataclasses
 import json
 import os
+import sys
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -156,7 +157,7 @@ def test_rubbish_in_a_points_file(folder: Path, bad: Path, content: bytes) -> No
 
 def test_a_deeply_nested_host_is_refused(folder: Path) -> None:
     nest: dict[str, Any] = {}
-    for _ in range(900):
+    for _ in range(sys.getrecursionlimit() - 100):  # compilers that ran before in this process may have raised it
         nest = {"a": nest}
     path = folder / "run.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "host": nest}))
