@@ -1,16 +1,17 @@
 """Does lathe time a network as a runtime's own tool does?
 
-    python experiments/own_tools.py [--scale short] [--networks timm/resnet50 ...] [--pairs 10]
+    python experiments/own_tools.py [--scale short] [--networks timm/resnet50 ...] [--runtimes eager] [--pairs 10]
 
 Whole networks, one thread, batch 1, random weights: lathe against OpenVINO's `benchmark_app` on the file that lathe
 exports, and against `torch.utils.benchmark` on the module that lathe's eager runtime runs. Pairs of fresh processes, in
 turns and in alternating order. Wanted: a ratio within 2 %, or whose interval holds 1. Writes docs/results/own_tools.md
-in about 15 minutes on 2 cores, on which nothing else may run.
+in about 15 minutes on 2 cores, on which nothing else may run; rows of what is not asked for stay as they are there.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import re
@@ -20,6 +21,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from cells import RESULTS, origin
@@ -132,9 +134,25 @@ def main() -> None:
     )
     options.add_argument("--scale", choices=("short",), default="short")
     options.add_argument("--networks", nargs="+", default=NETWORKS)
+    options.add_argument("--runtimes", nargs="+", default=[rivalry.runtime for rivalry in RIVALRIES])
     options.add_argument("--pairs", type=int, default=PAIRS)
     words = options.parse_args()
-    terminal = Terminal()
+    terminal, page = Terminal(), RESULTS / "own_tools.md"
+    rows = rows_of(page.read_text()) if page.exists() else {}
+    for network, rivalry in itertools.product(words.networks, RIVALRIES):
+        if rivalry.runtime not in words.runtimes:
+            continue
+        graph = Subject(NetworkChoice(network), 1).outline.skeleton.graph
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            terminal.progress(f"{network} {rivalry.tool}") as bar,
+        ):
+            pairs = []
+            for place in range(words.pairs):
+                bar(place, words.pairs, "timing in turns")
+                pairs.append(_pair(graph, rivalry, Path(folder), swapped=bool(place % 2)))
+        rows[network, rivalry.runtime] = _row(network, rivalry, pairs)
+        print(rows[network, rivalry.runtime], flush=True)
     lines = [
         "# lathe beside the runtimes' own tools",
         "",
@@ -142,27 +160,21 @@ def main() -> None:
         "",
         READING.strip(),
         "",
-        f"One thread, batch 1, fp32, random weights. {words.pairs} pairs of fresh processes in alternating order, each of which samples "
+        "One thread, batch 1, fp32, random weights. Pairs of fresh processes in alternating order, each of which samples "
         f"for {SECONDS} s; the median of the pairs' ratios, with its distribution-free 95 % interval. Spread: the middle half of what the "
         "same tool told from process to process, over its median.",
         "",
-        f"| network | lathe's runtime | tool | tool, ms | spread | lathe, ms | spread | lathe / tool (interval) | within {WANTED:.0%}, or 1 inside |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+        f"| network | lathe's runtime | tool | timed | pairs | tool, ms | spread | lathe, ms | spread | lathe / tool (interval) | within {WANTED:.0%}, or 1 inside |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+        *rows.values(),
     ]
-    for network in words.networks:
-        graph = Subject(NetworkChoice(network), 1).outline.skeleton.graph
-        for rivalry in RIVALRIES:
-            with (
-                tempfile.TemporaryDirectory() as folder,
-                terminal.progress(f"{network} {rivalry.tool}") as bar,
-            ):
-                pairs = []
-                for place in range(words.pairs):
-                    bar(place, words.pairs, "timing in turns")
-                    pairs.append(_pair(graph, rivalry, Path(folder), swapped=bool(place % 2)))
-            lines.append(_row(network, rivalry, pairs))
-            print(lines[-1], flush=True)
-    write_atomically(RESULTS / "own_tools.md", ("\n".join(lines).rstrip() + "\n").encode())
+    write_atomically(page, ("\n".join(lines).rstrip() + "\n").encode())
+
+
+def rows_of(page: str) -> dict[tuple[str, str], str]:
+    """The rows of a page that was written before, by network and runtime."""
+    cells = [(line, line.split(" | ")) for line in page.splitlines() if line.startswith("| ")]
+    return {(words[0].removeprefix("| "), words[1]): line for line, words in cells[2:]}
 
 
 def _pair(graph: Graph, rivalry: Rivalry, folder: Path, *, swapped: bool) -> tuple[float, float]:
@@ -177,7 +189,8 @@ def _row(network: str, rivalry: Rivalry, pairs: list[tuple[float, float]]) -> st
     tool, own = (list(times) for times in zip(*pairs, strict=True))
     ratio: Estimate = median_interval([mine / theirs for theirs, mine in pairs])
     met = abs(ratio.value - 1) <= WANTED or ratio.low <= 1 <= ratio.high
-    cells = [network, rivalry.runtime, rivalry.tool]
+    today = datetime.now(UTC).date().isoformat()
+    cells = [network, rivalry.runtime, rivalry.tool, today, str(len(pairs))]
     for times in (tool, own):
         quarters = statistics.quantiles(times, n=4)
         median_s = statistics.median(times)

@@ -6,8 +6,8 @@ import copy
 import dataclasses
 import json
 import os
-import sys
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
