@@ -190,7 +190,7 @@ def closure(network: str, choice: SettingChoice, folder: Path) -> Closure:
     """A table over depth, and ten held-out networks; once.
 
     Raises:
-        LatheError: the runtime refuses a part, or a network; the next run asks it again.
+        LatheError: the runtime refuses a part, or a network; the next run asks it again, and what failed before too.
     """
     setting = choice.make()
     name = f"{network.replace('/', '-')}-{choice.runtime}-{choice.precision}-{setting.digest}.json"
@@ -201,7 +201,7 @@ def closure(network: str, choice: SettingChoice, folder: Path) -> Closure:
     title = f"{network} {choice.runtime} {choice.precision}"
     with contextlib.closing(open_store(folder)) as store, Terminal().progress(title) as progress:
         with Session(setting) as session:
-            profile_depth(outline, session, store, progress=progress)
+            profile_depth(outline, session, store, retry_failed=True, progress=progress)
         table = store.table(setting)
         found = check_networks(outline, store, lambda: Session(setting), table, HELD_OUT, SEED, progress)
     rows = [
