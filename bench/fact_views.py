@@ -27,6 +27,7 @@ def facts_json(skeleton: Skeleton, table: LatencyTable) -> dict[str, Any]:
     return {
         "compile_s": _compile_s(skeleton, table, cached=False),
         "compile_cached_s": _compile_s(skeleton, table, cached=True),
+        "unkept": unpruned.get("unkept"),
         "graph_breaks": unpruned.get("graph_breaks", {}),
         "builds_s": unpruned.get("builds_s", []),
         "launch": unpruned.get("launch"),
@@ -76,6 +77,11 @@ def _fact_lines(skeleton: Skeleton, table: LatencyTable) -> list[str]:
         fewest, most = min(seconds), max(seconds)
         said.append(
             f"  out of the compiler's cache it took {fewest:.1f} to {most:.1f} s ({len(seconds)} times)"
+        )
+    if reason := unpruned.get("unkept"):
+        said.append(
+            f"engines of parts could not be kept, so each is built anew wherever it is loaded: {reason}; "
+            "XDG_CACHE_HOME names another folder"
         )
     for reason, count in unpruned.get("graph_breaks", {}).items():
         said.append(f"  graph break: {reason} ({count} times)")

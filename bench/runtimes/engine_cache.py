@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,9 +17,17 @@ _MAGIC = b"lathe engine 1\n"
 
 
 def cache_folder() -> Path:
-    """Where engines are kept: lathe/engines in the user's cache folder (``XDG_CACHE_HOME``, else ~/.cache)."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "lathe" / "engines"
+    """Where engines are kept: lathe/engines in the user's cache folder (``XDG_CACHE_HOME``, else ~/.cache).
+
+    For a user without a home a new temporary folder, for this process alone: an engine is code, so none is loaded
+    from where others could have put it.
+    """
+    if base := os.environ.get("XDG_CACHE_HOME"):
+        return Path(base) / "lathe" / "engines"
+    try:
+        return Path.home() / ".cache" / "lathe" / "engines"
+    except RuntimeError:
+        return Path(tempfile.mkdtemp(prefix="lathe-engines-"))
 
 
 class EngineCache:
@@ -43,7 +52,7 @@ class EngineCache:
         return self._folder / f"{hashlib.sha256(text.encode()).hexdigest()[:20]}.{kind}"
 
     def read(self, kind: str, key: str = "") -> bytes | None:
-        """What was kept; None where nothing was.
+        """What was kept; None where nothing was, or the file cannot be reached: what comes instead is written anew.
 
         Raises:
             LatheError: the file is none of lathe's, cut off, or was made for another device or version.
@@ -51,7 +60,7 @@ class EngineCache:
         path = self.path(kind, key)
         try:
             content = path.read_bytes()
-        except FileNotFoundError:
+        except OSError:
             return None
         head, _, rest = content.removeprefix(_MAGIC).partition(b"\n")
         try:
@@ -72,7 +81,11 @@ class EngineCache:
         return rest
 
     def write(self, kind: str, content: bytes, key: str = "") -> None:
-        """Keeps something, in place of what was there."""
+        """Keeps something, in place of what was there.
+
+        Raises:
+            StorageError: it cannot be written.
+        """
         about = {**self._valid_for, "key": key, "sha256": hashlib.sha256(content).hexdigest()}
         head = json.dumps(about, sort_keys=True).encode()
         write_atomically(self.path(kind, key), _MAGIC + head + b"\n" + content)

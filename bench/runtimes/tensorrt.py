@@ -45,7 +45,7 @@ from bench.runtimes.cuda import (
 from bench.runtimes.engine_cache import EngineCache, cache_folder
 from bench.runtimes.onnx_export import export_graph, input_names, operators_of, output_names
 from bench.runtimes.onnx_int8 import calibration_feeds, quantise
-from latency_tables.errors import LatheError
+from latency_tables.errors import LatheError, StorageError
 from latency_tables.graph import Graph
 
 #: Numbers of the exported file, by precision; int8 stands in its Q/DQ pairs, and the rest is fp32.
@@ -245,15 +245,18 @@ class TensorRt(Runtime):
             "tensorrt": str(self._trt.__version__),
         }
         self._cache = EngineCache(cache_folder(), valid_for)
+        self._unkept: dict[str, str] = {}
 
     def _load(self, order: Order) -> Loaded:
         content = self._content(order)
         options = dict(self.setting.options)
         if order.alone:
             built = Built(self._trt, self._kept(content), order.graph, self._log)
-            return TensorRtLoaded(order.graph, built, options, None)
+            loaded = TensorRtLoaded(order.graph, built, options, None)
+            loaded.facts = dict(self._unkept)
+            return loaded
         built, builds = self._best_build(content, order.graph, int(options["builds"]))
-        return TensorRtLoaded(order.graph, built, options, builds)
+        return TensorRtLoaded(order.graph, built, options, {**builds, **self._unkept})
 
     def _content(self, order: Order) -> bytes:
         """The ONNX file in the setting's types, written where it is asked for."""
@@ -274,8 +277,16 @@ class TensorRt(Runtime):
         plan = self._cache.read("engine", key)
         if plan is None:
             plan = self._build(content, timed_before=True)
-            self._cache.write("engine", plan, key)
+            self._keep("engine", plan, key)
         return plan
+
+    def _keep(self, kind: str, content: bytes, key: str = "") -> None:
+        """Writes into the cache; where that cannot be done it costs time and no part, and `Loaded.facts` say why."""
+        try:
+            self._cache.write(kind, content, key)
+        except StorageError as refused:
+            # Its cause alone: what it advises is for the folder of a run.
+            self._unkept = {"unkept": str(refused.__cause__ or refused)}
 
     def _best_build(self, content: bytes, graph: Graph, builds: int) -> tuple[Built, dict[str, Any]]:
         """Builds a network anew so often; the middle one is timed, and `facts` tell how far they are apart.
@@ -316,7 +327,7 @@ class TensorRt(Runtime):
         if plan is None:
             raise LatheError(f"TensorRT cannot build the network: {log.text()}")
         if timed_before:
-            self._cache.write("timings", bytes(config.get_timing_cache().serialize()))
+            self._keep("timings", bytes(config.get_timing_cache().serialize()))
         return bytes(plan)
 
     def _use_timings(self, config: Any) -> None:

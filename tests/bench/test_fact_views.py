@@ -103,6 +103,7 @@ def test_where_nothing_is_told_nothing_is_said(capsys: pytest.CaptureFixture[str
     assert facts_json(SKELETON, table()) == {
         "compile_s": [],
         "compile_cached_s": [],
+        "unkept": None,
         "graph_breaks": {},
         "builds_s": [],
         "launch": None,
@@ -117,6 +118,10 @@ def test_where_nothing_is_told_nothing_is_said(capsys: pytest.CaptureFixture[str
 @pytest.mark.parametrize(
     ("facts", "says"),
     [
+        (
+            {"unkept": "[Errno 28] No space left on device"},
+            "engines of parts could not be kept, so each is built anew wherever it is loaded: [Errno 28] No space",
+        ),
         (
             {"launch": {"queued_s": 1e-3, "issued_s": 1.2e-3}},
             "takes 1 ms of work, and 1.2 ms as it is issued",

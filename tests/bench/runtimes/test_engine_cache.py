@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from bench.runtimes.engine_cache import EngineCache, cache_folder
-from latency_tables.errors import LatheError
+from latency_tables.errors import LatheError, StorageError
 
 HERE = {"device": "NVIDIA H100", "compute": "sm_90", "driver": "580.65", "tensorrt": "11.0.0"}
 
@@ -58,6 +59,28 @@ def test_a_head_that_is_no_object_is_refused(tmp_path: Path) -> None:
     path.write_bytes(b"lathe engine 1\n" + json.dumps([1]).encode() + b"\nplan")
     with pytest.raises(LatheError, match="cannot be used"):
         cache.read("engine", "a")
+
+
+def test_what_cannot_be_reached_is_not_there_and_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    cache = EngineCache(tmp_path / "file", HERE)
+    assert cache.read("engine", "a") is None
+    with pytest.raises(StorageError, match="cannot write"):
+        cache.write("engine", b"plan", "a")
+
+
+def test_a_user_without_a_home_has_a_folder_that_nobody_else_writes_to(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", homeless)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    found = cache_folder()
+    assert found.parent == tmp_path
+    assert found.stat().st_mode & 0o777 == 0o700
 
 
 def test_the_folder_follows_the_user_s_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -122,6 +122,17 @@ def test_parts_are_kept_and_use_the_timings_of_earlier_builds(package: FakeTenso
     assert len(package.configs) == 3, "an engine of another precision is another engine"
 
 
+def test_where_nothing_can_be_kept_parts_are_timed_all_the_same_and_the_reason_is_told(
+    package: FakeTensorRt, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    runtime = TensorRt(setting())
+    for loaded in (runtime.load(conv_relu(), alone=True), runtime.load(conv_relu())):
+        loaded.run()
+        assert "Not a directory" in loaded.facts["unkept"]
+
+
 def test_launch_graph_captures_a_pass_and_replays_it(
     package: FakeTensorRt, monkeypatch: pytest.MonkeyPatch
 ) -> None:
