@@ -139,18 +139,12 @@ class TensorRtLoaded(Loaded):
         graph: what it computes.
         built: the engine that is timed.
         options: of the setting.
-        builds: facts of the builds of a whole network; None: it is a part alone.
     """
 
-    def __init__(
-        self, graph: Graph, built: Built, options: Mapping[str, str], builds: Mapping[str, Any] | None
-    ) -> None:
+    def __init__(self, graph: Graph, built: Built, options: Mapping[str, str]) -> None:
         super().__init__(graph)
         self._built = built
         self._captured = capture(built.run) if options["launch"] == "graph" else None
-        if builds is not None:
-            # After capturing, so that it is the cost of what is timed.
-            self.facts = {**builds, **launch_facts(self.run)}
         flush = cache_flush() if options["cache"] == "cold" else None
         self.clock = CudaClock(queued=options["launch"] != "issued", flush=flush)
 
@@ -249,14 +243,18 @@ class TensorRt(Runtime):
 
     def _load(self, order: Order) -> Loaded:
         content = self._content(order)
-        options = dict(self.setting.options)
         if order.alone:
-            built = Built(self._trt, self._kept(content), order.graph, self._log)
-            loaded = TensorRtLoaded(order.graph, built, options, None)
+            loaded = self._ready(self._kept(content), order.graph)
             loaded.facts = dict(self._unkept)
             return loaded
-        built, builds = self._best_build(content, order.graph, int(options["builds"]))
-        return TensorRtLoaded(order.graph, built, options, {**builds, **self._unkept})
+        loaded, builds = self._middle_build(content, order.graph)
+        # Of what is timed, so with its launches captured where they are.
+        loaded.facts = {**builds, **launch_facts(loaded.run), **self._unkept}
+        return loaded
+
+    def _ready(self, plan: bytes, graph: Graph) -> TensorRtLoaded:
+        """An engine, to be run and timed as the setting asks."""
+        return TensorRtLoaded(graph, Built(self._trt, plan, graph, self._log), dict(self.setting.options))
 
     def _content(self, order: Order) -> bytes:
         """The ONNX file in the setting's types, written where it is asked for."""
@@ -288,19 +286,19 @@ class TensorRt(Runtime):
             # Its cause alone: what it advises is for the folder of a run.
             self._unkept = {"unkept": str(refused.__cause__ or refused)}
 
-    def _best_build(self, content: bytes, graph: Graph, builds: int) -> tuple[Built, dict[str, Any]]:
-        """Builds a network anew so often; the middle one is timed, and `facts` tell how far they are apart.
+    def _middle_build(self, content: bytes, graph: Graph) -> tuple[TensorRtLoaded, dict[str, Any]]:
+        """Builds a network anew as often as asked; the middle one, and facts that tell how far builds are apart.
 
-        Timings of earlier builds would make the builder choose the same kernels again, so they are not used.
+        Timings of earlier builds would make the builder choose the same kernels again, so they are not used. Builds
+        are judged in the way in which the middle one will be timed, by another the middle may be another.
         """
-        made: list[tuple[float, Built]] = []
+        made: list[tuple[float, TensorRtLoaded]] = []
         build_s = []
-        for _ in range(builds):
+        for _ in range(int(dict(self.setting.options)["builds"])):
             started_s = time.perf_counter()
-            built = Built(self._trt, self._build(content, timed_before=False), graph, self._log)
+            loaded = self._ready(self._build(content, timed_before=False), graph)
             build_s.append(time.perf_counter() - started_s)
-            clock = CudaClock()
-            made.append((median(clock.elapsed_s(built.run, 1) for _ in range(_JUDGED)), built))
+            made.append((median(loaded.clock.elapsed_s(loaded.run, 1) for _ in range(_JUDGED)), loaded))
         facts = {"compile_s": sum(build_s), "builds_s": [latency_s for latency_s, _ in made]}
         made.sort(key=lambda entry: entry[0])
         return made[len(made) // 2][1], facts

@@ -160,7 +160,8 @@ def test_launch_graph_captures_a_pass_and_replays_it(
         assert loaded.facts == {}, "it is a part alone"
     passes.clear()
     with TensorRt(setting(launch="graph")).load(conv_relu()) as loaded:
-        assert passes[-2:] == ["captured", "replay"], "what launching costs is told of what is timed"
+        assert passes[-1] == "replay", "what launching costs is told of what is timed"
+        assert passes.count("replay") == adapter._JUDGED + 1, "its build was judged by replays as well"
         assert loaded.facts["launch"] == {"queued_s": 1.0, "issued_s": 2.0}
 
 
@@ -230,12 +231,35 @@ def test_of_three_unequal_builds_the_middle_one_is_timed(
         def __init__(self, **_: object) -> None: ...
 
         def elapsed_s(self, run: Any, repeats: int) -> float:
-            return repeats * takes_s[run.__self__._engine.build]
+            return repeats * takes_s[run.__self__._built._engine.build]
 
     monkeypatch.setattr(adapter, "CudaClock", Clock)
     loaded = TensorRt(setting(builds="3")).load(conv_relu())
     assert loaded.facts["builds_s"] == [3e-3, 1e-3, 2e-3]
     assert loaded._built._engine.build == 3  # type: ignore[attr-defined]
+
+
+class ShortQueue(WallClock):
+    """The clock of a device whose queue does not hold a single run."""
+
+    def __init__(self, *, queued: bool, flush: object) -> None:
+        self.queued = queued
+
+    def elapsed_s(self, run: Any, repeats: int) -> float:
+        if self.queued:
+            raise LatheError("a single run issues more work than the queue holds. Choose launch=issued.")
+        return super().elapsed_s(run, repeats)
+
+
+@pytest.mark.parametrize("builds", ["1", "3"])
+def test_builds_are_judged_as_the_middle_one_will_be_timed(
+    package: FakeTensorRt, monkeypatch: pytest.MonkeyPatch, builds: str
+) -> None:
+    monkeypatch.setattr(adapter, "CudaClock", ShortQueue)
+    loaded = TensorRt(setting(launch="issued", builds=builds)).load(conv_relu())
+    assert len(loaded.facts["builds_s"]) == int(builds)
+    with pytest.raises(LatheError, match="launch=issued"):
+        TensorRt(setting(launch="queued", builds=builds)).load(conv_relu())
 
 
 def test_an_operator_without_importer_is_named(package: FakeTensorRt) -> None:
