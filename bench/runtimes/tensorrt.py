@@ -292,16 +292,18 @@ class TensorRt(Runtime):
         Timings of earlier builds would make the builder choose the same kernels again, so they are not used. Builds
         are judged in the way in which the middle one will be timed, by another the middle may be another.
         """
-        made: list[tuple[float, TensorRtLoaded]] = []
-        build_s = []
+        plans: list[bytes] = []
+        build_s, builds_s = [], []
         for _ in range(int(dict(self.setting.options)["builds"])):
             started_s = time.perf_counter()
-            loaded = self._ready(self._build(content, timed_before=False), graph)
+            plans.append(self._build(content, timed_before=False))
             build_s.append(time.perf_counter() - started_s)
-            made.append((median(loaded.clock.elapsed_s(loaded.run, 1) for _ in range(_JUDGED)), loaded))
-        facts = {"compile_s": sum(build_s), "builds_s": [latency_s for latency_s, _ in made]}
-        made.sort(key=lambda entry: entry[0])
-        return made[len(made) // 2][1], facts
+            # One engine at a time lies on the device.
+            with self._ready(plans[-1], graph) as loaded:
+                builds_s.append(median(loaded.clock.elapsed_s(loaded.run, 1) for _ in range(_JUDGED)))
+        # Their number is odd, so the median is one of them.
+        middle = plans[builds_s.index(median(builds_s))]
+        return self._ready(middle, graph), {"compile_s": median(build_s), "builds_s": builds_s}
 
     def _build(self, content: bytes, *, timed_before: bool) -> bytes:
         trt, log = self._trt, self._log

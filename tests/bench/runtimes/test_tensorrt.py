@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import sys
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,7 +18,7 @@ import torch
 
 pytest.importorskip("onnxruntime")
 
-from fake_tensorrt import BuilderFlag, Context, FakeTensorRt
+from fake_tensorrt import BuilderFlag, Context, Engine, FakeTensorRt
 from hand_graphs import conv_relu, linear_add, one_operator
 from tensorrt_contract import Call, signatures
 
@@ -237,6 +239,26 @@ def test_of_three_unequal_builds_the_middle_one_is_timed(
     loaded = TensorRt(setting(builds="3")).load(conv_relu())
     assert loaded.facts["builds_s"] == [3e-3, 1e-3, 2e-3]
     assert loaded._built._engine.build == 3  # type: ignore[attr-defined]
+
+
+def test_compiling_takes_what_one_build_takes_and_one_engine_at_a_time_is_on_the_device(
+    package: FakeTensorRt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alive: weakref.WeakSet[Engine] = weakref.WeakSet()
+    at_once: list[int] = []
+    real = Engine.__init__
+
+    def counted(self: Engine, plan: bytes) -> None:
+        real(self, plan)
+        alive.add(self)
+        at_once.append(len(alive))
+
+    seconds = itertools.count()
+    monkeypatch.setattr(Engine, "__init__", counted)
+    monkeypatch.setattr(adapter, "time", SimpleNamespace(perf_counter=lambda: next(seconds)))
+    loaded = TensorRt(setting(builds="3")).load(conv_relu())
+    assert loaded.facts["compile_s"] == 1
+    assert at_once == [1, 1, 1, 1], "those that are judged, and the middle one again"
 
 
 class ShortQueue(WallClock):
