@@ -63,9 +63,14 @@ def package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[FakeTen
     monkeypatch.setattr(torch.cuda, "stream", aside)
     monkeypatch.setattr(torch.cuda, "current_stream", lambda: streams[-1])
     monkeypatch.setattr(adapter, "CudaClock", lambda **_: WallClock())
+    monkeypatch.setattr(adapter, "cache_flush", lambda: flush)
     monkeypatch.setattr(cuda, "launch_cost", lambda run: run() or {"queued_s": 1.0, "issued_s": 2.0})
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     yield package
+
+
+def flush() -> None:
+    """Stands for what empties the cache."""
 
 
 def setting(precision: str = "fp32", **options: str) -> Setting:
@@ -239,6 +244,25 @@ def test_of_three_unequal_builds_the_middle_one_is_timed(
     loaded = TensorRt(setting(builds="3")).load(conv_relu())
     assert loaded.facts["builds_s"] == [3e-3, 1e-3, 2e-3]
     assert loaded._built._engine.build == 3  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("cache", ["warm", "cold"])
+@pytest.mark.parametrize("launch", ["queued", "issued", "graph"])
+def test_every_clock_of_a_network_is_the_setting_s(
+    package: FakeTensorRt, monkeypatch: pytest.MonkeyPatch, launch: str, cache: str
+) -> None:
+    asked: list[dict[str, object]] = []
+
+    def clock(**arguments: object) -> WallClock:
+        asked.append(arguments)
+        return WallClock()
+
+    monkeypatch.setattr(adapter, "CudaClock", clock)
+    monkeypatch.setattr(adapter, "capture", lambda forward: SimpleNamespace(replay=forward))
+    TensorRt(setting(launch=launch, cache=cache)).load(conv_relu())
+    TensorRt(setting(launch=launch, cache=cache)).load(conv_relu(), alone=True)
+    wanted = {"queued": launch != "issued", "flush": flush if cache == "cold" else None}
+    assert asked == [wanted] * 3, "of its build, of the network and of a part alone"
 
 
 def test_compiling_takes_what_one_build_takes_and_one_engine_at_a_time_is_on_the_device(
