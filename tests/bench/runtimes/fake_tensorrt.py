@@ -65,6 +65,11 @@ class Config:
         return SimpleNamespace(serialize=lambda: (self.timings or b"") + b"t")
 
 
+def layer_name(number: int) -> str:
+    """What a layer is called; it tells nothing of the nodes in it."""
+    return f"__myl_{number}"
+
+
 class Context:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
@@ -82,8 +87,8 @@ class Context:
         for put, array in zip(session.get_outputs(), session.run(None, feed), strict=True):
             self._array(put)[...] = array
         if self.profiler is not None:
-            for number, node in enumerate(self.engine.nodes):
-                self.profiler.report_layer_time(node.name, 1.0 + number)
+            for number in range(len(self.engine.nodes)):
+                self.profiler.report_layer_time(layer_name(number), 1.0 + number)
             self.profiler.report_layer_time("Reformatting CopyNode for Input Tensor 0", 0.5)
         return True
 
@@ -96,8 +101,8 @@ class Context:
 
 class Engine:
     def __init__(self, plan: bytes) -> None:
-        number, _, content = plan.removeprefix(b"plan of ").partition(b"|")
-        self.build = int(number)
+        number, verbosity, content = plan.removeprefix(b"plan of ").split(b"|", 2)
+        self.build, self.detailed = int(number), verbosity == b"detailed"
         self.session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
         self.nodes = [node for node in onnx.load_from_string(content).graph.node if "/o" in node.name]
         self.puts = [*self.session.get_inputs(), *self.session.get_outputs()]
@@ -120,10 +125,13 @@ class Engine:
         return Context(self)
 
     def create_engine_inspector(self) -> Any:
-        layers = [{"Name": node.name, "Metadata": f"[ONNX Layer: {node.name}]"} for node in self.nodes]
-        return SimpleNamespace(
-            get_engine_information=lambda form: json.dumps({"Layers": [*layers, "bare name"]})
-        )
+        names = [layer_name(number) for number in range(len(self.nodes))]
+        detailed = [
+            {"Name": name, "Metadata": f"[ONNX Layer: {node.name}]"}
+            for name, node in zip(names, self.nodes, strict=True)
+        ]
+        layers = [*detailed, "bare name"] if self.detailed else names
+        return SimpleNamespace(get_engine_information=lambda form: json.dumps({"Layers": layers}))
 
 
 class FakeTensorRt(ModuleType):
@@ -163,7 +171,8 @@ class FakeTensorRt(ModuleType):
                     self.log.log(Severity.WARNING, "not this")
                     return None
                 trt.configs.append(config)
-                return b"plan of %d|" % len(trt.configs) + network["content"]
+                head = f"plan of {len(trt.configs)}|{config.profiling_verbosity}|"
+                return head.encode() + network["content"]
 
         class OnnxParser:
             def __init__(self, network: dict[str, bytes], log: Any) -> None:

@@ -55,7 +55,6 @@ def load() -> TorchTensorRtLoaded:
 
 def test_what_pytorch_still_runs_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     def compile_(exported: Any, inputs: Any, **options: Any) -> torch.nn.Module:
-        assert options["disable_tf32"]
         parts = {"_run_on_acc_0": Engine(), "_run_on_gpu_1": left(), "_run_on_acc_2": left()}
         return Compiled(exported.module(), parts)
 
@@ -65,6 +64,23 @@ def test_what_pytorch_still_runs_is_told(monkeypatch: pytest.MonkeyPatch) -> Non
     assert loaded.facts["compile_s"] > 0
     (output,) = loaded.infer(random_arrays(conv_relu().inputs))
     assert output.shape == (1, 4, 8, 8)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "tf32"])
+def test_types_are_the_network_s_and_a_single_operator_is_compiled(
+    monkeypatch: pytest.MonkeyPatch, precision: str
+) -> None:
+    asked: list[dict[str, Any]] = []
+
+    def compile_(exported: Any, inputs: Any, **options: Any) -> torch.nn.Module:
+        asked.append(options)
+        return Compiled(exported.module(), {"_run_on_acc_0": Engine()})
+
+    use(monkeypatch, compile_)
+    monkeypatch.setattr(torch.backends.cuda.matmul, "allow_tf32", precision == "tf32")
+    load()
+    tf32_off = precision == "fp32"
+    assert asked == [{"use_explicit_typing": True, "min_block_size": 1, "disable_tf32": tf32_off}]
 
 
 @pytest.mark.parametrize("names", [[], ["_run_on_gpu_0"], ["_run_on_acc_0"]])
