@@ -74,7 +74,7 @@ class Built:
     """
 
     def __init__(self, trt: ModuleType, plan: bytes, graph: Graph, log: Any) -> None:
-        self._trt = trt
+        self._trt, self._log = trt, log
         engine = trt.Runtime(log).deserialize_cuda_engine(plan)
         if engine is None:
             raise LatheError(f"TensorRT cannot load the engine that it built: {log.text()}")
@@ -120,8 +120,14 @@ class Built:
         """Seconds of each layer, in the order of execution, and of each whole run, by TensorRT's own account."""
         profiler = _profiler(self._trt)
         self._context.profiler = profiler
+        # Otherwise a pass ends when all of its layers are reported, and that would be timed.
+        self._context.enqueue_emits_profile = False
         clock = CudaClock(queued=False)
-        whole = [clock.elapsed_s(self.run, 1) for _ in range(runs)]
+        whole = []
+        for _ in range(runs):
+            whole.append(clock.elapsed_s(self.run, 1))
+            if not self._context.report_to_profiler():
+                raise LatheError(f"TensorRT does not tell what its layers took: {self._log.text()}")
         return profiler.seconds, whole
 
     def origins(self) -> dict[str, str]:

@@ -329,6 +329,34 @@ def test_layers_are_brought_home_by_name_and_the_rest_is_of_none(package: FakeTe
     ]
 
 
+def test_the_whole_run_beside_layers_is_over_before_they_are_reported(
+    package: FakeTensorRt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reported: list[int] = []
+
+    class Clock:
+        def __init__(self, **_: object) -> None: ...
+
+        def elapsed_s(self, run: Any, repeats: int) -> float:
+            def count() -> int:
+                return sum(map(len, run.__self__._context.profiler.seconds.values()))
+
+            reported.append(count())
+            run()
+            assert count() == reported[-1]
+            return 1.0
+
+    monkeypatch.setattr(adapter, "CudaClock", Clock)
+    assert TensorRt(setting()).node_profile(conv_relu()).whole_s == 1.0
+    assert reported[:3] == [0, 3, 6], "after each run, before the next one"
+
+
+def test_layers_that_are_not_reported_are_told(package: FakeTensorRt, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Context, "report_to_profiler", lambda self: False)
+    with pytest.raises(LatheError, match="does not tell what its layers took"):
+        TensorRt(setting()).node_profile(conv_relu())
+
+
 def test_an_engine_of_another_version_is_refused(package: FakeTensorRt) -> None:
     runtime = TensorRt(setting())
     runtime.load(conv_relu(), alone=True)
