@@ -148,7 +148,9 @@ def test_random_weights_are_the_same_every_time(session: Session) -> None:
     graph = conv_relu()
     inputs = random_arrays(graph.inputs)
     [first], [second] = (session.infer(session.load(graph), inputs) for _ in range(2))
-    np.testing.assert_array_equal(first, second)
+    # TensorRT, which three runtimes build engines with on a GPU, may choose other kernels each time.
+    atol = TOLERANCE[session.setting.precision] if session.setting.device.kind == "cuda" else 0.0
+    np.testing.assert_allclose(first, second, rtol=atol, atol=atol)
 
 
 def test_measures(session: Session) -> None:
