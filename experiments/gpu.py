@@ -175,7 +175,10 @@ def table(choice: SettingChoice, network: str, store: Store, until_s: float) -> 
             raise OutOfTime(f"{what}: {done} of {total} done")
 
     with open_session(choice) as session:
-        profiled = profile(outline, session, store, roles=("fit",), passes=PASSES, deadline_s=until_s)
+        # A timeout or a lost device may have been the part's bad luck, and its failure is in the store.
+        profiled = profile(
+            outline, session, store, retry_failed=True, roles=("fit",), passes=PASSES, deadline_s=until_s
+        )
     if profiled.failed:
         raise LatheError("; ".join(f"{kind}: {why}" for kind, why in profiled.failed))
     if not profiled.complete:

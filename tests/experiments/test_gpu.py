@@ -17,6 +17,7 @@ from bench.stopping import Rule
 from bench.tables import STORE_FILE, open_store
 from latency_tables.exchange import read_archive
 from latency_tables.skeleton_file import read_skeleton
+from latency_tables.table import Failure
 
 SMALL = "cifar/resnet8-mlperf"
 FOUND = {
@@ -218,6 +219,14 @@ def test_a_killed_run_goes_on_elsewhere_and_its_tables_come_home(
     assert [line["job"] for line in gpu.read_lines(mirror / gpu.LINES)] == ["machine"]
     monkeypatch.setattr(gpu, "check_networks", real)
 
+    first = tmp_path / "first/experiments/gpu-short"
+    store = open_store(first)
+    (setting,) = store.settings()
+    part = gpu.subject(SMALL, 1).outline.skeleton.parts[0]
+    store.put(setting, part, Failure("timeout", "2026-01-01T00:00:00+00:00"))
+    store.close()
+    gpu.mirror(first, mirror)
+
     timed: list[int] = []
     profile = gpu.profile
 
@@ -235,7 +244,7 @@ def test_a_killed_run_goes_on_elsewhere_and_its_tables_come_home(
         ("tests", "done"),
         ("staircase fp32", "done"),
     ]
-    assert timed == [0], "the parts that were timed before came with the mirror"
+    assert timed == [1], "the parts that were timed before came with the mirror, and what failed is tried again"
     assert lines[2]["ended"] == "with status 0"
     assert f"| eager | fp32 | 1 | {SMALL} |" in (results / "gpu.md").read_text()
 
