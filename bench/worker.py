@@ -41,13 +41,15 @@ from latency_tables.graph import Graph
 from latency_tables.measurement import FACTS, Measurement
 from latency_tables.setting import Setting
 
-# How runtimes say that memory is short when they do not raise MemoryError; the last is TensorRT's.
+# How runtimes say that memory is short when they do not raise MemoryError; the last two are TensorRT's and that of
+# cuBLAS and cuDNN.
 _OUT_OF_MEMORY = (
     "can't allocate memory",
     "bad_alloc",
     "Failed to allocate memory",
     "out of memory",
     "OutOfMemory",
+    "ALLOC_FAILED",
 )
 
 # How PyTorch and ONNX Runtime say that CUDA failed.

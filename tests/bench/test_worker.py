@@ -292,6 +292,12 @@ def test_a_gpu_is_looked_at_after_each_sample(others: int, disturbance: str | No
         (RuntimeError("CUDA failure 700: an illegal memory access was encountered"), "failed", True),
         (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."), "out of memory", False),
         (RuntimeError("CUDA error: out of memory"), "out of memory", False),
+        (
+            RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+            "out of memory",
+            False,
+        ),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), "out of memory", False),
         (LatheError("TensorRT cannot build the network: Error Code 2: OutOfMemory"), "out of memory", False),
         (LatheError("it cannot be captured: CUDA error: not permitted. Choose another."), "refused", False),
         (RuntimeError("shapes do not match"), "failed", False),
