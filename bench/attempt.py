@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -13,16 +13,13 @@ from bench.foreign_load import MIN_WINDOW_S, ForeignLoad, Load
 from bench.gpu_watch import GpuSeen, Watch
 from bench.near_cores import Patience
 from bench.verdict import Comparison
-from latency_tables.measurement import GPU, Measurement
+from latency_tables.measurement import GPU, REMARKS, Measurement
 
 #: Samples of an attempt that was repeated because others used the cores meanwhile.
 DISTURBED = "taken while others used the cores"
 
 #: Samples of an attempt that was repeated because it may mix two modes of the machine.
 MOVED = "taken while the cores moved nearer or farther"
-
-#: Samples of an attempt that was repeated because others used the GPU meanwhile.
-SHARED_GPU = "taken while others used the GPU"
 
 _CORES_MOVED = "cores moved"
 
@@ -46,25 +43,6 @@ class _Attempt:
         moved = self.cores is not None and self.cores.moved
         known = [c for c in (self.load.foreign_cores, self.load.steal_cores) if c is not None]
         return self.disturbance is not None, moved, max(known, default=math.inf)
-
-    @property
-    def throttled(self) -> str | None:
-        """That samples of a throttled GPU count, in words; None where they were left out or there were none."""
-        if self.gpu is None:
-            return None
-        causes = Counter(look.throttle for look in self.gpu.looks if look.throttle)
-        left_out = any(cause in measurement.dropped for measurement in self.taken[0] for cause in causes)
-        if not causes or left_out:
-            return None
-        told = "; ".join(
-            f"{cause} in {count} of {len(self.gpu.looks)} samples" for cause, count in causes.items()
-        )
-        return f"{told}, which count since too few others are left"
-
-    @property
-    def doubt(self) -> str | None:
-        """All that a reader should know against it, in words."""
-        return "; ".join(filter(None, (self.disturbance, self.throttled))) or None
 
     def lost(self, i: int) -> int:
         """Samples of the i-th thing measured, those left out at once included."""
@@ -115,11 +93,11 @@ def undisturbed(take: Callable[[], Taken], conditions: Conditions) -> Taken:
             break
     best = min(attempts, key=lambda attempt: attempt.badness)
     measurements, comparisons = best.taken
-    host: dict[str, Any] = {**best.load.to_json(), "disturbance": best.doubt, "attempts": len(attempts)}
+    host: dict[str, Any] = {**best.load.to_json(), "disturbance": best.disturbance, "attempts": len(attempts)}
     if best.cores is not None:
         host["cores"] = best.cores.to_json()
     if best.gpu is not None:
-        host[GPU] = best.gpu.to_json()
+        host[GPU] = {**best.gpu.to_json(), REMARKS: _remarks(best.gpu, measurements)}
     marked = []
     for i, kept in enumerate(measurements):
         dropped = Counter(kept.dropped)
@@ -148,6 +126,19 @@ def _attempt(take: Callable[[], Taken], conditions: Conditions, again: bool) -> 
     disturbance, cause = load.disturbance(conditions.threads), DISTURBED
     if moved:
         disturbance, cause = _CORES_MOVED, MOVED
-    elif disturbance is None and seen is not None:
-        disturbance, cause = seen.disturbance, SHARED_GPU
     return _Attempt(taken, load, cores, seen, disturbance, cause)
+
+
+def _remarks(seen: GpuSeen, measurements: Sequence[Measurement]) -> list[str]:
+    """What a reader should know of the GPU, in words.
+
+    Nothing is taken again for it: a display or an idle notebook beside us, and a power cap, stay as they are.
+    """
+    company = [seen.company] if seen.company else []
+    causes = Counter(look.throttle for look in seen.looks if look.throttle)
+    if any(cause in measurement.dropped for measurement in measurements for cause in causes):
+        return company
+    return company + [
+        f"{cause} in {count} of {len(seen.looks)} samples, which count since too few others are left"
+        for cause, count in causes.items()
+    ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 from bench.fact_views import whole_networks
@@ -13,13 +14,12 @@ from latency_tables.measurement import Measurement
 from latency_tables.part import Part
 from latency_tables.skeleton import Skeleton
 from latency_tables.surfaces import timed_parts
-from latency_tables.table import LatencyTable
+from latency_tables.table import LatencyTable, NetworkMeasurement
 
 
 def doubts(skeleton: Skeleton, table: LatencyTable) -> dict[str, int]:
     """Of how many of a network's parts the samples drift, depend on each other or have two modes."""
-    cells = [table.cells[part.key] for part in timed_parts(skeleton, table)]
-    measured = [cell for cell in cells if isinstance(cell, Measurement)]
+    measured = _measured(timed_parts(skeleton, table), table)
     return dict(Counter(finding.doubt.value for cell in measured for finding in cell.findings))
 
 
@@ -39,6 +39,8 @@ def doubts_json(skeleton: Skeleton, table: LatencyTable) -> dict[str, Any]:
         "taken_unsettled": len(taken_unsettled(timed, table)),
         "networks_far": sum(network.far for network in networks),
         "networks_disturbed": sum(network.disturbance is not None for network in networks),
+        "gpu_remarks": _remarks(_measured(timed, table)),
+        "networks_gpu_remarks": _remarks(networks),
     }
 
 
@@ -80,11 +82,28 @@ def show_doubts(terminal: Terminal, skeleton: Skeleton, table: LatencyTable) -> 
             f"{apart} of {len(networks)} timings of whole networks were made while the cores lay far apart; they "
             "count beside the others"
         )
+    said += [
+        f"{remark}: while {count} of {len(timed)} parts were timed; they are not timed again for that"
+        for remark, count in _remarks(_measured(timed, table)).items()
+    ]
+    said += [
+        f"{remark}: during {count} of {len(networks)} timings of whole networks; they count"
+        for remark, count in _remarks(networks).items()
+    ]
     for line in said:
         terminal.results.print(f"  {line}")
 
 
-def _causes(parts: list[Part], table: LatencyTable) -> str:
+def _measured(parts: Iterable[Part], table: LatencyTable) -> list[Measurement]:
     cells = [table.cells[part.key] for part in parts]
-    found = Counter(cell.disturbance for cell in cells if isinstance(cell, Measurement))
+    return [cell for cell in cells if isinstance(cell, Measurement)]
+
+
+def _remarks(timed: Iterable[Measurement | NetworkMeasurement]) -> dict[str, int]:
+    """In how many of them each remark was made, in how many samples aside."""
+    return dict(Counter(remark.partition(" in ")[0] for one in timed for remark in one.remarks))
+
+
+def _causes(parts: list[Part], table: LatencyTable) -> str:
+    found = Counter(cell.disturbance for cell in _measured(parts, table))
     return ", ".join(f"{cause}: {count}" for cause, count in found.items())

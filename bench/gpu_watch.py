@@ -80,8 +80,8 @@ class GpuSeen:
     unseen: str = ""
 
     @property
-    def disturbance(self) -> str | None:
-        """What disturbed the measurement, in words."""
+    def company(self) -> str | None:
+        """That others are on the device, in words; None: nobody, or it cannot be told."""
         if not self.others:
             return None
         return f"{self.others} other process{'es' if self.others > 1 else ''} on the GPU"

@@ -126,8 +126,8 @@ class HardwareLoop(Generic[T]):
             f"{what}: {measured.cut.words}, predicted {share:.3f} of the unpruned latency, "
             f"measured {ratio.value:.3f} ({ratio.low:.3f} to {ratio.high:.3f}), {self._budget.text} {verdict}"
         )
-        if measured.disturbance is not None:
-            self._say(f"the machine was not quiet meanwhile: {measured.disturbance}")
+        if measured.meanwhile is not None:
+            self._say(f"the machine was not quiet meanwhile: {measured.meanwhile}")
         return met
 
     def foreseen(self, measured: NetworkMeasurement) -> Estimate:

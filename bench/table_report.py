@@ -167,7 +167,6 @@ def _traces(
     if not isinstance(cell, Measurement):
         notes.append(f"No trace: {name} could not be measured.")
         return ()
-    disturbance = cell.host.get("disturbance")
     return (
         CellTrace(
             name=name,
@@ -179,7 +178,7 @@ def _traces(
             stop=cell.stop.value,
             dropped=dict(cell.dropped),
             findings=tuple(finding.text for finding in cell.findings),
-            disturbance=None if disturbance is None else str(disturbance),
+            disturbance=cell.meanwhile,
             created=cell.created,
         ),
     )

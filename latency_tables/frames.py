@@ -79,7 +79,7 @@ def cells_frame(table: LatencyTable, kinds: Mapping[str, tuple[str, str]] | None
             row |= {"latency_s": latency.value, "low_s": latency.low, "high_s": latency.high}
             row |= {"samples": len(cell.samples_s), "warmup": cell.warmup, "stop": cell.stop.value}
             row |= {"dropped": sum(cell.dropped.values()), "inner": cell.inner}
-            row |= {"disturbance": cell.disturbance, "far": cell.far, "settled": cell.settled}
+            row |= {"disturbance": cell.meanwhile, "far": cell.far, "settled": cell.settled}
             row["doubts"] = tuple(finding.doubt.value for finding in cell.findings)
         rows.append(row)
     return pd.DataFrame(rows, columns=list(_CELLS))
@@ -118,7 +118,7 @@ def networks_frame(table: LatencyTable, names: Mapping[str, str] | None = None) 
             "dropped": sum(network.dropped.values()),
             "stop": None if network.stop is None else network.stop.value,
             "rounds": network.rounds,
-            "disturbance": network.disturbance,
+            "disturbance": network.meanwhile,
             "far": network.far,
             "doubts": network.doubts,
         }

@@ -29,6 +29,8 @@ REORDERING = "reordering"
 #: Under this name in `Measurement.host`, and in the facts of a whole network: what a GPU did meanwhile, its clocks,
 #: heat and power, or why nobody could look.
 GPU = "gpu"
+#: Under this name there: what a reader should know of it, a list of words; nothing was spoiled by it.
+REMARKS = "remarks"
 #: How it begins where words tell that a GPU was slower than asked for, and why.
 THROTTLED = "throttled: "
 #: From here on a network is said to cost its launches: its time as issued over that of the work alone.
@@ -139,6 +141,16 @@ class Measurement:
         """Whether the anchor may have stayed where it was meanwhile, see `bench.anchor`; None: nobody looked."""
         found: bool | None = self.host.get("anchor", {}).get("settled")
         return found
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What a reader should know of the GPU that it ran on, in words; nothing was spoiled by it."""
+        return tuple(self.host.get(GPU, {}).get(REMARKS, ()))
+
+    @property
+    def meanwhile(self) -> str | None:
+        """The disturbance and the remarks; None: there is neither."""
+        return "; ".join(filter(None, (self.disturbance, *self.remarks))) or None
 
     @cached_property
     def findings(self) -> tuple[Finding, ...]:

@@ -8,7 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from latency_tables.errors import LatheError, UserError
 from latency_tables.estimate import Estimate
-from latency_tables.measurement import FACTS, REORDERING, Measurement, Stop
+from latency_tables.measurement import FACTS, GPU, REMARKS, REORDERING, Measurement, Stop
 from latency_tables.part import Part
 from latency_tables.setting import Setting
 from latency_tables.skeleton import Cut, Skeleton
@@ -75,6 +75,16 @@ class NetworkMeasurement:
     def cut(self) -> Cut:
         """What it lacks."""
         return Cut(self.removed, self.widths)
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """As `Measurement.remarks`."""
+        return tuple(self.facts.get(GPU, {}).get(REMARKS, ()))
+
+    @property
+    def meanwhile(self) -> str | None:
+        """As `Measurement.meanwhile`."""
+        return "; ".join(filter(None, (self.disturbance, *self.remarks))) or None
 
 
 @runtime_checkable

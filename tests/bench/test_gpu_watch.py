@@ -43,18 +43,18 @@ def test_it_looks_after_each_sample_and_tells_what_it_saw() -> None:
     watch.start()
     assert [watch.cause() for _ in range(3)] == [None, "throttled: heat, by hardware", None]
     seen = watch.stop()
-    assert seen.disturbance == "2 other processes on the GPU"
+    assert seen.company == "2 other processes on the GPU"
     told = seen.to_json()
     assert told["sm_clock_hz"] == [1.2e9, 1.5e9, 1.9e9]
     assert told["throttled"] == {"throttled: heat, by hardware": 1}
     assert (told["looks"], told["other_processes"]) == (3, 2)
     watch.start()
     watch.cause()
-    assert watch.stop().disturbance is None
+    assert watch.stop().company is None
 
 
 @pytest.mark.parametrize(
-    ("processes", "others", "disturbance"),
+    ("processes", "others", "company"),
     [
         ((7,), 0, None),
         ((7, 8), 1, "1 other process on the GPU"),
@@ -64,13 +64,13 @@ def test_it_looks_after_each_sample_and_tells_what_it_saw() -> None:
     ],
 )
 def test_others_are_unknown_where_our_own_process_is_not_listed(
-    processes: tuple[int, ...], others: int | None, disturbance: str | None
+    processes: tuple[int, ...], others: int | None, company: str | None
 ) -> None:
     watch = GpuWatch(lambda: look(0, processes), own=7, parent=1)
     watch.start()
     watch.cause()
     seen = watch.stop()
-    assert seen.disturbance == disturbance
+    assert seen.company == company
     assert seen.to_json()["other_processes"] == others
 
 
@@ -88,7 +88,7 @@ def test_where_nothing_can_be_seen_the_measurement_says_why() -> None:
     assert watch.cause() is None  # type: ignore[func-returns-value]
     assert watch.stop() == GpuSeen(unseen="no NVML")
     assert watch.stop().to_json() == {"unseen": "no NVML"}
-    assert watch.stop().disturbance is None
+    assert watch.stop().company is None
 
 
 class FakeNvml(ModuleType):

@@ -14,6 +14,7 @@ from bench.anchor import Move
 from bench.doubt_views import doubts
 from bench.point_views import show_points
 from bench.profiler import Profiled
+from bench.spoiled import spoiled_parts
 from bench.terminal import Terminal
 from bench.views import (
     closure_rows,
@@ -28,6 +29,7 @@ from bench.views import (
 from bench.width_profiler import WidthsProfiled
 from latency_tables.measurement import Measurement, Stop
 from latency_tables.prediction import predict
+from latency_tables.slow_minutes import is_spoiled
 from latency_tables.table import Failure, LatencyTable
 
 SKELETON = made_up.chain([4, 4])
@@ -122,6 +124,34 @@ def test_spoiled_timings_are_left_out_of_the_closure() -> None:
     )
     rows = closure_rows(SKELETON, LatencyTable(made_up.setting(), cells, networks))
     assert [row["measured_ratio"] for row in rows] == pytest.approx([2 / 3])
+
+
+def test_what_was_seen_of_a_gpu_is_told_and_asks_for_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    heat = "throttled: power cap in {} of 12 samples, which count since too few others are left"
+
+    def seen(count: int) -> dict[str, object]:
+        remarks = ["1 other process on the GPU", heat.format(count)]
+        return {"gpu": {"throttled": {}, "other_processes": 1, "remarks": remarks}}
+
+    cells: dict[str, Measurement | Failure] = {
+        part.key: replace(made_up.cell(1.0), host=seen(i + 7)) for i, part in enumerate(SKELETON.parts)
+    }
+    cells[SKELETON.parts[0].key] = made_up.cell(1.0)
+    whole = made_up.network(SKELETON, (), 1.0, 1.0)
+    shared = replace(whole, facts=seen(8))
+    table = LatencyTable(made_up.setting(), cells, (shared, whole))
+    done = Profiled(parts=5, measured=5, failed=(), networks=2, complete=True)
+    show_profile(Terminal(), SKELETON, done, None, table)
+    said = " ".join(capsys.readouterr().out.split())
+    assert "1 other process on the GPU: while 4 of 5 parts were timed; they are not timed again" in said
+    assert "throttled: power cap: while 4 of 5 parts were timed" in said
+    assert "1 other process on the GPU: during 1 of 2 timings of whole networks; they count" in said
+    told = profile_json(SKELETON, done, None, table)
+    assert told["gpu_remarks"] == {"1 other process on the GPU": 4, "throttled: power cap": 4}
+    assert told["networks_gpu_remarks"] == {"1 other process on the GPU": 1, "throttled: power cap": 1}
+    assert spoiled_parts(SKELETON.parts, table) == []
+    assert not is_spoiled(shared, None, near=True)
+    assert shared.meanwhile == f"1 other process on the GPU; {heat.format(8)}"
 
 
 def test_the_noise_floor_stands_beside_the_closure(capsys: pytest.CaptureFixture[str]) -> None:

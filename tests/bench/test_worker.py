@@ -272,17 +272,18 @@ class FakeGpu:
         return GpuSeen(others=self.others, unseen="made up")
 
 
-@pytest.mark.parametrize(("others", "disturbance"), [(0, None), (1, "1 other process on the GPU")])
-def test_a_gpu_is_looked_at_after_each_sample(others: int, disturbance: str | None) -> None:
+@pytest.mark.parametrize(("others", "remarks"), [(0, []), (1, ["1 other process on the GPU"])])
+def test_a_gpu_is_looked_at_after_each_sample(others: int, remarks: list[str]) -> None:
     setting = Setting(Device("cuda", "ideal", 2, 2**30), "ideal", (), "fp32", 1, 1)
     watch = FakeWatch([QUIET])
-    made = Worker(setting, 0, watch, lambda: None, FakeGpu(others), now_s=lambda: 0.0)  # type: ignore[arg-type]
+    made = Worker(setting, 2, watch, lambda: None, FakeGpu(others), now_s=lambda: 0.0)  # type: ignore[arg-type]
     made.serve(LOAD)
     rule = rule_to_json(Rule(min_samples=6, max_samples=12, target=1e-9, warmup_max_runs=2))
     found = measurement_from_json(made.serve({"do": "measure", "handle": 1, "rule": rule})["measurement"])
     assert found.dropped["throttled: heat"] == (len(found.samples_s) + found.dropped["throttled: heat"]) // 3
-    assert found.host["gpu"] == {"unseen": "made up"}
-    assert found.host["disturbance"] == disturbance
+    assert found.host["gpu"] == {"unseen": "made up", "remarks": remarks}
+    assert (found.host["disturbance"], found.host["attempts"]) == (None, 1), "others may only hold memory there"
+    assert found.meanwhile == ("; ".join(remarks) or None)
 
 
 @pytest.mark.parametrize(
@@ -323,7 +324,7 @@ def throttling(share: int, others: int = 0) -> GpuWatch:
 
 
 @pytest.mark.parametrize(
-    ("share", "others", "disturbance"),
+    ("share", "others", "meanwhile"),
     [
         (4, 0, "throttled: heat, by hardware in 9 of 12 samples, which count since too few others are left"),
         (
@@ -336,8 +337,8 @@ def throttling(share: int, others: int = 0) -> GpuWatch:
         (1, 0, None),
     ],
 )
-def test_throttled_samples_that_count_are_a_disturbance(
-    share: int, others: int, disturbance: str | None
+def test_throttled_samples_that_count_are_told_and_spoil_nothing(
+    share: int, others: int, meanwhile: str | None
 ) -> None:
     setting = Setting(Device("cuda", "ideal", 2, 2**30), "ideal", (), "fp32", 1, 1)
     made = Worker(setting, 0, FakeWatch([QUIET]), lambda: None, throttling(share, others), now_s=lambda: 0.0)  # type: ignore[arg-type]
@@ -346,18 +347,19 @@ def test_throttled_samples_that_count_are_a_disturbance(
     found = measurement_from_json(
         made.serve({"do": "measure", "handle": 1, "rule": rule_to_json(rule)})["measurement"]
     )
-    assert found.host["disturbance"] == disturbance
+    assert (found.disturbance, found.meanwhile) == (None, meanwhile)
     assert len(found.samples_s) == (6 if share == 2 else 12)
 
 
-def test_throttled_rounds_that_count_are_a_disturbance_too() -> None:
+def test_throttled_rounds_that_count_are_told_too() -> None:
     setting = Setting(Device("cuda", "ideal", 2, 2**30), "ideal", (), "fp32", 1, 1)
     made = Worker(setting, 0, FakeWatch([QUIET]), lambda: None, throttling(100), now_s=lambda: 0.0)  # type: ignore[arg-type]
     for _ in range(2):
         made.serve(LOAD)
     told = made.serve({"do": "interleave", "handles": [1, 2], "rule": RULE})["measurements"]
     for found in map(measurement_from_json, told):
-        assert found.host["disturbance"].startswith("throttled: heat, by hardware in ")
+        assert found.disturbance is None
+        assert (found.meanwhile or "").startswith("throttled: heat, by hardware in ")
 
 
 @pytest.mark.parametrize(("cores", "disturbance"), [(0.5, None), (0.7, "foreign load")])
