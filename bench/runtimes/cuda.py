@@ -133,7 +133,8 @@ class CudaClock(WallClock):
         if self._pause_s < _LONGEST_PAUSE_S:
             self._pause_s *= 2
         elif count > 1:
-            self._at_once = count // 2
+            # A portion that fits needs no such pause, and it would be waited for in each sample to come.
+            self._at_once, self._pause_s = count // 2, _FIRST_PAUSE_S
         else:
             raise LatheError(
                 "a single run issues more work than the CUDA device's queue holds, so that its launches cannot all "

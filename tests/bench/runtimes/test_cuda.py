@@ -108,7 +108,11 @@ def test_the_pause_grows_until_everything_is_queued_behind_it() -> None:
 
 def test_what_does_not_fit_into_the_queue_is_timed_in_portions() -> None:
     device = FakeDevice(run_ms=0.5, issue_ms=0.01, room=20)
-    assert clock_of(device).elapsed_s(device.run, 64) == pytest.approx(0.032)
+    clock = clock_of(device)
+    assert clock.elapsed_s(device.run, 64) == pytest.approx(0.032)
+    pauses = len(device.pauses)
+    assert clock.elapsed_s(device.run, 64) == pytest.approx(0.032)
+    assert max(device.pauses[pauses:]) < 0.05, "portions that fit wait no longer than they need"
 
 
 def test_a_run_that_never_fits_is_refused_with_a_way_out() -> None:
