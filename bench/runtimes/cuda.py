@@ -29,8 +29,8 @@ _AMPERE = 8
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 5e-4, 0.25
 # No clock of a streaming multiprocessor is much faster, so that a pause lasts at least as long as asked.
 _CYCLES_PER_S = 2.5e9
-# Passes by which the cost of launching is judged.
-_JUDGED = 15
+# Passes by which the cost of launching is judged: the most; the fewest; and the device's seconds after which they do.
+_JUDGED, _LEAST_JUDGED, _JUDGED_S = 15, 3, 0.2
 # Passes before a graph is captured, in which libraries choose their kernels and take their memory.
 _BEFORE_CAPTURE = 3
 
@@ -164,7 +164,10 @@ def launch_cost(run: Callable[[], object], queue: Queue | None = None) -> dict[s
 
     def typical_s(queued: bool) -> float:
         clock = CudaClock(queued=queued, queue=queue)
-        return median(clock.elapsed_s(run, 1) for _ in range(_JUDGED))
+        taken_s: list[float] = []
+        while len(taken_s) < _LEAST_JUDGED or (len(taken_s) < _JUDGED and sum(taken_s) < _JUDGED_S):
+            taken_s.append(clock.elapsed_s(run, 1))
+        return median(taken_s)
 
     return {"queued_s": typical_s(True), "issued_s": typical_s(False)}
 

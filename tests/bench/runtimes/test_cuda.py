@@ -152,6 +152,13 @@ def test_the_cost_of_launching_is_what_issuing_adds() -> None:
     assert found["issued_s"] < 1.3 * found["queued_s"]
 
 
+@pytest.mark.parametrize(("run_ms", "runs"), [(100.0, 2 * 3), (0.2, 2 * 15)])
+def test_the_cost_of_launching_takes_few_passes_where_they_are_long(run_ms: float, runs: int) -> None:
+    device = FakeDevice(run_ms)
+    assert launch_cost(device.run, device)["queued_s"] == pytest.approx(run_ms * 1e-3)  # type: ignore[arg-type]
+    assert device.runs == runs
+
+
 def test_measuring_goes_by_device_time() -> None:
     device = FakeDevice(run_ms=2.0)
     assert measure(device.run, clock_of(device), Rule()).latency_s.value == pytest.approx(0.002)
