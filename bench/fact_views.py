@@ -31,6 +31,7 @@ def facts_json(skeleton: Skeleton, table: LatencyTable) -> dict[str, Any]:
         "graph_breaks": unpruned.get("graph_breaks", {}),
         "builds_s": unpruned.get("builds_s", []),
         "launch": unpruned.get("launch"),
+        "launch_unknown": unpruned.get("launch_unknown"),
         "ran_elsewhere": unpruned.get("ran_elsewhere", {}),
         "ran_in_floats": unpruned.get("ran_in_floats", {}),
         "run_by_pytorch": unpruned.get("run_by_pytorch", []),
@@ -104,6 +105,8 @@ def _fact_lines(skeleton: Skeleton, table: LatencyTable) -> list[str]:
                 "  launching is what it costs, not work: served so, narrower layers will not make it faster at "
                 f"batch {table.setting.batch}; fewer layers will, by their launches"
             )
+    if reason := unpruned.get("launch_unknown"):
+        said.append(f"what launching costs the unpruned network is not known: {reason}")
     for provider, names in unpruned.get("ran_elsewhere", {}).items():
         said.append(f"  left to {provider}: {len(names)} nodes of the unpruned network: {', '.join(names)}")
     if floats := unpruned.get("ran_in_floats"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -172,17 +171,19 @@ def launch_cost(run: Callable[[], object], queue: Queue | None = None) -> dict[s
     return {"queued_s": typical_s(True), "issued_s": typical_s(False)}
 
 
-def launch_facts(run: Callable[[], object]) -> dict[str, dict[str, float]]:
+def launch_facts(run: Callable[[], object]) -> dict[str, Any]:
     """What `launch_cost` tells of a whole network, under "launch", as `Loaded.facts` have it.
 
-    What cannot be queued has no such cost to tell; whether it can be timed as asked, its clock will say.
+    What cannot be queued has no such cost to tell, and says why under "launch_unknown"; whether it can be timed as
+    asked, its clock will say.
 
     Args:
         run: a forward pass, in the way in which it will be timed.
     """
-    with contextlib.suppress(LatheError):
+    try:
         return {"launch": launch_cost(run)}
-    return {}
+    except LatheError as error:
+        return {"launch_unknown": str(error)}
 
 
 def leave_default_stream() -> None:

@@ -19,8 +19,8 @@ _LAYOUTS = {"nchw": torch.contiguous_format, "nhwc": torch.channels_last}
 class EagerLoaded(Loaded):
     """A graph as a PyTorch module in inference mode.
 
-    On a CUDA device `facts` tell of a whole network, under "launch", what it costs queued and issued, where its
-    launches can be queued; see `bench.runtimes.cuda.launch_cost`.
+    On a CUDA device `facts` tell of a whole network what it costs queued and issued, or why that is not known; see
+    `bench.runtimes.cuda.launch_facts`.
 
     Args:
         order: what to make ready.

@@ -107,6 +107,7 @@ def test_where_nothing_is_told_nothing_is_said(capsys: pytest.CaptureFixture[str
         "graph_breaks": {},
         "builds_s": [],
         "launch": None,
+        "launch_unknown": None,
         "ran_elsewhere": {},
         "ran_in_floats": {},
         "run_by_pytorch": [],
@@ -125,6 +126,10 @@ def test_where_nothing_is_told_nothing_is_said(capsys: pytest.CaptureFixture[str
         (
             {"launch": {"queued_s": 1e-3, "issued_s": 1.2e-3}},
             "takes 1 ms of work, and 1.2 ms as it is issued",
+        ),
+        (
+            {"launch_unknown": "more than the queue holds. Choose --option launch=graph."},
+            "what launching costs the unpruned network is not known: more than the queue holds. Choose --option",
         ),
         (
             {"builds_s": [1e-3]},

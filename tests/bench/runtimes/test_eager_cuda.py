@@ -43,7 +43,8 @@ def test_a_network_that_cannot_be_queued_is_made_ready_without_the_cost_of_queue
     monkeypatch.setattr(cuda, "launch_cost", cannot_be_queued)
     large = loaded()
     large._on_cuda({"launch": launch, "cache": "warm"}, alone=False)
-    assert "launch" not in large.facts
+    assert set(large.facts) == {"launch_unknown"}
+    assert large.facts["launch_unknown"].startswith("a single run issues more work than the queue holds")
     assert isinstance(large.clock, CudaClock)
 
 
