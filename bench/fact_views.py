@@ -119,8 +119,14 @@ def _fact_lines(skeleton: Skeleton, table: LatencyTable) -> list[str]:
             said.append(
                 f"nobody watched the GPU, so throttling and others on it went unseen: {gpu['unseen']}"
             )
-        elif gpu["throttled"] is None:
-            said.append("whether the GPU was throttled is not known: it or its driver does not tell")
+        else:
+            if gpu["throttled"] is None:
+                said.append("whether the GPU was throttled is not known: it or its driver does not tell")
+            if gpu["other_processes"] is None:
+                said.append(
+                    "whether others used the GPU is not known: its driver does not list this process, as in a "
+                    "container; nvidia-smi on the host tells"
+                )
     return said
 
 

@@ -135,8 +135,12 @@ def test_where_nothing_is_told_nothing_is_said(capsys: pytest.CaptureFixture[str
             {"builds_s": [1e-3]},
             "each network was built once, so how far builds of it differ is in no interval",
         ),
-        ({"gpu": {"throttled": None}}, "whether the GPU was throttled is not known"),
-        ({"gpu": {"throttled": {}}}, ""),
+        (
+            {"gpu": {"throttled": None, "other_processes": 0}},
+            "whether the GPU was throttled is not known",
+        ),
+        ({"gpu": {"throttled": {}, "other_processes": None}}, "whether others used the GPU is not known"),
+        ({"gpu": {"throttled": {}, "other_processes": 0}}, ""),
     ],
 )
 def test_each_sentence_has_its_own_cause(
