@@ -17,7 +17,7 @@ import bench.runtimes.cuda as cuda
 import bench.runtimes.eager as adapter
 from bench.host import cpu_device
 from bench.runtimes.base import Order, random_arrays
-from bench.runtimes.cuda import DTYPES, CudaClock, cache_flush
+from bench.runtimes.cuda import CHOICES, DTYPES, CudaClock, cache_flush
 from bench.runtimes.eager import Eager, EagerLoaded
 from bench.runtimes.torch_graph import random_weights
 from latency_tables.errors import LatheError
@@ -205,6 +205,24 @@ def test_a_cold_cache_is_made_ready_in_inference_mode_and_emptied_outside(
         made._on_cuda({"launch": "queued", "cache": "cold"}, alone=True)
     clocks[0]["flush"]()
     assert int(buffers[0].sum()) == 0
+
+
+@pytest.mark.parametrize("cache", CHOICES["cache"])
+@pytest.mark.parametrize("launch", CHOICES["launch"])
+def test_the_clock_queues_and_empties_the_cache_as_asked(
+    monkeypatch: pytest.MonkeyPatch, launch: str, cache: str
+) -> None:
+    FakeGraphs(monkeypatch)
+    clocks: list[dict[str, Any]] = []
+    monkeypatch.setattr(adapter, "CudaClock", lambda **arguments: clocks.append(arguments))
+    monkeypatch.setattr(adapter, "cache_flush", lambda: "empties it")
+    loaded()._on_cuda({"launch": launch, "cache": cache}, alone=True)
+    assert clocks == [
+        {
+            "queued": {"queued": True, "issued": False, "graph": True}[launch],
+            "flush": {"warm": None, "cold": "empties it"}[cache],
+        }
+    ]
 
 
 @pytest.mark.parametrize("layout", ["nchw", "nhwc"])
