@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import re
 import sys
@@ -9,12 +10,15 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
-import bench
+import bench.worker
 import latency_tables
 import pruning
 import reports
 from bench.gpu_watch import Blind, GpuLook, GpuSeen, GpuWatch, watch_gpu
+from latency_tables.errors import LatheError
+from latency_tables.setting import Device, Setting
 
 
 def look(reasons: int = 0, processes: tuple[int, ...] = (7,), clock_hz: float = 1.9e9) -> GpuLook:
@@ -137,6 +141,33 @@ def test_nvml_is_asked_in_its_units(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found == GpuLook(1.98e9, 2.619e9, 37.0, None, 4, (2, 3))
     assert watch.stop().to_json()["power_w"] is None
     assert watch_gpu("other") == Blind("NVML refuses: not found")
+
+
+def test_the_worker_watches_the_gpu_that_pytorch_sees(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "pynvml", FakeNvml("pynvml"))
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: SimpleNamespace(uuid="abc"))
+    on_cpu, on_gpu = (
+        Setting(Device(kind, "made up", 2, 2**30), "eager", (), "fp32", 1, 1) for kind in ("cpu", "cuda")
+    )
+    assert bench.worker._gpu_watch(on_cpu) is None
+    handed: list[object] = []
+
+    def made(setting: Setting, repeats: int, watch: object, sense: object, gpu: object) -> None:
+        handed.append(gpu)
+        raise LatheError("seen.")
+
+    first = json.dumps({"setting": on_gpu.to_json(), "repeats": 0}).encode()
+    with monkeypatch.context() as patch:  # pytest's own capture needs what is patched
+        patch.setattr(os, "dup2", lambda *_: None)
+        patch.setattr(bench.worker, "_read", lambda source, requests: requests.put(first))
+        patch.setattr(bench.worker, "Worker", made)
+        bench.worker.main()
+    assert json.loads(capfd.readouterr().out) == {"reason": "refused", "message": "seen."}
+    (watch,) = handed
+    assert isinstance(watch, GpuWatch)
+    assert watch.cause() == "throttled: power cap"
 
 
 def test_without_nvml_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
