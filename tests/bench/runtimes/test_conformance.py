@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -212,6 +213,57 @@ def test_the_file_that_is_timed_is_the_one_delivered(session: Session, tmp_path:
     atol = TOLERANCE[session.setting.precision]
     np.testing.assert_allclose(found, wanted, rtol=atol, atol=atol)
     assert [entry.name for entry in path.parent.iterdir()] == ["a.onnx"]
+
+
+def is_first(setting: Setting) -> bool:
+    """Whether a session is the first of its runtime: how a process ends is the same in all of them."""
+    return setting == make_setting(setting.runtime, device_kind=setting.device.kind)
+
+
+def test_a_process_that_was_killed_costs_one_request(session: Session) -> None:
+    if not is_first(session.setting):
+        return
+    handle = session.load(conv_relu())
+    assert session._process is not None
+    os.kill(session._process.pid, signal.SIGKILL)
+    with pytest.raises(MeasurementFailed, match="SIGKILL") as caught:
+        session.measure_loaded(handle, RULE)
+    assert caught.value.reason == "crash"
+    assert session.measure(conv_relu(), rule=RULE).samples_s
+
+
+def test_a_run_that_takes_too_long_costs_one_request(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not is_first(session.setting):
+        return
+    handle = session.load(conv_relu())
+    with monkeypatch.context() as patch:
+        patch.setattr(session, "_timeout_s", 0.01)
+        with pytest.raises(MeasurementFailed, match=r"no answer .* within 0\.01 s") as caught:
+            session.measure_loaded(handle, RULE)
+    assert caught.value.reason == "timeout"
+    assert session.measure(conv_relu(), rule=RULE).samples_s
+
+
+def test_what_no_memory_holds_is_refused_and_costs_nothing_else(session: Session) -> None:
+    if not is_first(session.setting):
+        return
+    # More than a process can address, so that it is refused at once where memory is promised freely.
+    large = TensorType("float32", (2**23, 2**23))
+    graph = Graph(
+        (TensorType("float32", (1, 1)),),
+        (),
+        (
+            Operator("aten.expand.default", (("self", Value(0)), ("size", large.shape)), (large,)),
+            Operator("aten.relu.default", (("self", Value(1)),), (large,)),
+        ),
+        (2,),
+    )
+    with pytest.raises(MeasurementFailed) as caught:
+        session.measure(graph, rule=RULE)
+    assert caught.value.reason in ("out of memory", "refused"), str(caught.value)
+    assert session.measure(conv_relu(), rule=RULE).samples_s
 
 
 #: What runtimes tell of a part that they made ready.
