@@ -43,10 +43,11 @@ SECONDS = 5
 """For which each process samples."""
 WANTED = 0.02
 READING = """
-Reading. Five of six ratios are within 2 % or have an interval that holds 1, which is the target; but an interval that holds 1 rewards noise, and none of the intervals lies within 2 %. One ratio differs
-from 1, MobileNetV2's in eager PyTorch: 4.3 % slower by lathe (0.3 to 8.3); why is not known yet. Five cannot be told from 1. The machine was
-restless: what one tool tells of one network differs from process to process by 2 to 26 % (the middle half), which is more than the tools differ from each other, so the intervals are 6 to 22 % wide
-and no smaller difference than that is excluded. More pairs (`--pairs`) on a quieter machine would tell.
+Reading. Five of six ratios are within 2 % or have an interval that holds 1, which is the target; but an interval that holds 1 rewards noise, and none of these five intervals, of ten pairs each, lies within 2 %. One ratio differs
+from 1: MobileNetV2's in eager PyTorch, 2.1 % slower by lathe (0.5 to 4.3) in thirty pairs of a quieter hour, 4.3 % (0.3 to 8.3) in ten pairs before. Why is not known. By hand: neither process has a page fault in a run, both see
+the same environment, and the process that asks for the timing waits without waking. The other five cannot be told from 1. The machine was
+restless then: what one tool tells of one network differs from process to process by 2 to 26 % (the middle half), which is more than the tools differ from each other, so their intervals are 6 to 22 % wide
+and no smaller difference than that is excluded.
 """
 """What the run said, in plain words; goes to the top of the page."""
 
