@@ -28,7 +28,7 @@ _AMPERE = 8
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 5e-4, 0.25
 # No clock of a streaming multiprocessor is much faster, so that a pause lasts at least as long as asked.
 _CYCLES_PER_S = 2.5e9
-# Passes by which the cost of launching is judged: the most; the fewest; and the device's seconds after which they do.
+# Passes by which the cost of launching is judged: at most, at least, and seconds of the device that suffice.
 _JUDGED, _LEAST_JUDGED, _JUDGED_S = 15, 3, 0.2
 # Passes before a graph is captured, in which libraries choose their kernels and take their memory.
 _BEFORE_CAPTURE = 3

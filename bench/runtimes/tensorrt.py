@@ -285,7 +285,7 @@ class TensorRt(Runtime):
         return plan
 
     def _keep(self, kind: str, content: bytes, key: str = "") -> None:
-        """Writes into the cache; where that cannot be done it costs time and no part, and `Loaded.facts` say why."""
+        """Writes into the cache; where that cannot be, it costs time and no part, and `Loaded.facts` say why."""
         try:
             self._cache.write(kind, content, key)
         except StorageError as refused:

@@ -282,7 +282,9 @@ def test_a_gpu_is_looked_at_after_each_sample(others: int, remarks: list[str]) -
     found = measurement_from_json(made.serve({"do": "measure", "handle": 1, "rule": rule})["measurement"])
     assert found.dropped["throttled: heat"] == (len(found.samples_s) + found.dropped["throttled: heat"]) // 3
     assert found.host["gpu"] == {"unseen": "made up", "remarks": remarks}
-    assert (found.host["disturbance"], found.host["attempts"]) == (None, 1), "others may only hold memory there"
+    assert (found.host["disturbance"], found.host["attempts"]) == (None, 1), (
+        "others may only hold memory there"
+    )
     assert found.meanwhile == ("; ".join(remarks) or None)
 
 

@@ -244,7 +244,9 @@ def test_a_killed_run_goes_on_elsewhere_and_its_tables_come_home(
         ("tests", "done"),
         ("staircase fp32", "done"),
     ]
-    assert timed == [1], "the parts that were timed before came with the mirror, and what failed is tried again"
+    assert timed == [1], (
+        "the parts that were timed before came with the mirror, and what failed is tried again"
+    )
     assert lines[2]["ended"] == "with status 0"
     assert f"| eager | fp32 | 1 | {SMALL} |" in (results / "gpu.md").read_text()
 

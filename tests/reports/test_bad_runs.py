@@ -157,7 +157,8 @@ def test_rubbish_in_a_points_file(folder: Path, bad: Path, content: bytes) -> No
 
 def test_a_deeply_nested_host_is_refused(folder: Path) -> None:
     nest: dict[str, Any] = {}
-    for _ in range(sys.getrecursionlimit() - 100):  # compilers that ran before in this process may have raised it
+    # Compilers that ran before in this process may have raised the limit.
+    for _ in range(sys.getrecursionlimit() - 100):
         nest = {"a": nest}
     path = folder / "run.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "host": nest}))

@@ -351,7 +351,9 @@ def test_the_whole_run_beside_layers_is_over_before_they_are_reported(
     assert reported[:3] == [0, 3, 6], "after each run, before the next one"
 
 
-def test_layers_that_are_not_reported_are_told(package: FakeTensorRt, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_layers_that_are_not_reported_are_told(
+    package: FakeTensorRt, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(Context, "report_to_profiler", lambda self: False)
     with pytest.raises(LatheError, match="does not tell what its layers took"):
         TensorRt(setting()).node_profile(conv_relu())

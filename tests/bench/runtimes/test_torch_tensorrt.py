@@ -77,7 +77,7 @@ def test_types_are_the_network_s_and_a_single_operator_is_compiled(
         return Compiled(exported.module(), {"_run_on_acc_0": Engine()})
 
     use(monkeypatch, compile_)
-    monkeypatch.setattr(torch.backends.cuda.matmul, "allow_tf32", precision == "tf32")
+    monkeypatch.setattr(torch.backends.cuda, "matmul", SimpleNamespace(allow_tf32=precision == "tf32"))
     load()
     tf32_off = precision == "fp32"
     assert asked == [{"use_explicit_typing": True, "min_block_size": 1, "disable_tf32": tf32_off}]
