@@ -85,7 +85,7 @@ def test_before_and_after_are_of_one_precision(
     monkeypatch.setattr(points, "_parts", lambda *_: ())
     second = Estimate(1.0, 1.0, 1.0)
     measured = SimpleNamespace(
-        latency_s=second, unpruned_s=second, ratio=second, trace=None, disturbance=None, widths={}
+        latency_s=second, unpruned_s=second, ratio=second, trace=None, meanwhile=None, widths={}
     )
     point = done_point(
         shop(precision),
