@@ -146,10 +146,22 @@ class LatencyTable:
         return cell.latency_s if isinstance(cell, Measurement) else None
 
     def reordering(self, part: Part) -> float | None:
-        """Of a part's time alone the share in which tensors are only laid out anew, 0 to 1; None: not told."""
+        """Of a part's time alone the share in which tensors are only laid out anew, 0 to 1; None: not told.
+
+        Raises:
+            LatheError: what stands there is no such share, as in a file that somebody edited.
+        """
         cell = self.cells.get(part.key)
         told = cell.host.get(FACTS, {}).get(REORDERING) if isinstance(cell, Measurement) else None
-        return None if told is None else float(told)
+        if told is None:
+            return None
+        if not isinstance(told, int | float) or not 0.0 <= told < 1.0:
+            raise LatheError(
+                f"the cell of {part.kind} ({part.key}) in the table for {self.setting.label} says that {told!r} of "
+                "its time is spent on laying out tensors; expected a number from 0 to below 1. The table was edited "
+                "or is damaged: export it anew where it was measured, or profile into a workspace of its own (--out)."
+            )
+        return float(told)
 
     def missing(self, skeleton: Skeleton) -> tuple[Part, ...]:
         """Parts of a network that have no cell yet, in the order of first use."""

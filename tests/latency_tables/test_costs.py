@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import made_up
@@ -77,7 +77,7 @@ def test_many_plans_at_once_are_the_same(several: list[tuple[set[str], dict[str,
     np.testing.assert_allclose(many, [costs.freed(*plan) for plan in several], rtol=1e-12)
 
 
-def telling(shares: dict[str, float]) -> LatencyTable:
+def telling(shares: Mapping[str, object]) -> LatencyTable:
     """The same table, each of these cells with the share of its time that only lays tensors out anew."""
     found = table()
     cells = {
@@ -103,6 +103,13 @@ def test_what_a_part_only_lays_out_anew_alone_is_left_out(plan: tuple[set[str], 
         assert one.alone_s == pytest.approx(other.alone_s)
     del shares[SKELETON.layers[0].part.key]
     assert Costs(SKELETON, telling(shares)).total_s(removed, widths) == plain.total_s(removed, widths)
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.0, math.nan, math.inf, "half", [0.5]])
+def test_a_share_that_is_none_is_refused(share: object) -> None:
+    shares = dict.fromkeys((part.key for part in SKELETON.parts), 0.1) | {SKELETON.parts[0].key: share}
+    with pytest.raises(LatheError, match=r"laying out tensors; expected a number from 0 to below 1"):
+        Costs(SKELETON, telling(shares))
 
 
 def test_what_was_not_measured_is_refused_by_name() -> None:
