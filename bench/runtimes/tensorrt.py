@@ -114,7 +114,7 @@ class Built:
         if not self._context.execute_async_v3(stream()):
             # Where the device is lost PyTorch says so here, in the words by which the worker knows it.
             torch.cuda.synchronize()
-            raise LatheError("TensorRT could not issue a forward pass; its log says why, on standard error.")
+            raise LatheError(f"TensorRT could not issue a forward pass: {self._log.text()}")
 
     def layer_times(self, runs: int) -> tuple[dict[str, list[float]], list[float]]:
         """Seconds of each layer, in the order of execution, and of each whole run, by TensorRT's own account."""
