@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from cells import RESULTS, origin
+from closure import NETWORKS
 from closure_forms import Case, drawn_to_zero, kind_of_layer
 
 from bench.session import Session
@@ -35,13 +36,6 @@ from latency_tables.shipped import shipped_skeleton, shipped_tables
 from latency_tables.skeleton import Cut, Skeleton
 from latency_tables.table import LatencyTable
 
-NETWORKS = (
-    "timm/resnet18",
-    "timm/resnet50",
-    "timm/mobilenetv2_100",
-    "timm/vit_tiny_patch16_224",
-    "cifar/resnet56",
-)
 BRIEF = Rule(target=1.0, max_time_s=0.02, warmup_max_time_s=0.02)
 """What a part takes is known; it is only asked what it reorders."""
 WANTED = 0.05
