@@ -158,8 +158,9 @@ class LatencyTable:
         if not isinstance(told, int | float) or not 0.0 <= told < 1.0:
             raise LatheError(
                 f"the cell of {part.kind} ({part.key}) in the table for {self.setting.label} says that {told!r} of "
-                "its time is spent on laying out tensors; expected a number from 0 to below 1. The table was edited "
-                "or is damaged: export it anew where it was measured, or profile into a workspace of its own (--out)."
+                "its time is spent on laying out tensors; expected a number from 0 to below 1. The table was "
+                "edited or is damaged: export it anew where it was measured, or profile into another workspace "
+                "(--out)."
             )
         return float(told)
 
