@@ -122,16 +122,14 @@ def profile(
     from bench.tables import open_store
     from bench.width_profiler import profile_depth, profile_with_widths
     from bench.workbench import NetworkChoice, SettingChoice, Subject
-    from bench.workloads import parse_input_shape
 
     terminal = Terminal(quiet=as_json)
     setting = SettingChoice(runtime, device, threads, batch, precision, parse_options(option)).make()
     state = look()
     for remark in remarks(state, strict=strict):
         terminal.say(remark)
-    shape = None if input_shape is None else parse_input_shape(input_shape)
     deadline_s = time.monotonic() + (math.inf if time_budget is None else parse_duration(time_budget))
-    subject = Subject(NetworkChoice(network, weights, shape), batch)
+    subject = Subject(NetworkChoice.read(network, weights, input_shape), batch)
     outline = subject.wide if widths else subject.outline
     store = open_store(out)
     goes_on = "What was measured is stored; the same command goes on from there."
@@ -193,15 +191,13 @@ def predict(
     from bench.tables import existing_store, named_table, require_table
     from bench.width_profiler import fill as fill_cut
     from bench.workbench import NetworkChoice, SettingChoice, Subject
-    from bench.workloads import parse_input_shape
     from latency_tables.prediction import predict as predict_latency
     from latency_tables.shipped import shipped_skeleton
     from latency_tables.skeleton import Cut
     from latency_tables.slow_minutes import quick_latency_s
 
     terminal = Terminal(quiet=as_json)
-    shape = None if input_shape is None else parse_input_shape(input_shape)
-    choice = NetworkChoice(network, weights, shape)
+    choice = NetworkChoice.read(network, weights, input_shape)
     if table_name is not None:
         refuse_setting_words(context)
         if measure or fill or nodes:
@@ -210,7 +206,7 @@ def predict(
             )
         known = named_table(table_name, out).table
         setting = known.setting
-        skeleton = shipped_skeleton(network, setting.batch) if shape is None else None
+        skeleton = shipped_skeleton(network, setting.batch) if choice.input_shape is None else None
     else:
         setting = SettingChoice(runtime, device, threads, batch, precision, parse_options(option)).make()
         store = existing_store(out)

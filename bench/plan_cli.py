@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-import shlex
 import shutil
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,6 +25,7 @@ from bench.words import (
     plain_name,
     print_json,
     stoppable,
+    this_command,
 )
 from latency_tables.errors import LatheError, UserError
 
@@ -57,15 +56,13 @@ def plan(
     from bench.planning import plan_for
     from bench.tables import named_table
     from bench.workbench import Gallery, ImageChoice, NetworkChoice, Subject
-    from bench.workloads import parse_input_shape
     from latency_tables.files import write_atomically
 
     terminal = Terminal(quiet=as_json)
     allowed = parse_budget(budget)
     with stoppable("What was there before is as it was; the same command begins anew."):
         known = named_table(table, out).table
-        shape = None if input_shape is None else parse_input_shape(input_shape)
-        subject = Subject(NetworkChoice(network, weights, shape), known.setting.batch)
+        subject = Subject(NetworkChoice.read(network, weights, input_shape), known.setting.batch)
         if weights is None and subject.network.draws_weights():
             terminal.say(
                 f"{network} has random weights, so accuracies will tell nothing. Give trained ones with --weights."
@@ -93,7 +90,7 @@ def plan(
                 if isinstance(error, LatheError):
                     raise
                 raise LatheError(f"the plan failed: {reason(error)}") from error
-            command = shlex.join(["lathe", *sys.argv[1:]])
+            command = this_command()
             write_atomically(making / "README.md", planned_leaflet(planned, command).encode())
             _replace(folder, making)
     if as_json:

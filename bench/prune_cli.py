@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -27,6 +25,7 @@ from bench.words import (
     plain_name,
     print_json,
     stoppable,
+    this_command,
 )
 from latency_tables.errors import UserError
 
@@ -140,9 +139,7 @@ def prune(
     config = make_config(fields, "this pruning")
     folder = out / "runs" / (plain_name(name) or default_name(config))
     with stoppable("The table keeps what was measured; the same command starts this pruning again."):
-        points = run_sweep(
-            config, folder, out, terminal, command=shlex.join(["lathe", *sys.argv[1:]]), again=True
-        )
+        points = run_sweep(config, folder, out, terminal, command=this_command(), again=True)
     (point,) = points
     if as_json:
         print_json(point_views.point_json(point) | {"folder": str(folder)})
@@ -227,8 +224,7 @@ def sweep(
         config, material = default_sweep(make_config(fields, "this sweep"), terminal.say)
         folder = out / "runs" / (plain_name(name) or default_name(config))
     with stoppable("Finished points are stored; the same command goes on from there."):
-        command = shlex.join(["lathe", *sys.argv[1:]])
-        points = run_sweep(config, folder, out, terminal, command=command, material=material)
+        points = run_sweep(config, folder, out, terminal, command=this_command(), material=material)
     failed = sum(point.status == "failed" for point in points)
     if as_json:
         print_json({"folder": str(folder), "points": [point_views.point_json(point) for point in points]})

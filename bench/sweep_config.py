@@ -22,7 +22,7 @@ from bench.budget import parse_budget, parse_sparsity
 from bench.runtimes import get_runtime
 from bench.school import Schooling
 from bench.workbench import ImageChoice, NetworkChoice, SettingChoice
-from bench.workloads import parse_input_shape, parse_shift
+from bench.workloads import parse_shift
 from bench.workloads.training_images import Augmentation
 from latency_tables.errors import UserError, unknown
 from pruning.from_scratch import SCRATCH_METHODS, SELF_DISTILLATIONS, ScratchMethod
@@ -208,8 +208,7 @@ class SweepConfig(BaseModel):
 
     def network_choice(self) -> NetworkChoice:
         """The network."""
-        shape = None if self.input is None else parse_input_shape(self.input)
-        return NetworkChoice(self.network, self.weights, shape)
+        return NetworkChoice.read(self.network, self.weights, self.input)
 
     def image_choice(self) -> ImageChoice:
         """The images."""

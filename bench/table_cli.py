@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -31,6 +29,7 @@ from bench.words import (
     print_json,
     refuse_setting_words,
     stoppable,
+    this_command,
 )
 
 table_app = typer.Typer(help="Look at, compare, check and exchange latency tables.", no_args_is_help=True)
@@ -165,7 +164,6 @@ def table_report(
     from bench.table_report import build_record
     from bench.tables import existing_store, named_table, require_table
     from bench.workbench import NetworkChoice, SettingChoice, Subject
-    from bench.workloads import parse_input_shape
     from reports import write_table_report
     from reports.table_charts import residual_chart
 
@@ -176,10 +174,8 @@ def table_report(
     else:
         refuse_setting_words(context)
         table = named_table(table_name, out).table
-    shape = None if input_shape is None else parse_input_shape(input_shape)
-    subject = Subject(NetworkChoice(network, weights, shape), table.setting.batch)
-    command = shlex.join(["lathe", *sys.argv[1:]])
-    record = build_record(subject.wide.skeleton, table, part=part, command=command)
+    subject = Subject(NetworkChoice.read(network, weights, input_shape), table.setting.batch)
+    record = build_record(subject.wide.skeleton, table, part=part, command=this_command())
     folder = (
         out / "tables" / f"{re.sub(r'[^A-Za-z0-9._-]+', '-', network).strip('-.')}-{table.setting.digest}"
     )
@@ -232,15 +228,13 @@ def table_check(
     from bench.session import Session
     from bench.tables import existing_store, require_table
     from bench.workbench import NetworkChoice, SettingChoice, Subject
-    from bench.workloads import parse_input_shape
     from latency_tables.errors import LatheError
 
     terminal = Terminal(quiet=as_json)
     setting = SettingChoice(runtime, device, threads, batch, precision, parse_options(option)).make()
-    shape = None if input_shape is None else parse_input_shape(input_shape)
     store = existing_store(out)
     table = require_table(store, setting)
-    subject = Subject(NetworkChoice(network, weights, shape), batch)
+    subject = Subject(NetworkChoice.read(network, weights, input_shape), batch)
     skeleton = (subject.wide if widths else subject.outline).skeleton
     closure = None
     unclosed: LatheError | None = None

@@ -6,6 +6,8 @@ import contextlib
 import json
 import math
 import re
+import shlex
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -56,6 +58,11 @@ def stoppable(what: str) -> Iterator[None]:
     except KeyboardInterrupt:
         Terminal().console.print(f"\nstopped. {what}")
         raise typer.Exit(130) from None
+
+
+def this_command() -> str:
+    """The command line that runs, to be typed again."""
+    return shlex.join(["lathe", *sys.argv[1:]])
 
 
 def refuse_setting_words(context: typer.Context) -> None:

@@ -14,7 +14,16 @@ from torch import nn
 
 from bench import evaluation
 from bench.runtimes import make_setting
-from bench.workloads import Images, Network, apply_shift, load_images, parse_shift, resolve, split
+from bench.workloads import (
+    Images,
+    Network,
+    apply_shift,
+    load_images,
+    parse_input_shape,
+    parse_shift,
+    resolve,
+    split,
+)
 from bench.workloads.images import require_apart, require_enough
 from latency_tables.errors import UserError
 from latency_tables.setting import Setting
@@ -37,6 +46,15 @@ class NetworkChoice:
     name: str
     weights: Path | None = None
     input_shape: tuple[int, int, int] | None = None
+
+    @classmethod
+    def read(cls, name: str, weights: Path | None, input_shape: str | None) -> NetworkChoice:
+        """From words, the input as in 3x224x224.
+
+        Raises:
+            UserError: that is no shape.
+        """
+        return cls(name, weights, None if input_shape is None else parse_input_shape(input_shape))
 
     def arguments(self) -> list[str]:
         """The command line's words for it."""
