@@ -8,6 +8,7 @@ from bench.sweep_config import SweepConfig
 from latency_tables.estimate import Estimate
 from latency_tables.setting import Setting
 from pruning.from_scratch import SCRATCH_METHODS
+from reports import units
 from reports.difference import Change, apart, change
 from reports.results import Point
 
@@ -35,14 +36,14 @@ def leaflet(point: Point, config: SweepConfig, setting: Setting) -> str:
         f"{made_with['torch']}.",
         "",
         f"- What is missing: {_missing(point)}.",
-        f"- Latency in {setting.label}: {_ms(point.measured_s)}; the unpruned network took "
-        f"{_ms(point.unpruned_s)} in the same pass, so the ratio is {_share(point.ratio)}.",
+        f"- Latency in {setting.label}: {units.latency(point.measured_s)}; the unpruned network took "
+        f"{units.latency(point.unpruned_s)} in the same pass, so the ratio is {units.number(point.ratio)}.",
         f"- Budget: {_budget(point)}.",
         f"- How it was made good: {_training(point, config)}.",
-        f"- Accuracy on {images_text(config)}{shift}: {_percent(point.accuracy)}; that of the unpruned network"
-        f"{', trained the same way' if config.trains_unpruned else ''}: {_percent(point.accuracy_before)}.",
-        f"- Same answer as the unpruned network, as PyTorch computes it in fp32: {_percent(point.agreement)} of "
-        "the images.",
+        f"- Accuracy on {images_text(config)}{shift}: {_accuracy(point.accuracy)}; that of the unpruned network"
+        f"{', trained the same way' if config.trains_unpruned else ''}: {_accuracy(point.accuracy_before)}.",
+        "- Same answer as the unpruned network, as PyTorch computes it in fp32: "
+        f"{units.percent(point.agreement)} of the images.",
         "",
         "Intervals are 95 %. Accuracy is that on images which neither healed nor trained the network.",
         "",
@@ -99,8 +100,8 @@ def _budget(point: Point) -> str:
     held = "ratio" if point.budget.endswith("x") else "latency"
     verdict = "met" if point.met else "missed"
     return (
-        f"{point.budget}, which is {1e3 * point.budget_s:.4g} ms here; {verdict}, since the upper end of the "
-        f"{held}'s interval lies {'within' if point.met else 'above'} it"
+        f"{point.budget}, which is {units.plain_latency(point.budget_s)} here; {verdict}, since the upper end of "
+        f"the {held}'s interval lies {'within' if point.met else 'above'} it"
     )
 
 
@@ -131,7 +132,7 @@ def _controls(point: Point, config: SweepConfig) -> list[str]:
     rows = []
     for name, control in point.controls.items():
         standing = "" if point.accuracy is None else _STANDING[change(apart(point.accuracy, control))]
-        rows.append(f"| {name} | {_percent(control)} | {standing} |")
+        rows.append(f"| {name} | {_accuracy(control)} | {standing} |")
     for name, reason in point.uncontrolled.items():
         rows.append(f"| {name} | not made: {' '.join(reason.split()).replace('|', '/')} | |")
     return [
@@ -144,19 +145,5 @@ def _controls(point: Point, config: SweepConfig) -> list[str]:
     ]
 
 
-def _ms(estimate: Estimate | None) -> str:
-    if estimate is None:
-        return "unknown"
-    return f"{1e3 * estimate.value:.4g} ms ({1e3 * estimate.low:.4g} to {1e3 * estimate.high:.4g})"
-
-
-def _share(estimate: Estimate | None) -> str:
-    if estimate is None:
-        return "unknown"
-    return f"{estimate.value:.3f} ({estimate.low:.3f} to {estimate.high:.3f})"
-
-
-def _percent(estimate: Estimate | None) -> str:
-    if estimate is None:
-        return "unknown, since the images have no labels"
-    return f"{estimate.value:.1%} ({estimate.low:.1%} to {estimate.high:.1%})"
+def _accuracy(estimate: Estimate | None) -> str:
+    return "unknown, since the images have no labels" if estimate is None else units.percent(estimate)

@@ -27,7 +27,7 @@ def scratch(**changes: object) -> Point:
         ({"met": False}, "missed, since the upper end of the ratio's interval lies above it"),
         (
             {"budget": "8ms", "budget_s": 8e-3},
-            "8ms, which is 8 ms here; met, since the upper end of the latency's interval",
+            "8ms, which is 8.00 ms here; met, since the upper end of the latency's interval",
         ),
         ({"budget": "90%", "budget_s": None, "met": None}, "- Budget: of the latency nothing was asked."),
     ],
@@ -44,9 +44,9 @@ def test_each_control_stands_there_with_what_may_be_said() -> None:
     }
     failed = {"lost": "RuntimeError in net.py:\n a | b"}
     said = text(made.point(controls=controls, uncontrolled=failed))
-    assert "| easy | 70.0% (69.0% to 71.0%) | above it |" in said
-    assert "| level | 81.0% (80.0% to 82.0%) | not told apart from it |" in said
-    assert "| hard | 90.0% (89.0% to 91.0%) | below it |" in said
+    assert "| easy | 70.0 % (69.0–71.0) | above it |" in said
+    assert "| level | 81.0 % (80.0–82.0) | not told apart from it |" in said
+    assert "| hard | 90.0 % (89.0–91.0) | below it |" in said
     assert "| lost | not made: RuntimeError in net.py: a / b | |" in said
 
 
