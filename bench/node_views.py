@@ -64,9 +64,11 @@ def show_nodes(
     columns = ["node", "kind", "layers in it", "time", "share"]
     terminal.show("\nThe runtime's own account, which slows it", columns, rows)
     unmapped_s = sum(node.seconds for node in _unmapped(profile))
+    gap = f"{profile.gap:.1%} less than" if profile.gap >= 0 else f"{-profile.gap:.1%} more than"
+    at_once = "" if profile.gap >= 0 else ", since some run at the same time"
     terminal.results.print(
-        f"{len(profile.nodes)} nodes take {time_text(total_s)} of {time_text(profile.whole_s)} while they are "
-        f"timed, {profile.gap:.1%} less than the whole; {time_text(unmapped_s)} of it is of no layer that is known"
+        f"{len(profile.nodes)} nodes take {time_text(total_s)}, {gap} the {time_text(profile.whole_s)} of the "
+        f"whole while they are timed{at_once}; {time_text(unmapped_s)} of it is of no layer that is known"
     )
 
 

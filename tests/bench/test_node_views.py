@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hand_graphs import conv_relu
 
@@ -66,5 +68,14 @@ def test_what_is_of_no_layer_is_told(capsys: pytest.CaptureFixture[str]) -> None
     assert found["gap"] == pytest.approx(0.2)
     show_nodes(Terminal(), skeleton(), (), PROFILE)
     printed = " ".join(capsys.readouterr().out.split())
-    assert "3 nodes take 4 ms of 5 ms" in printed
-    assert "20.0% less than the whole; 1 ms of it is of no layer" in printed
+    assert "3 nodes take 4 ms, 20.0% less than the 5 ms of the whole while they are timed; 1 ms" in printed
+    assert "1 ms of it is of no layer that is known" in printed
+
+
+def test_nodes_that_run_at_the_same_time_take_more_than_the_whole(capsys: pytest.CaptureFixture[str]) -> None:
+    show_nodes(Terminal(), skeleton(), (), replace(PROFILE, whole_s=3.2e-3))
+    printed = " ".join(capsys.readouterr().out.split())
+    assert (
+        "take 4 ms, 25.0% more than the 3.2 ms of the whole while they are timed, since some run at"
+        in printed
+    )
