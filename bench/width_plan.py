@@ -7,7 +7,8 @@ time has the best table for it:
    no step, over wider ones, since three steps are needed;
 2. a coarse grid for every family: the narrowest width, the middle and the full width of each axis;
 3. lines along each axis, the other one at full width, at every step where there are not too many;
-4. probes between the nodes of the grid; where one disagrees with the interpolation, the grid is made finer there.
+4. probes between the nodes of the grid, or, where one axis varies, in some of the gaps on its line; where one
+   disagrees with the interpolation, the grid is made finer, or the gaps beside it are probed.
 """
 
 from __future__ import annotations
@@ -38,6 +39,9 @@ TOLERANCE = 0.03
 
 MOST_ON_A_LINE = 32
 """Widths on a line; where an axis has more steps, every third, fifth, ... of them."""
+
+GAPS_A_PROBE = 4
+"""Of the gaps on the line of a family with one axis, one in so many is probed at first."""
 
 Point = tuple[int, ...]
 
@@ -168,6 +172,8 @@ class WidthPlan:
     def _probes(self) -> Iterator[Wanted]:
         for kin in self._kin:
             family = kin.family
+            if len(family.axes) == 1:
+                yield from self._gap_probes(kin)
             if len(family.axes) != 2:
                 continue
             stairs, lines = self.stairs(family), self._lines[family.pattern]
@@ -189,6 +195,30 @@ class WidthPlan:
                 ]
                 for values in self._grid(family):
                     yield Wanted(family, values, "anchor")
+
+    def _gap_probes(self, kin: Kin) -> Iterator[Wanted]:
+        """In one gap of `GAPS_A_PROBE` on the line; where one disagrees, in both its halves and the gaps beside it.
+
+        So many at most as a line has widths: noise must not have every width measured.
+        """
+        family = kin.family
+        (stairs,), (line,) = self.stairs(family), self._lines[family.pattern]
+        unit = max(stairs.grain, MULTIPLE)
+        asked = sorted({*line, *_dense(line, stairs.grain, self._most_on_a_line)})
+        gaps = [gap for gap in itertools.pairwise(asked) if _halfway(*gap, unit)]
+        todo, seen = gaps[::GAPS_A_PROBE], set[tuple[int, int]]()
+        while todo and len(seen) < self._most_on_a_line:
+            gap = todo.pop(0)
+            middle = _halfway(*gap, unit)
+            if middle is None or gap in seen:
+                continue
+            seen.add(gap)
+            yield Wanted(family, (middle,), "probe")
+            if self._disagrees(kin, (middle,), (stairs,)):
+                # A gap further on each side as well, since a bend turns: there interpolation agrees by chance.
+                low, high = 2 * gap[0] - gap[1], 2 * gap[1] - gap[0]
+                todo += [other for other in gaps if low <= other[1] and other[0] <= high]
+                todo += [(gap[0], middle), (middle, gap[1])]
 
     def _disagrees(self, kin: Kin, values: Point, stairs: Sequence[Stairs]) -> bool:
         known = self._known[kin.family.pattern]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 
@@ -47,6 +48,24 @@ def other_kernel(c_in: int, c_out: int) -> Family:
         plain.part.graph.outputs,
     )
     return Family(Part("conv2d", Grain.LAYER, graph), plain.axes, plain.full, plain.slots)
+
+
+def depthwise(channels: int) -> Family:
+    """A 3x3 convolution of each channel by itself: one free width."""
+    graph = Graph(
+        inputs=(TensorType("float32", (1, channels, 7, 7)),),
+        weights=(TensorType("float32", (channels, 1, 3, 3)),),
+        operators=(
+            Operator(
+                "aten.conv2d.default",
+                (("input", Value(0)), ("weight", Value(1)), ("groups", channels)),
+                (TensorType("float32", (1, channels, 7, 7)),),
+            ),
+        ),
+        outputs=(2,),
+    )
+    slots = tuple(Slot(place, ((0, 1),), 0) for place in (1, 4, 9))
+    return Family(Part("depthwise", Grain.LAYER, graph), (Axis(0, (("out", 1),)),), (channels,), slots)
 
 
 Latency = Callable[[int, int], float]
@@ -230,3 +249,67 @@ def test_widths_below_the_first_step_are_measured_and_not_rounded_up() -> None:
     np.testing.assert_allclose(
         found, [latency(c, d) for c, d in ((4, 64), (8, 64), (12, 64), (16, 64))], rtol=0.02
     )
+
+
+def along_one_axis(family: Family, latency: Callable[[int], float]) -> tuple[list[Wanted], dict[int, float]]:
+    known: Known = {family.pattern: {family.full: latency(family.full[0])}}
+    asked = []
+    for wanted in WidthPlan([Kin(family, (family.full,), 1.0)], known).points():
+        asked.append(wanted)
+        known[family.pattern][wanted.values] = latency(wanted.values[0])
+    return asked, {width: latency_s for (width,), latency_s in known[family.pattern].items()}
+
+
+def probed(asked: list[Wanted]) -> list[int]:
+    return [wanted.values[0] for wanted in asked if wanted.why == "probe"]
+
+
+def straight(width: int) -> float:
+    return 1e-5 + 1e-7 * width
+
+
+def test_a_line_with_gaps_is_probed_in_some_of_them() -> None:
+    asked, known = along_one_axis(depthwise(1024), straight)
+    inner = sorted(set(known) - set(probed(asked)))
+    assert 4 <= len(probed(asked)) <= len(inner) / 3
+    for width in probed(asked):
+        assert width % 4 == 0
+        assert any(left < width < right for left, right in itertools.pairwise(inner))
+
+
+def test_a_line_measured_at_every_step_has_nothing_to_probe() -> None:
+    asked, _ = along_one_axis(depthwise(128), straight)
+    assert probed(asked) == []
+
+
+def test_a_bend_between_two_widths_of_a_line_is_found_and_met() -> None:
+    def bent(width: int) -> float:
+        return straight(width) * (1 + math.exp(-(((width - 612) / 35) ** 2)))
+
+    asked, known = along_one_axis(depthwise(1024), bent)
+
+    def worst(points: dict[int, float]) -> float:
+        widths = np.arange(512, 725, 4)
+        surface = Surface({(width,): latency_s for width, latency_s in points.items()}, (Stairs(),))
+        truth = np.array([bent(int(width)) for width in widths])
+        return float(np.abs(surface.at(widths[:, None]) / truth - 1.0).max())
+
+    first = {width: latency_s for width, latency_s in known.items() if width not in probed(asked)}
+    assert worst(first) > 2 * TOLERANCE > 2 * worst(known)
+    far = [width for width in probed(asked) if abs(width - 612) > 150]
+    assert len(far) < len(probed(asked)) / 2, "most probes lie where it bends"
+
+
+def test_noise_on_a_line_does_not_have_every_width_measured() -> None:
+    drawn = np.random.default_rng(0)
+    asked, _ = along_one_axis(
+        depthwise(4096), lambda width: straight(width) * float(drawn.uniform(0.8, 1.25))
+    )
+    assert 8 < len(probed(asked)) <= MOST_ON_A_LINE
+
+
+def test_a_line_that_was_probed_is_not_probed_again() -> None:
+    family = depthwise(1024)
+    _, known = along_one_axis(family, straight)
+    again = {family.pattern: {(w,): s for w, s in known.items()}}
+    assert list(WidthPlan([Kin(family, (family.full,), 1.0)], again).points()) == []
