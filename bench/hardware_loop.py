@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 
 from bench.budget import Budget
 from latency_tables.context import Coefficients, coefficients
-from latency_tables.errors import LatheError
+from latency_tables.errors import LatheError, UserError
 from latency_tables.estimate import Estimate
 from latency_tables.skeleton import Cut, Skeleton
 from latency_tables.table import LatencyTable, NetworkMeasurement
@@ -39,7 +39,8 @@ class HardwareLoop(Generic[T]):
 
     After a miss the search goes on with the line led through the upper end of what was measured, against which
     the budget is held, so that the same choice no longer looks good enough; a budget as a time is then taken
-    relative to the unpruned network as it is now.
+    relative to the unpruned network as it is now. Where that end says that no choice is, as after one timing with a
+    wide interval, the line goes through the middle.
 
     Args:
         skeleton: of the unpruned network.
@@ -95,14 +96,26 @@ class HardwareLoop(Generic[T]):
         """
         while True:
             self._left -= 1
-            fit = coefficients(self._skeleton, self._table(), through=self._through)
-            now_s = self._unpruned_s or fit.unpruned_s.value
-            selection = self._choose(fit, self._budget.seconds(now_s) * fit.unpruned_s.value / now_s)
+            selection, fit = self._chosen()
             met = self.saw("chosen", self._measure(selection.cut))
             if met and self._confirm and selection.cut:
                 met = self.saw("once more", self._measure(selection.cut))
             if met or self.exhausted:
                 return Choice(selection, fit, met)
+
+    def _chosen(self) -> tuple[T, Coefficients]:
+        """What the search takes out by the hardest miss so far, and the coefficients it went by."""
+        missed = self._through
+        lines = (None,) if missed is None else (self._at_worst(missed), missed)
+        for line in lines:
+            fit = coefficients(self._skeleton, self._table(), through=line)
+            now_s = self._unpruned_s or fit.unpruned_s.value
+            try:
+                return self._choose(fit, self._budget.seconds(now_s) * fit.unpruned_s.value / now_s), fit
+            except UserError:
+                if line is lines[-1]:
+                    raise
+        raise AssertionError("the last line returns or raises")
 
     def saw(self, what: str, measured: NetworkMeasurement) -> bool:
         """Takes in a measurement.
@@ -118,8 +131,13 @@ class HardwareLoop(Generic[T]):
         self._unpruned_s = measured.unpruned_s.value
         predicted = self.foreseen(measured)
         self.rounds += (Round(measured.removed, dict(measured.widths), predicted, measured.latency_s, met),)
-        if measured.cut and not met:
-            self._through = self._harder(measured)
+        if not met:
+            upper = self._upper(measured)
+            if measured.cut:
+                self._through = self._harder(measured)
+            else:
+                # Nothing was taken out, and at its worst that is too slow: the next choice must be below it.
+                self._unpruned_s *= upper
         share = predicted.value / measured.unpruned_s.value
         ratio, verdict = measured.ratio, "met" if met else "missed"
         self._say(
@@ -136,20 +154,33 @@ class HardwareLoop(Generic[T]):
         return fit.ratio(measured.removed, dict(measured.widths)).scaled(measured.unpruned_s.value)
 
     def _harder(self, missed: NetworkMeasurement) -> NetworkMeasurement:
-        """Of this miss and the earlier ones, the one that says that removals free least; at its worst."""
-        high = missed.ratio.high
-        if not math.isfinite(high):
+        """Of this miss and the earlier ones, the one that at its worst says that removals free least."""
+        if self._through is None:
+            return missed
+        before, now = (
+            coefficients(self._skeleton, self._table(), through=self._at_worst(network)).slope
+            for network in (self._through, missed)
+        )
+        return self._through if before <= now else missed
+
+    def _at_worst(self, missed: NetworkMeasurement) -> NetworkMeasurement:
+        upper = self._upper(missed)
+        return replace(missed, ratio=Estimate(upper, upper, upper))
+
+    def _upper(self, missed: NetworkMeasurement) -> float:
+        """The end that the budget is held against, over the unpruned latency.
+
+        Of a latency and of a ratio from the same pass either may be known less well.
+        """
+        upper = missed.ratio.high
+        if self._budget.ratio is None:
+            upper = max(upper, missed.latency_s.high / missed.unpruned_s.value)
+        if not math.isfinite(upper):
             raise LatheError(
                 f"{self._skeleton.name} {missed.cut.words} was timed too few times to say whether "
                 f"it meets {self._budget.text}. Measure on a quieter machine, or with a smaller batch."
             )
-        worst = replace(missed, ratio=Estimate(high, high, high))
-        if self._through is None:
-            return worst
-        slopes = [
-            coefficients(self._skeleton, self._table(), through=n).slope for n in (self._through, worst)
-        ]
-        return self._through if slopes[0] <= slopes[1] else worst
+        return upper
 
 
 def is_open(budget: Budget, network: NetworkMeasurement) -> bool:
