@@ -129,7 +129,7 @@ def lay_down(
         LatheError: surgery on the module and on the graph disagree.
     """
     cut = Cut.of(plan.removed, plan.widths)
-    small = outline(plan.network, pruned, network.input_shape, batch)
+    small = outline(plan.network, pruned, network.input_shape, batch, unpruned.norms)
     if small.skeleton.graph != unpruned.skeleton.narrowed(plan.widths).without(plan.removed)[0]:
         raise LatheError(
             f"{plan.network} {cut.words} computes something else as a module than as a graph; its "

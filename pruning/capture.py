@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -48,29 +49,41 @@ class Capture:
     weights: tuple[np.ndarray, ...]
     modules: tuple[tuple[str, ...], ...]
 
+    @property
+    def norms(self) -> frozenset[str]:
+        """Dotted paths of the batch norms that were not folded."""
+        return frozenset(
+            modules[-1]
+            for operator_, modules in zip(self.graph.operators, self.modules, strict=True)
+            if operator_.name == _BATCH_NORM and modules
+        )
 
-def capture(model: nn.Module, example: torch.Tensor) -> Capture:
+
+def capture(model: nn.Module, example: torch.Tensor, norms_kept: Collection[str] = ()) -> Capture:
     """Runs a network once through PyTorch's exporter and writes down what it computes.
 
     Args:
         model: in evaluation mode; left as it is.
         example: shape (batch, channels, height, width); its shape and type become the graph's.
+        norms_kept: dotted paths of batch norms that stay as they are, even behind a convolution.
 
     Returns:
         The capture. Operators that depend on weights alone are evaluated into weights; convolution and
         batch norm become one convolution.
 
     Raises:
-        UserError: the network cannot be exported (`pruning.program.export`), or it has no single tensor in and out.
+        UserError: the network cannot be exported (`pruning.program.export`), it has no single tensor in and out, or
+            it draws random numbers.
     """
-    return _Writer(export(model, example)).write()
+    return _Writer(export(model, example), norms_kept).write()
 
 
 class _Writer:
     """Walks over an exported program and builds the graph with everything folded."""
 
-    def __init__(self, program: torch.export.ExportedProgram) -> None:
+    def __init__(self, program: torch.export.ExportedProgram, norms_kept: Collection[str]) -> None:
         self._program = program
+        self._norms_kept = norms_kept
         self._constants: dict[torch.fx.Node, torch.Tensor] = {}
         self._alias: dict[torch.fx.Node, torch.fx.Node] = {}
         self._nodes: list[torch.fx.Node] = []
@@ -128,6 +141,11 @@ class _Writer:
             self._alias[node] = reads[0]
             return
         if all(argument in self._constants for argument in reads):
+            if torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ()):
+                raise UserError(
+                    f"the network draws random numbers when it is run ({name}), so two of its runs differ. Draw "
+                    "them once, in its constructor, and keep them as a buffer."
+                )
             self._constants[node] = self._evaluate(node)
             return
         if name == _BATCH_NORM and self._fold(node):
@@ -150,6 +168,8 @@ class _Writer:
             return False
         if any(len(reader.users) != 1 for reader in self._chain(arguments["input"])):
             return False
+        if _modules(node)[-1:] and _modules(node)[-1] in self._norms_kept:
+            return False
         convolution = _named_arguments(source)
         weight_node = self._resolve(convolution["weight"])
         bias_node = convolution.get("bias")
@@ -161,8 +181,10 @@ class _Writer:
             return None if argument is None else self._constants[self._resolve(argument)]
 
         bias = None if bias_node is None else self._constants[self._resolve(bias_node)]
+        # Of several batch norms in a row each is merged into what the ones before it made.
+        weight, bias = self._folded.get(source, (self._constants[weight_node], bias))
         weight, bias = fuse_conv_bn_weights(
-            self._constants[weight_node],
+            weight,
             cast(Any, bias),
             constant("running_mean"),
             constant("running_var"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,10 +23,12 @@ class Outline:
     Attributes:
         skeleton: the network as plain data.
         weights: one array for each weight of the skeleton's graph.
+        norms: dotted paths of the batch norms that stand in the graph, folded into no convolution.
     """
 
     skeleton: Skeleton
     weights: tuple[np.ndarray, ...]
+    norms: frozenset[str] = frozenset()
 
     def without(
         self, removed: Iterable[str], widths: Mapping[str, int] | None = None
@@ -50,7 +52,13 @@ class Outline:
         return graph, weights
 
 
-def outline(name: str, model: nn.Module, input_shape: tuple[int, int, int], batch: int) -> Outline:
+def outline(
+    name: str,
+    model: nn.Module,
+    input_shape: tuple[int, int, int],
+    batch: int,
+    norms_kept: Collection[str] = (),
+) -> Outline:
     """Takes a network apart.
 
     Args:
@@ -58,6 +66,8 @@ def outline(name: str, model: nn.Module, input_shape: tuple[int, int, int], batc
         model: in evaluation mode.
         input_shape: channels, height, width of one image.
         batch: images in one forward pass.
+        norms_kept: see `pruning.capture.capture`; of a network with blocks taken out those of the whole one, which
+            may stand behind a convolution now.
 
     Returns:
         The outline. Layers are made by one rule for all runtimes (`pruning.layers.find_layers`). Blocks are found
@@ -66,11 +76,11 @@ def outline(name: str, model: nn.Module, input_shape: tuple[int, int, int], batc
     Raises:
         UserError: the network cannot be captured.
     """
-    captured = capture(model, torch.zeros(batch, *input_shape))
+    captured = capture(model, torch.zeros(batch, *input_shape), norms_kept)
     blocks = find_blocks(captured)
     home = {position: block.name for block, positions in blocks for position in positions}
     layers = find_layers(captured, home)
     skeleton = Skeleton(
         name=name, graph=captured.graph, layers=layers, blocks=tuple(block for block, _ in blocks)
     )
-    return Outline(skeleton, captured.weights)
+    return Outline(skeleton, captured.weights, captured.norms)

@@ -151,8 +151,18 @@ class TwoOutputs(nn.Module):
         return x + 1, x
 
 
+class Dice(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + torch.rand(1)
+
+
 @pytest.mark.parametrize(
-    ("model", "message"), [(Branching(), "cannot be captured"), (TwoOutputs(), "must return one tensor")]
+    ("model", "message"),
+    [
+        (Branching(), "cannot be captured"),
+        (TwoOutputs(), "must return one tensor"),
+        (Dice(), r"draws random numbers when it is run \(aten\.rand\.default\)"),
+    ],
 )
 def test_networks_that_cannot_be_followed_say_so(model: nn.Module, message: str) -> None:
     with pytest.raises(UserError, match=message):
@@ -164,3 +174,36 @@ def test_a_block_that_is_not_removable_says_why() -> None:
     skeleton = outline("x", network.build(), network.input_shape, 1).skeleton
     with pytest.raises(UserError, match="differs in shape"):
         skeleton.without(["layer2.0"])
+
+
+def test_batch_norms_in_a_row_are_all_folded() -> None:
+    torch.manual_seed(0)
+    norms = [nn.BatchNorm2d(4), nn.Dropout(), nn.BatchNorm2d(4), nn.BatchNorm2d(4)]
+    model = trained_like(nn.Sequential(nn.Conv2d(3, 4, 3), *norms, nn.ReLU()))
+    for norm in norms:
+        if isinstance(norm, nn.BatchNorm2d):
+            nn.init.uniform_(norm.weight, 0.5, 2.0)
+            nn.init.normal_(norm.bias)
+    taken = outline("row", model, (3, 6, 6), 1)
+    assert [operator.name for operator in taken.skeleton.graph.operators] == [
+        "aten.conv2d.default",
+        "aten.relu.default",
+    ]
+    x = torch.randn(1, 3, 6, 6)
+    with torch.no_grad():
+        torch.testing.assert_close(run(taken, (), x), model(x), rtol=1e-5, atol=1e-5)
+
+
+def test_a_norm_that_comes_to_stand_behind_a_convolution_stays_as_it_was() -> None:
+    torch.manual_seed(0)
+    blocks = nn.Sequential(Residual(8), Residual(8))
+    head = [nn.BatchNorm2d(8), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 3)]
+    model = trained_like(nn.Sequential(nn.Conv2d(3, 8, 3), blocks, *head))
+    taken = outline("preact", model, (3, 6, 6), 1)
+    assert taken.norms == {"1.0.body.0", "1.1.body.0", "2"}
+    removed = taken.skeleton.removable
+    assert removed == ("1.0", "1.1")
+    small = remove_blocks(model, removed)
+    expected = taken.without(removed)[0]
+    assert outline("preact", small, (3, 6, 6), 1).skeleton.graph != expected
+    assert outline("preact", small, (3, 6, 6), 1, taken.norms).skeleton.graph == expected
