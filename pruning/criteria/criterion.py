@@ -86,8 +86,10 @@ class Remembering:
             if not math.isfinite(hurt):
                 raise LatheError(
                     f"criterion {self.name!r} gives {hurt} for the network without "
-                    f"{', '.join(sorted(removed)) or 'any block removed'}: its outputs are not finite. Leave this "
-                    "block out of the candidates, or check the preprocessing of the images."
+                    f"{', '.join(sorted(removed)) or 'any block removed'}, which is no finite number: that "
+                    "network's outputs are not finite, or what damage is a share of is zero, as where an image "
+                    "moves no feature. Leave this block out of the candidates, or check the preprocessing of the "
+                    "images."
                 )
             self._known[removed] = hurt
         return self._known[removed]
@@ -132,7 +134,7 @@ class Additive:
         self.needs_images = criterion.needs_images
 
     def expect(self, removed: frozenset[str]) -> None:  # noqa: ARG002
-        """Nothing: only single blocks are asked for."""
+        """Passed on as a question about single blocks, since only these are asked for."""
         self._criterion.expect(frozenset())
 
     def hurt(self, removed: frozenset[str]) -> float:

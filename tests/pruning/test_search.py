@@ -178,7 +178,7 @@ def test_no_candidates_is_an_error_where_some_are_needed() -> None:
 
 
 def test_hurt_that_is_no_number_stops_the_search_and_names_the_block() -> None:
-    with pytest.raises(LatheError, match="without b:"):
+    with pytest.raises(LatheError, match="without b, which is no finite number"):
         select(Hurt({"a": 1.0, "b": math.nan}), Latency(4.0, a=1.0, b=1.0), 3.0)
 
 
