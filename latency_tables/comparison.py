@@ -105,6 +105,8 @@ def objection(cell: Measurement | Failure | None) -> str:
         return f"failed: {cell.reason}"
     if cell.disturbance is not None:
         return f"disturbed by {cell.disturbance}"
+    if cell.settled is False:
+        return "timed while the anchor moved"
     low, high = np.quantile(cell.samples_s, [0.25, 0.75])
     if cell.findings and high > (1 + BETWEEN_PROCESSES) * low:
         return f"{' and '.join(finding.doubt.value for finding in cell.findings)} in its samples"

@@ -157,6 +157,17 @@ def test_parts_timed_with_the_cores_far_apart_in_both_tables_are_alike() -> None
     assert (part.verdict, part.reason) == (Verdict.SLOWER, "")
 
 
+def test_what_was_timed_while_the_anchor_moved_tells_nothing() -> None:
+    key = made_up.chain([4]).parts[0].key
+    for settled, reason in ((False, "first: timed while the anchor moved"), (True, "")):
+        cell = replace(made_up.cell(1e-3), host={"anchor": {"settled": settled}})
+        before = LatencyTable(made_up.setting(), {key: cell})
+        found = compare_tables(before, LatencyTable(made_up.setting(), {key: made_up.cell(2e-3)}))
+        assert found.parts[0].reason == reason
+        assert found.parts[0].verdict is (Verdict.CANNOT_TELL if reason else Verdict.SLOWER)
+        assert (found.typical_ratio() is None) is bool(reason)
+
+
 @pytest.mark.parametrize(
     ("factor", "verdict"), [(1.04, "same"), (0.97, "same"), (1.2, "slower"), (0.8, "faster")]
 )
