@@ -7,10 +7,12 @@ from dataclasses import replace
 
 from bench.profiler import time_network
 from bench.session import MeasurementFailed, Session
+from latency_tables.closure import sound_timings
 from latency_tables.estimate import Estimate
-from latency_tables.skeleton import Cut
+from latency_tables.skeleton import Cut, Skeleton
 from latency_tables.slow_minutes import quick_latency_s
 from latency_tables.store import Store
+from latency_tables.table import LatencyTable
 from pruning.outline import Outline
 from pruning.search import Progress
 from reports.results import Point
@@ -47,16 +49,14 @@ def time_elsewhere(
         session: in the other setting.
         store: where measurements go.
         progress: told before each.
-        say: told which network cannot be timed; the others are.
+        say: told which network cannot be timed, or only badly; the others are.
 
     Yields:
         Each point with what was found.
     """
     skeleton, setting = outline.skeleton, session.setting
     where = f"{setting.runtime} {setting.precision}"
-    known = {
-        network.cut: network.ratio for network in store.table(setting).measured_networks(skeleton, "fit")
-    }
+    known = _sound(skeleton, store.table(setting))
     for number, point in enumerate(points):
         progress(number, len(points), f"timing {point.id} in {where}")
         cut = Cut.of(point.removed, point.widths)
@@ -68,8 +68,19 @@ def time_elsewhere(
                 say(f"{point.id} cannot be timed in {where}: {error}")
                 continue
             store.put_network(setting, skeleton.name, seen)
-            known[cut] = seen.ratio
+            known = _sound(skeleton, store.table(setting))
+        if cut not in known:
+            why = seen.disturbance or "the machine was slower than in other timings, or its cores apart"
+            say(
+                f"{point.id} was not timed well enough in {where} to be told: {why}. The same command tries again."
+            )
+            continue
         yield with_ratio(point, setting.digest, known[cut])
+
+
+def _sound(skeleton: Skeleton, table: LatencyTable) -> dict[Cut, Estimate]:
+    """The latest ratio of each network of which a timing was not spoiled."""
+    return {n.cut: n.ratio for n in sound_timings(skeleton.digest, table) if n.role == "fit"}
 
 
 def with_ratio(point: Point, setting: str, ratio: Estimate) -> Point:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,23 @@ def test_one_that_cannot_be_timed_costs_the_others_nothing(tmp_path: Path) -> No
     found = timed(Refusing(), [chosen("a", "block0"), chosen("b", "block1")], store, said)
     assert [point.id for point in found] == ["b"]
     assert said == ["a cannot be timed in eager fp32: the worker ended with signal SIGSEGV."]
+
+
+def test_what_was_timed_badly_is_no_fact_and_is_tried_again(tmp_path: Path) -> None:
+    class Disturbed(KnowingSession):
+        def interleave(self, handles: Sequence[Handle], rule: Rule | None = None) -> Any:
+            cells, comparisons = super().interleave(handles, rule)
+            noisy = {"disturbance": "foreign load"}
+            return tuple(replace(cell, host={**cell.host, **noisy}) for cell in cells), comparisons
+
+    store, said = Store(tmp_path / "lathe.db"), []
+    points = [chosen("a", "block0")]
+    assert timed(Disturbed(), points, store, said) == []
+    assert said == [
+        "a was not timed well enough in eager fp32 to be told: foreign load. The same command tries again."
+    ]
+    (found,) = timed(KnowingSession(), points, store, said)
+    assert found.elsewhere[HERE].value == pytest.approx(22 / 25)
 
 
 def test_a_narrower_network_is_timed_with_its_own_widths(tmp_path: Path) -> None:
