@@ -48,8 +48,9 @@ def facts_of(skeleton: Skeleton, table: LatencyTable) -> Facts | None:
         ran_in_floats=told.get("ran_in_floats", {}),
         ran_elsewhere={who: tuple(names) for who, names in told.get("ran_elsewhere", {}).items()},
         builds_s=builds_s if len(builds_s) > 1 else (),
+        launch_unknown=told.get("launch_unknown"),
     )
-    return None if facts == Facts({}, {}, {}, ()) else facts
+    return None if facts == Facts({}, {}, {}, (), None) else facts
 
 
 def show_facts(terminal: Terminal, skeleton: Skeleton, table: LatencyTable) -> None:

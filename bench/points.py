@@ -229,9 +229,12 @@ def _common(
 
 
 def _parts(shop: Shop, cut: Cut, unpruned_s: float) -> tuple[PartTime, ...]:
-    """Each layer's share of the unpruned network's latency in context; the shares add up to it.
+    """Each layer's share of the unpruned network's latency in context.
 
-    Of layers that get narrower there are two: what stays, and after those of the same block what goes.
+    The shares add up to it, and those kept to what is predicted of the network that is left. What belongs to no
+    layer stays whatever goes, so that the layers outside of removable blocks share it; where it is less than
+    nothing, at most what they have. Of layers that get narrower there are two: what stays, and after those of the
+    same block what goes.
     """
     table = shop.store.table(shop.session.setting)
     skeleton = shop.subject.outline_for(table, widths=bool(cut.widths)).skeleton
@@ -244,7 +247,10 @@ def _parts(shop: Shop, cut: Cut, unpruned_s: float) -> tuple[PartTime, ...]:
     gone = [whole - stays for whole, stays in zip(before, left, strict=True)]
     removable = set(skeleton.removable)
     blocks = [layer.block if layer.block in removable else None for layer in skeleton.layers]
-    scale = unpruned_s / sum(before)
+    outside_s = sum(seconds for seconds, block in zip(left, blocks, strict=True) if block is None)
+    grown = max(0.0, 1.0 + fit.constant_s / outside_s) if outside_s > 0 else 1.0
+    left = [seconds if block else grown * seconds for seconds, block in zip(left, blocks, strict=True)]
+    scale = unpruned_s / fit.unpruned_s.value
     found = []
     for _, group in groupby(range(len(blocks)), key=lambda place: blocks[place] or place):
         places = list(group)

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from bench.fact_views import facts_of, launch_cost
 from bench.host import HostState, Severity, cpu_device
 from bench.sweep_config import SweepConfig
-from latency_tables.context import coefficients
+from latency_tables.closure import Foreseen, foreseen, joined
 from latency_tables.setting import Setting
 from latency_tables.skeleton import Cut, Skeleton
 from latency_tables.store import Store
@@ -48,6 +48,7 @@ def make_record(
     return Run(
         name=name,
         network=config.network,
+        input="x".join(map(str, skeleton.graph.inputs[0].shape[1:])),
         weights=weights,
         images=images_text(config),
         shift=config.shift,
@@ -92,26 +93,26 @@ def images_text(config: SweepConfig) -> str:
 
 
 def _closure(skeleton: Skeleton, setting: Setting, store: Store) -> list[Closure]:
-    """Every whole network timed so far against what the table now says of it.
+    """Every whole network so far, by its sound timings, against what the table now says of it.
 
     Both are given for the same unpruned latency, since passes minutes apart are made at different speeds.
     """
-    table = store.table(setting)
-    if not table.measured_networks(skeleton, "fit"):
+    found = foreseen(skeleton, store.table(setting))
+    if found is None:
         return []
-    fit = coefficients(skeleton, table)
-    fitted = {network.cut for network in table.measured_networks(skeleton, "fit")}
+    fit, rows = found
+    networks: dict[Cut, list[Foreseen]] = {}
+    for row in rows:
+        networks.setdefault(row.timed.cut, []).append(row)
     return [
         Closure(
             setting=setting.digest,
-            name=f"{skeleton.name} {_lack(network.cut)}",
-            predicted_s=fit.ratio(network.removed, dict(network.widths)).scaled(fit.unpruned_s.value),
-            measured_s=network.ratio.scaled(fit.unpruned_s.value),
-            fitted=network.cut in fitted,
+            name=f"{skeleton.name} {_lack(cut)}",
+            predicted_s=timings[0].predicted.scaled(fit.unpruned_s.value),
+            measured_s=joined([row.timed.ratio for row in timings]).scaled(fit.unpruned_s.value),
+            fitted=timings[0].fitted,
         )
-        for role in ("fit", "closure")
-        for network in table.measured_networks(skeleton, role)
-        if network.cut and fit.costs.knows(network.cut)
+        for cut, timings in networks.items()
     ]
 
 

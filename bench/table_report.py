@@ -5,14 +5,12 @@ from __future__ import annotations
 import datetime
 import math
 from collections.abc import Sequence
-from statistics import median
 from typing import Any
 
 from bench.width_curves import WidthCurves, spread
-from latency_tables.closure import sound_timings
+from latency_tables.closure import joined, sound_timings
 from latency_tables.context import Coefficients, coefficients, never_timed
 from latency_tables.errors import unknown
-from latency_tables.estimate import Estimate
 from latency_tables.family import Family, families
 from latency_tables.interpolation import Surface
 from latency_tables.measurement import Measurement
@@ -117,11 +115,6 @@ def _closure(
             fit = coefficients(skeleton, table, blind_to=cut) if seen else usual
             foreseen = fit.ratio(cut.removed, dict(cut.widths))
             ratios = [network.ratio for network in found]
-            measured = Estimate(
-                median(ratio.value for ratio in ratios),
-                min(ratio.low for ratio in ratios),
-                max(ratio.high for ratio in ratios),
-            )
             rows.append(
                 ClosureRow(
                     name=cut.words,
@@ -129,7 +122,7 @@ def _closure(
                     groups=len(cut.widths),
                     fitted=role == "fit",
                     predicted=foreseen,
-                    measured=measured,
+                    measured=joined(ratios),
                     passes=len(found),
                     noise=ratios[-1].value / ratios[-2].value - 1.0 if len(ratios) > 1 else None,
                 )

@@ -149,32 +149,22 @@ def show_profile(
 
 def closure_rows(skeleton: Skeleton, table: LatencyTable) -> list[dict[str, Any]]:
     """Predicted against measured for every sound timing of a whole network, as ratios to the unpruned one."""
-    from latency_tables.closure import sound_timings
-    from latency_tables.context import coefficients
+    from latency_tables.closure import foreseen
 
-    if table.missing(skeleton) or table.failed(skeleton) or not table.measured_networks(skeleton, "fit"):
-        return []
-    fit = coefficients(skeleton, table)
-    rows = []
-    fitted = {network.cut for network in table.measured_networks(skeleton, "fit")}
-    sound = sound_timings(skeleton.digest, table)
-    for role in ("fit", "closure"):
-        for network in sound:
-            if network.role == role and network.cut and fit.costs.knows(network.cut):
-                predicted = fit.latency_s(network.removed, dict(network.widths)) / fit.unpruned_s.value
-                rows.append(
-                    {
-                        "cut": network.cut.words,
-                        "removed": list(network.removed),
-                        "widths": dict(network.widths),
-                        "fitted": network.cut in fitted,
-                        "predicted_ratio": predicted,
-                        "measured_ratio": network.ratio.value,
-                        "measured_ratio_interval": network.ratio.to_json()[1:],
-                        "error": predicted / network.ratio.value - 1.0,
-                    }
-                )
-    return rows
+    found = foreseen(skeleton, table)
+    return [
+        {
+            "cut": row.timed.cut.words,
+            "removed": list(row.timed.removed),
+            "widths": dict(row.timed.widths),
+            "fitted": row.fitted,
+            "predicted_ratio": row.predicted.value,
+            "measured_ratio": row.timed.ratio.value,
+            "measured_ratio_interval": row.timed.ratio.to_json()[1:],
+            "error": row.predicted.value / row.timed.ratio.value - 1.0,
+        }
+        for row in (found[1] if found else ())
+    ]
 
 
 def show_closure(terminal: Terminal, rows: Sequence[dict[str, Any]]) -> None:

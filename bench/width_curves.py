@@ -62,6 +62,10 @@ class WidthCurves:
             if len(points) < 2:
                 notes.append(f"No staircase of {self._layer} over {name}: measured at one width only.")
                 continue
+            curve = self._curve(axis, sorted(points))
+            if not curve:
+                notes.append(f"No staircase of {self._layer} over {name}: the other width follows no steps.")
+                continue
             found.append(
                 Staircase(
                     layer=self._layer,
@@ -75,7 +79,7 @@ class WidthCurves:
                     points=tuple(
                         WidthPoint(width, points[width], self._role(axis, width)) for width in sorted(points)
                     ),
-                    curve=self._curve(axis, sorted(points)),
+                    curve=curve,
                 )
             )
         return tuple(found)
@@ -131,6 +135,9 @@ class WidthCurves:
             for width, place, latency, exact in zip(
                 shown, values.tolist(), self._surface.at(values), known, strict=True
             )
+            if math.isfinite(
+                latency
+            )  # where the other width follows no steps, only what was measured is known
         )
 
     def _answer(self, width: int, place: list[int], latency_s: float, measured: bool) -> CurvePoint:

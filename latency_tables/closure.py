@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from latency_tables.context import coefficients
+from latency_tables.context import Coefficients, coefficients
 from latency_tables.estimate import Estimate
 from latency_tables.skeleton import Cut, Skeleton
 from latency_tables.slow_minutes import is_spoiled, quick_of
@@ -127,6 +128,53 @@ def held_out_twice(digest: str, table: LatencyTable) -> dict[Cut, tuple[Estimate
         if network.role == "closure" and network.cut:
             timed.setdefault(network.cut, []).append(network.ratio)
     return {cut: (ratios[-2], ratios[-1]) for cut, ratios in timed.items() if len(ratios) > 1}
+
+
+@dataclass(frozen=True, slots=True)
+class Foreseen:
+    """One sound timing of a pruned network beside what the table now says of it.
+
+    Attributes:
+        timed: the timing.
+        predicted: its latency over the unpruned network's, by the table.
+        fitted: whether the table was fitted to this network, so that it proves little.
+    """
+
+    timed: NetworkMeasurement
+    predicted: Estimate
+    fitted: bool
+
+
+def foreseen(skeleton: Skeleton, table: LatencyTable) -> tuple[Coefficients, list[Foreseen]] | None:
+    """Every sound timing of a pruned network that the table can predict, those to fit on first, oldest first.
+
+    Args:
+        skeleton: the unpruned network, with channel groups where `LatencyTable.over_widths` asks for them.
+        table: any.
+
+    Returns:
+        What predicts, and what it says of each; None where a part has no latency, or no whole network was timed.
+    """
+    if table.missing(skeleton) or table.failed(skeleton) or not table.measured_networks(skeleton, "fit"):
+        return None
+    fit = coefficients(skeleton, table)
+    fitted = {network.cut for network in table.measured_networks(skeleton, "fit")}
+    sound = sound_timings(skeleton.digest, table)
+    return fit, [
+        Foreseen(network, fit.ratio(network.removed, dict(network.widths)), network.cut in fitted)
+        for role in ("fit", "closure")
+        for network in sound
+        if network.role == role and network.cut and fit.costs.knows(network.cut)
+    ]
+
+
+def joined(ratios: Sequence[Estimate]) -> Estimate:
+    """Several timings of one network as one: the median, from the lowest end of their intervals to the highest."""
+    return Estimate(
+        statistics.median(ratio.value for ratio in ratios),
+        min(ratio.low for ratio in ratios),
+        max(ratio.high for ratio in ratios),
+    )
 
 
 def closure_of(skeleton: Skeleton, table: LatencyTable) -> Closure | None:

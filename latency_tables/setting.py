@@ -148,12 +148,28 @@ def labels(settings: Sequence[Setting]) -> list[str]:
 
     Equal settings keep equal labels.
     """
+    return told_apart([setting.label for setting in settings], [asdict(setting) for setting in settings])
+
+
+def told_apart(names: Sequence[str], records: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Each name; where several are equal, with the fields in which their records differ.
+
+    Args:
+        names: any.
+        records: of each, settings as `Setting.to_json` gives them, with more fields or fewer.
+    """
+    flat = [_flat(record) for record in records]
     told = []
-    for setting in settings:
-        alike = [other for other in settings if other.label == setting.label]
-        fields = {field: mine for other in alike for field, mine, _ in setting.differences(other)}
-        apart = ", ".join(f"{field} {value!r}" for field, value in sorted(fields.items()))
-        told.append(f"{setting.label} ({apart})" if apart else setting.label)
+    for name, mine in zip(names, flat, strict=True):
+        alike = [other for known, other in zip(names, flat, strict=True) if known == name]
+        fields = {
+            field
+            for other in alike
+            for field in mine.keys() | other.keys()
+            if mine.get(field) != other.get(field)
+        }
+        apart = ", ".join(f"{field} {mine.get(field)!r}" for field in sorted(fields))
+        told.append(f"{name} ({apart})" if apart else name)
     return told
 
 

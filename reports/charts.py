@@ -165,11 +165,8 @@ def pareto_chart(scene: Scene) -> ParetoChart:
     )
     limits: dict[str, list[float]] = {}
     for placed in scene.points:
-        budget, seconds = placed.point.budget, placed.point.budget_s
-        if seconds is not None:
-            if scene.unpruned_s is not None and budget.endswith("x"):
-                seconds = float(budget[:-1]) * scene.unpruned_s
-            limits.setdefault(budget, []).append(seconds)
+        if (seconds := scene.budget_of(placed)) is not None:
+            limits.setdefault(placed.point.budget, []).append(seconds)
     return ParetoChart(
         quality=scene.quality,
         marks=marks,

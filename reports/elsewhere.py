@@ -106,8 +106,8 @@ def elsewhere(scene: Scene, others: Sequence[Scene] = ()) -> list[Elsewhere]:
 
 
 def _same_but(scene: Scene, other: Scene, setting: str) -> bool:
-    workload = (scene.network, scene.images, scene.shift)
-    return other.setting == setting and (other.network, other.images, other.shift) == workload
+    workload = (scene.network, scene.input, scene.images, scene.shift)
+    return other.setting == setting and (other.network, other.input, other.images, other.shift) == workload
 
 
 def _met(budget: str, there: Estimate) -> bool | None:

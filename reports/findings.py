@@ -36,7 +36,9 @@ _FINDERS: tuple[Callable[[Scene], Iterable[Finding]], ...] = (
     runtimes.broken,
     runtimes.left_to_others,
     runtimes.builds_apart,
+    runtimes.launches_unknown,
     measurements.floor,
+    measurements.unlike_starts,
     measurements.between_runs,
     measurements.abroad,
 )

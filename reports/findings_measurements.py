@@ -11,7 +11,7 @@ from reports.comparison import comparisons
 from reports.difference import Change
 from reports.elsewhere import elsewhere
 from reports.finding import Finding, Kind, Level, counted, listed
-from reports.results import UNPRUNED, PartTime, Point
+from reports.results import UNKNOWN, UNPRUNED, PartTime, Point
 from reports.scenes import Scene
 from reports.summary import budgets
 from reports.units import plain_latency
@@ -193,8 +193,9 @@ def floor(scene: Scene) -> Iterator[Finding]:
         point = placed.point
         if point.budget_s is not None and point.unpruned_s is not None and _takes_blocks(point):
             shares[point.budget] = point.budget_s / point.unpruned_s.value
-    below = [budget for budget, asked in shares.items() if asked < share]
-    near = [budget for budget, asked in shares.items() if share <= asked < _NEAR_FLOOR * share]
+    met = {placed.point.budget for placed in scene.points if placed.point.met and _takes_blocks(placed.point)}
+    below = [budget for budget, asked in shares.items() if asked < share and budget not in met]
+    near = [b for b, asked in shares.items() if share <= asked < _NEAR_FLOOR * share and b not in met]
     if not below and not near and share < _WORTH_SAYING:
         return
     if below:
@@ -208,12 +209,31 @@ def floor(scene: Scene) -> Iterator[Finding]:
     yield Finding(
         Kind.FLOOR,
         Level.HAZARD if below or near else Level.NOTE,
-        f"{100 * share:.0f} % of the unpruned latency lies outside all removable blocks: {_largest(fixed, total)}. "
+        f"{100 * share:.0f} % of the unpruned latency lies, by the table, outside all removable blocks: "
+        f"{_largest(fixed, total)}. "
         f"{share:.2f}x is the floor.",
         reach,
         "To go below, use narrower layers, smaller images, a larger batch or another runtime.",
         "parts",
         72 if below else 46 if near else 28,
+    )
+
+
+def unlike_starts(scene: Scene) -> Iterator[Finding]:
+    """Where runs pruned different weights, so that there is no one unpruned network."""
+    starts = {placed.tag: placed.run.weights for placed in scene.done if placed.run.weights != UNKNOWN}
+    if len(set(starts.values())) < 2:
+        return
+    told = listed([f"{tag}: {weights}" for tag, weights in sorted(starts.items())])
+    yield Finding(
+        Kind.RUNS,
+        Level.HAZARD,
+        f"The runs start from different weights ({told}).",
+        "What stands for the unpruned network is the mean of theirs, and what one method is ahead of another may "
+        "be its start's.",
+        "Compare methods that start from the same weights (--weights), or report on the runs one by one.",
+        "runs",
+        74,
     )
 
 
@@ -235,7 +255,8 @@ def between_runs(scene: Scene) -> Iterator[Finding]:
             f"{comparison.first} in {slower}, faster in {faster}, less {scene.quality_word} in {worse}, more so in "
             f"{better}.",
             "For all others the intervals do not allow to tell.",
-            "Look at the rows marked worse; settings are equal, so that code, data or the machine's state differ."
+            "Look at the rows marked worse; settings are equal, so that weights, code, data or the machine's state "
+            "differ."
             if bad
             else "Nothing to do.",
             "compare",

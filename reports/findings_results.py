@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from reports.finding import Finding, Kind, Level, listed
+from reports.results import UNPRUNED
 from reports.rivals import RANDOM, Lead, doubt, lead_over_random, leads_over_controls
 from reports.scenes import Placed, Scene
 from reports.summary import BudgetSummary, Result, budgets, unpruned
@@ -117,7 +118,14 @@ def useless(scene: Scene) -> Iterator[Finding]:
 
 def few_seeds(scene: Scene) -> Iterator[Finding]:
     """Methods and budgets with too few seeds to know how much they vary."""
-    counts = [len({p.point.seed for p in points}) for _, _, points in _met(scene)]
+    seeds: dict[tuple[str, str], set[int]] = {}
+    for placed in scene.done:
+        point = placed.point
+        # What takes single weights out has no budget of time to meet.
+        counts_for = point.met or point.sparsity is not None
+        if counts_for and point.method != UNPRUNED and scene.quality_of(placed) is not None:
+            seeds.setdefault((placed.series, point.budget), set()).add(point.seed)
+    counts = [len(drawn) for drawn in seeds.values()]
     few = [count for count in counts if count < ENOUGH_SEEDS]
     if not few:
         return
@@ -125,8 +133,8 @@ def few_seeds(scene: Scene) -> Iterator[Finding]:
         hazard = "Every result comes from a single seed."
     else:
         hazard = (
-            f"{len(few)} of {len(counts)} pairs of method and budget have fewer than {ENOUGH_SEEDS} seeds that "
-            "met the budget."
+            f"{len(few)} of {len(counts)} pairs of method and budget have fewer than {ENOUGH_SEEDS} seeds, those "
+            "that missed their budget not counted."
         )
     yield Finding(
         Kind.SEEDS,

@@ -66,6 +66,21 @@ def left_to_others(scene: Scene) -> Iterator[Finding]:
     )
 
 
+def launches_unknown(scene: Scene) -> Iterator[Finding]:
+    """Why nobody can say whether launches or work are what the network costs."""
+    if scene.facts is None or scene.facts.launch_unknown is None:
+        return
+    yield Finding(
+        Kind.LAUNCHING,
+        Level.NOTE,
+        f"What launching costs the unpruned network is not known: {scene.facts.launch_unknown}",
+        "So nobody can say here whether less work makes it faster where each launch is waited for.",
+        "Time it with CUDA graphs as well (--option launch=graph), which take their launches as one.",
+        "points",
+        26,
+    )
+
+
 def builds_apart(scene: Scene) -> Iterator[Finding]:
     """How far several builds of one network are from each other."""
     if scene.facts is None or len(scene.facts.builds_s) < 2:

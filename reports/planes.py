@@ -100,14 +100,14 @@ def _budgets(scene: Scene, axis: Axis) -> dict[str, float]:
     found: dict[str, list[float]] = {}
     batch = scene.description.get("batch")
     for placed in scene.points:
-        point = placed.point
-        if point.budget_s is None:
+        point, budget_s = placed.point, scene.budget_of(placed)
+        if point.budget_s is None or budget_s is None:
             continue
         places = found.setdefault(point.budget, [])
         if axis.name == "latency":
-            places.append(point.budget_s)
+            places.append(budget_s)
         elif axis.name == "rate":
-            places.append(batch / point.budget_s)  # type: ignore[operator]  # the axis exists with a batch alone
+            places.append(batch / budget_s)  # type: ignore[operator]  # the axis exists with a batch alone
         elif point.unpruned_s is not None:
             places.append(point.unpruned_s.value / point.budget_s)
     return {name: sum(places) / len(places) for name, places in found.items() if places}

@@ -14,6 +14,9 @@ from latency_tables.trace import Trace
 UNPRUNED = "unpruned"
 """The method of the point that stands for the whole network."""
 
+UNKNOWN = "unknown"
+"""What a run's text says of what its format did not tell."""
+
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=,@-]*")
 
 
@@ -191,12 +194,14 @@ class Facts:
         ran_in_floats: how many nodes multiplied floats though integers were asked for, by operator.
         ran_elsewhere: names of nodes that others ran than the provider that is timed, by provider.
         builds_s: the network's latency in each of several builds, seconds.
+        launch_unknown: why what launching costs could not be measured; None: it could, or nothing is launched.
     """
 
     graph_breaks: dict[str, int]
     ran_in_floats: dict[str, int]
     ran_elsewhere: dict[str, tuple[str, ...]]
     builds_s: tuple[float, ...]
+    launch_unknown: str | None
 
     def __post_init__(self) -> None:
         for what, counts in (("graph_breaks", self.graph_breaks), ("ran_in_floats", self.ran_in_floats)):
@@ -211,6 +216,7 @@ class Run:
     Attributes:
         name: the run's name.
         network: as named on the command line.
+        input: the size of an image that it takes, as in "3x224x224"; "unknown" of a run that did not tell.
         weights: where those of the unpruned network are from, in words.
         images: the image source, as named on the command line.
         shift: the corruption applied to the images; None for clean ones.
@@ -227,6 +233,7 @@ class Run:
 
     name: str
     network: str
+    input: str
     weights: str
     images: str
     shift: str | None

@@ -10,6 +10,7 @@ version of its format; the history of the format:
 4: a run tells what launching costs on a device that is launched to; earlier formats do not know.
 5: a run tells where the unpruned network's weights are from; of earlier ones that is unknown.
 6: a run tells what runtimes told of the unpruned network; earlier formats do not know.
+7: among that, why what launching costs is not known; and the size of an image. Earlier formats do not tell.
 """
 
 from __future__ import annotations
@@ -23,9 +24,9 @@ from latency_tables.errors import UserError
 from latency_tables.files import write_json
 from reports import codec
 from reports.documents import read_document
-from reports.results import Point, Run
+from reports.results import UNKNOWN, Point, Run
 
-FORMAT = 6
+FORMAT = 7
 _T = TypeVar("_T")
 
 _REMEDIES: dict[type, str] = {
@@ -145,9 +146,14 @@ def _upgraded_run(version: int, data: dict[str, Any]) -> dict[str, Any]:
     if version < 4:
         data = {"launch": {}, **data}
     if version < 5:
-        data = {"weights": "unknown", **data}
+        data = {"weights": UNKNOWN, **data}
     if version < 6:
         data = {"facts": {}, **data}
+    if version < 7:
+        data = {"input": UNKNOWN, **data}
+    if version < 7 and isinstance(told := data.get("facts"), dict):
+        told = {s: {"launch_unknown": None, **f} if isinstance(f, dict) else f for s, f in told.items()}
+        data = {**data, "facts": told}
     return data
 
 

@@ -15,10 +15,11 @@ from typing import Any, Literal
 
 from latency_tables.errors import UserError
 from latency_tables.estimate import Estimate
-from reports.results import UNPRUNED, Closure, Facts, Point, Run
+from latency_tables.setting import told_apart
+from reports.results import UNKNOWN, UNPRUNED, Closure, Facts, Point, Run
 
 Quality = Literal["accuracy", "agreement"]
-_Place = tuple[str, str, str | None, str]
+_Place = tuple[str, str, str, str | None, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +58,11 @@ class Scene:
 
     Attributes:
         network: as named in the run.
+        input: the size of its images, as in "3x224x224"; "unknown" of an early run.
         images: as named in the run.
         shift: as named in the run; None for clean images.
         setting: the digest.
-        label: the setting's short text.
+        label: the setting's short text; where another one of the report has the same, with what tells them apart.
         description: the setting in plain JSON, label included.
         points: done and failed, in the order of the runs.
         closure: predicted against measured, of all runs under this setting.
@@ -69,6 +71,7 @@ class Scene:
     """
 
     network: str
+    input: str
     images: str
     shift: str | None
     setting: str
@@ -81,11 +84,12 @@ class Scene:
 
     @property
     def workload(self) -> str:
-        """Network, images and shift in words; of a path to the images its last part."""
+        """Network, its input, images and shift in words; of a path to the images its last part."""
         kind, colon, rest = self.images.partition(":")
         place, comma, more = rest.partition(",")
         images = f"{kind}{colon}{PurePath(place).name}{comma}{more}"
-        return f"{self.network} on {images}" + (f" under {self.shift}" if self.shift else "")
+        size = "" if self.input == UNKNOWN else f" at {self.input}"
+        return f"{self.network}{size} on {images}" + (f" under {self.shift}" if self.shift else "")
 
     @cached_property
     def done(self) -> tuple[Placed, ...]:
@@ -129,6 +133,13 @@ class Scene:
             return point.measured_s
         return point.ratio.scaled(self.unpruned_s)
 
+    def budget_of(self, placed: Placed) -> float | None:
+        """A point's budget on the scale of `latency_of`, seconds; None: it has none."""
+        point = placed.point
+        if point.budget_s is None or self.unpruned_s is None or not point.budget.endswith("x"):
+            return point.budget_s
+        return float(point.budget[:-1]) * self.unpruned_s
+
     @cached_property
     def charted(self) -> tuple[tuple[Placed, Estimate, Estimate], ...]:
         """Done points that have a quality, each with its quality and its latency by `latency_of`."""
@@ -142,7 +153,7 @@ class Scene:
 
 
 def _place(run: Run, setting: str) -> _Place:
-    return run.network, run.images, run.shift, setting
+    return run.network, run.input, run.images, run.shift, setting
 
 
 def run_tag(number: int) -> str:
@@ -157,14 +168,14 @@ def scenes(runs: Sequence[tuple[Run, Sequence[Point]]]) -> list[Scene]:
         runs: as `reports.run_folder.read_run` returns them.
 
     Returns:
-        One scene for each network, images, shift and setting that has points or closure rows, in the order
-        in which they first appear.
+        One scene for each network, size of its input, images, shift and setting that has points or closure rows, in
+        the order in which they first appear. Of several runs that predicted one network the last counts.
 
     Raises:
         UserError: two runs describe a setting of the same digest differently.
     """
     points: dict[_Place, list[Placed]] = {}
-    closure: dict[_Place, list[Closure]] = {}
+    closure: dict[_Place, dict[str, Closure]] = {}
     launches: dict[_Place, dict[str, float]] = {}
     told: dict[_Place, Facts] = {}
     settings: dict[str, dict[str, Any]] = {}
@@ -189,14 +200,16 @@ def scenes(runs: Sequence[tuple[Run, Sequence[Point]]]) -> list[Scene]:
         for digest, facts in run.facts.items():
             told[_place(run, digest)] = facts
         for row in run.closure:
-            closure.setdefault(_place(run, row.setting), []).append(row)
+            closure.setdefault(_place(run, row.setting), {})[row.name] = row
+    told_labels = told_apart([described["label"] for described in settings.values()], list(settings.values()))
+    labels = dict(zip(settings, told_labels, strict=True))
     return [
         Scene(
             *place,
-            label=settings[place[3]]["label"],
-            description=settings[place[3]],
+            label=labels[place[-1]],
+            description=settings[place[-1]],
             points=tuple(points.get(place, ())),
-            closure=tuple(closure.get(place, ())),
+            closure=tuple(closure.get(place, {}).values()),
             launch=launches.get(place),
             facts=told.get(place),
         )

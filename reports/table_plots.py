@@ -19,11 +19,10 @@ FITTED = Look("#77797f", "D", "diamond")
 ANCHOR = Look("#2f7fd1", "o", "circle")
 """A measured width that interpolation rests on."""
 CHECK = Look("#e0650a", "^", "triangle-up")
+"""A measured width that tells how far interpolation is off; drawn hollow."""
 OTHER = Look("#7b5bc4", "s", "square")
 ROLES = (("anchor", ANCHOR), ("check", CHECK), ("other kernel", OTHER))
 """What a measured width is to the staircase."""
-
-"""A measured width that tells how far interpolation is off; drawn hollow."""
 LINE = "#77797f"
 
 _BAND = "rgba(120,150,180,0.25)"

@@ -88,7 +88,13 @@ def test_everything_is_told_in_sentences(capsys: pytest.CaptureFixture[str]) -> 
         ran_in_floats={"MatMul": 24, "Conv": 1},
         ran_elsewhere={"CUDAExecutionProvider": ("/o0/Conv", "/o3/Erf")},
         builds_s=(1.1e-3, 1e-3, 1.05e-3),
+        launch_unknown=None,
     )
+
+
+def test_why_launches_were_not_measured_reaches_the_report() -> None:
+    told = facts_of(SKELETON, table(network({"launch_unknown": "more than the queue holds"})))
+    assert told == Facts({}, {}, {}, (), "more than the queue holds")
 
 
 def test_where_nothing_is_told_nothing_is_said(capsys: pytest.CaptureFixture[str]) -> None:

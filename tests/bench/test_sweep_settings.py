@@ -235,7 +235,7 @@ def test_what_a_runtime_told_is_said_once_and_stands_in_the_record_and_on_the_pa
 ) -> None:
     assert swept.said.count("computed in floats, not in integers, of the unpruned network: 2 MatMul") == 1
     digest = swept.digests["onnxruntime", "int8"]
-    assert swept.run.facts == {digest: Facts({}, {"MatMul": 2}, {}, ())}
+    assert swept.run.facts == {digest: Facts({}, {"MatMul": 2}, {}, (), None)}
     ran = CliRunner().invoke(app, ["report", str(swept.folder), "--json"])
     assert ran.exit_code == 0, ran.output
     page = " ".join(Path(json.loads(ran.stdout)["html"]).read_text().split())

@@ -202,6 +202,24 @@ def test_below_the_first_step_the_curve_is_what_the_table_answers() -> None:
     assert curve[2].latency_s.value == pytest.approx(64e-6 * 1.1)
 
 
+def test_where_the_other_width_follows_no_steps_the_curve_is_what_was_measured() -> None:
+    middle, stairs = families(two_widths(18))[1], (Stairs(16, 4),) * 2
+    points = {(a, b): 1e-6 * a * b for a in (16, 32, 64) for b in (4, 16)} | {(64, 18): 1e-3, (32, 18): 6e-4}
+    cells = {place: made_up.exact(latency_s) for place, latency_s in points.items()}
+    curves = WidthCurves(
+        layer="middle",
+        family=middle,
+        surface=Surface(points, stairs),
+        stairs=stairs,
+        cells=cells,
+        error=0.02,
+        checks=3,
+    )
+    inward, _ = curves.staircases([])
+    assert {answer.origin for answer in inward.curve} == {"measured"}
+    assert {32, 64} <= {answer.width for answer in inward.curve}
+
+
 def test_the_error_of_interpolation_is_open_where_nothing_checks_it() -> None:
     skeleton = two_widths()
     middle = families(skeleton)[1]

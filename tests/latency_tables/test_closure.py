@@ -7,11 +7,11 @@ from typing import Any
 import made_up
 import pytest
 
-from latency_tables.closure import Closure, HeldOut, closure_of
+from latency_tables.closure import Closure, HeldOut, closure_of, foreseen, joined
 from latency_tables.context import coefficients
 from latency_tables.estimate import Estimate
 from latency_tables.skeleton import Cut
-from latency_tables.table import LatencyTable, NetworkMeasurement
+from latency_tables.table import Failure, LatencyTable, NetworkMeasurement
 
 
 def held_out(predicted: Estimate, measured: float, again: float) -> HeldOut:
@@ -90,3 +90,35 @@ def test_a_spoiled_timing_judges_nothing(spoiled: dict[str, Any]) -> None:
 def test_cores_that_are_always_far_spoil_nothing() -> None:
     far = [replace(network, far=True) for network in (*FIT, *[seen(["block2"], 0.7)] * 2)]
     assert closure_of(SKELETON, table(*far)) is not None
+
+
+def test_every_sound_timing_stands_beside_what_the_table_says_of_it() -> None:
+    narrow = replace(seen([], 0.9), widths=(("block1", 2),))  # the table does not know such widths
+    slow = replace(seen(["block2"], 0.9), unpruned_s=made_up.exact(1.2))
+    known = table(*FIT, seen(["block2"], 0.7), narrow, slow, seen(["block0"], 0.81))
+    found = foreseen(SKELETON, known)
+    assert found is not None
+    fit, rows = found
+    assert fit == coefficients(SKELETON, known)
+    assert [(row.timed.ratio.value, row.timed.role, row.fitted) for row in rows] == [
+        (0.8, "fit", True),
+        (0.5, "fit", True),
+        (0.7, "closure", False),
+        (0.81, "closure", True),
+    ]
+    assert rows[2].predicted == fit.ratio(["block2"])
+
+
+def test_where_a_table_predicts_nothing_nothing_is_foreseen() -> None:
+    assert foreseen(SKELETON, table(seen(["block2"], 0.7))) is None
+    known = table(*FIT)
+    key = SKELETON.parts[0].key
+    lacking = {name: cell for name, cell in known.cells.items() if name != key}
+    assert foreseen(SKELETON, replace(known, cells=lacking)) is None
+    assert foreseen(SKELETON, replace(known, cells={**lacking, key: Failure("hung", "2026-01-01")})) is None
+
+
+def test_several_timings_of_a_network_are_one() -> None:
+    ratios = [Estimate(0.5, 0.49, 0.52), Estimate(0.53, 0.5, 0.54), Estimate(0.51, 0.505, 0.515)]
+    assert joined(ratios) == Estimate(0.51, 0.49, 0.54)
+    assert joined(ratios[:1]) == ratios[0]

@@ -134,6 +134,7 @@ def run(**changes: object) -> Run:
     base = Run(
         name="synthetic",
         network="cifar/resnet56",
+        input="3x32x32",
         weights="resnet56.safetensors",
         images="npz:test.npz",
         shift="gaussian_noise:3",

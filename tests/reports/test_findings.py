@@ -276,11 +276,12 @@ def parts(outside: float) -> tuple[PartTime, ...]:
 
 def test_the_floor_is_what_lies_outside_all_removable_blocks() -> None:
     def floor(outside: float, budget_s: float) -> list[Finding]:
-        return found(made.point(parts=parts(outside), budget_s=budget_s), kind=Kind.FLOOR)
+        return found(made.point(parts=parts(outside), budget_s=budget_s, met=False), kind=Kind.FLOOR)
 
     (reachable,) = floor(0.4, 0.7 * 8.1e-3)
     assert reachable.hazard == (
-        "40 % of the unpruned latency lies outside all removable blocks: stem 30 %, head 10 %. 0.40x is the floor."
+        "40 % of the unpruned latency lies, by the table, outside all removable blocks: stem 30 %, head 10 %. "
+        "0.40x is the floor."
     )
     assert reachable.level is Level.NOTE
     (out_of_reach,) = floor(0.4, 0.3 * 8.1e-3)
@@ -293,6 +294,38 @@ def test_the_floor_is_what_lies_outside_all_removable_blocks() -> None:
     assert found(made.point(parts=()), kind=Kind.FLOOR) == []
     narrower = {"widths": {"g": 8}, "removed": (), "parts": parts(0.4), "budget_s": 0.3 * 8.1e-3}
     assert found(made.point(**narrower), kind=Kind.FLOOR) == [], "channels know no such floor"
+
+
+def test_a_budget_that_was_met_is_not_said_to_be_below_the_floor() -> None:
+    met = made.point(parts=parts(0.4), budget_s=0.3 * 8.1e-3)
+    (finding,) = found(met, kind=Kind.FLOOR)
+    assert finding.level is Level.NOTE
+    assert finding.meaning == "A tighter budget than that cannot be met by removing blocks."
+    missed = made.point(id="b", budget="0.2x", parts=parts(0.4), budget_s=0.2 * 8.1e-3, met=False)
+    (finding,) = found(met, missed, kind=Kind.FLOOR)
+    assert finding.meaning == "Budget 0.2x cannot be met by removing blocks."
+
+
+def test_runs_that_start_from_different_weights_are_told() -> None:
+    runs = [
+        (made.run(closure=(), weights=weights), [made.point(seed=place)])
+        for place, weights in enumerate(["a.safetensors", "a.safetensors", "b.safetensors", "unknown"])
+    ]
+    told = [
+        [finding.hazard for finding in of_scene(scenes(chosen)[0]) if "different weights" in finding.hazard]
+        for chosen in (runs, runs[:2], [runs[0], runs[3]])
+    ]
+    assert told == [
+        ["The runs start from different weights (A: a.safetensors, B: a.safetensors and C: b.safetensors)."],
+        [],
+        [],
+    ]
+
+
+def test_one_seed_is_told_of_methods_that_take_single_weights_out_too() -> None:
+    sparse = {"budget": "90%", "budget_s": None, "met": None, "sparsity": 0.9}
+    finding = only(made.point(method="epsd", **sparse), made.unpruned(), kind=Kind.SEEDS)
+    assert finding.hazard == "Every result comes from a single seed."
 
 
 def test_two_runs_that_differ_are_told() -> None:

@@ -11,8 +11,8 @@ from reports.page import render_page
 from reports.results import Facts
 from reports.scenes import scenes
 
-NOTHING = Facts({}, {}, {}, ())
-KINDS = (Kind.FLOATS, Kind.BREAKS, Kind.PROVIDERS, Kind.BUILDS)
+NOTHING = Facts({}, {}, {}, (), None)
+KINDS = (Kind.FLOATS, Kind.BREAKS, Kind.PROVIDERS, Kind.BUILDS, Kind.LAUNCHING)
 
 
 def found(facts: Facts | None, setting: str = "s1") -> list[Finding]:
@@ -75,12 +75,20 @@ def test_builds_that_differ_much_are_a_hazard(slow_s: float, level: Level) -> No
     )
 
 
+def test_why_launches_were_not_measured_is_told() -> None:
+    finding = only(replace(NOTHING, launch_unknown="a single run issues more work than the queue holds."))
+    assert (finding.kind, finding.level) == (Kind.LAUNCHING, Level.NOTE)
+    assert finding.hazard.endswith("is not known: a single run issues more work than the queue holds.")
+    assert "launch=graph" in finding.remedy
+
+
 def test_all_of_it_stands_on_the_page() -> None:
-    facts = Facts({"a <b>reason</b>": 1}, {"Conv": 2}, {"Other": ("n",)}, (1e-3, 1.2e-3))
+    facts = Facts({"a <b>reason</b>": 1}, {"Conv": 2}, {"Other": ("n",)}, (1e-3, 1.2e-3), "a <queue> is full")
     page = render_page([(made.run(facts={"s1": facts}), [made.unpruned(), made.point()])])
     for kind in KINDS:
         assert f'data-kind="{kind}"' in page
     assert "a &lt;b&gt;reason" in page
+    assert "a &lt;queue&gt; is full" in page
 
 
 def test_facts_are_of_a_known_setting() -> None:

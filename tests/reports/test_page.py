@@ -250,7 +250,7 @@ def test_a_finding_without_its_figure_leads_to_the_scene() -> None:
         PartTime("a.conv", "convolution", "a", 1e-3, True),
     )
     text = page(made.point(met=False, parts=parts))
-    assert "50 % of the unpruned latency lies outside" in text
+    assert "50 % of the unpruned latency lies, by the table, outside" in text
     assert 'id="parts-1"' not in text
     assert '<a href="#scene-1">See where the time goes</a>' in text
 

@@ -69,6 +69,20 @@ def test_a_point_of_a_slow_minute_is_no_slower_for_it() -> None:
     assert bare.latency_of(bare.points[0]) == made.estimate(7e-3, 1e-5)
 
 
+def test_a_budget_stands_where_the_picture_has_it() -> None:
+    """Points are placed by their ratio, so a budget as a share must be too, whatever minute they are from."""
+    slow = {"unpruned_s": made.estimate(1.1 * 8.1e-3, 5e-5), "budget_s": 0.7 * 1.1 * 8.1e-3}
+    group = scene(
+        made.unpruned(), made.unpruned(id="u2"), made.point(ratio=made.estimate(0.75, 0.004), **slow)
+    )
+    lines = planes(group).budgets
+    assert lines["latency"]["0.7x"] == pytest.approx(0.7 * 8.1e-3) == pareto_chart(group).budgets["0.7x"]
+    assert lines["rate"]["0.7x"] == pytest.approx(1 / (0.7 * 8.1e-3))
+    assert lines["speedup"]["0.7x"] == pytest.approx(1 / 0.7)
+    point = group.latency_of(group.points[2])
+    assert point is not None and point.value > lines["latency"]["0.7x"], "it missed, and looks so"
+
+
 def test_images_per_second_need_a_batch() -> None:
     settings = {"s1": {"label": "batch of eight", "batch": 8}}
     found = axis(scene(made.point(), settings=settings), "rate").values[0]

@@ -76,7 +76,7 @@ def test_where_weights_are_from_is_unknown_of_format_4(folder: Path) -> None:
 
 
 def test_what_runtimes_told_is_read_back_and_unknown_of_format_5(tmp_path: Path) -> None:
-    facts = {"s1": Facts({"why": 2}, {"MatMul": 24}, {"Other": ("/o1", "/o2")}, (1e-3, 1.1e-3))}
+    facts = {"s1": Facts({"why": 2}, {"MatMul": 24}, {"Other": ("/o1", "/o2")}, (1e-3, 1.1e-3), "full")}
     folder = made.write(tmp_path / "run", [made.point()], facts=facts)
     assert read_run(folder)[0] == made.run(facts=facts)
 
@@ -86,6 +86,22 @@ def test_what_runtimes_told_is_read_back_and_unknown_of_format_5(tmp_path: Path)
 
     edit(folder / "run.json", older)
     assert read_run(folder)[0] == made.run()
+
+
+def test_why_launching_is_unknown_and_the_size_of_images_are_not_told_by_format_6(tmp_path: Path) -> None:
+    facts = {"s1": Facts({"why": 2}, {}, {}, (), None)}
+    folder = made.write(tmp_path / "run", [made.point()], facts=facts)
+
+    def older(data) -> None:
+        data["format"] = 6
+        del data["facts"]["s1"]["launch_unknown"]
+        del data["input"]
+
+    edit(folder / "run.json", older)
+    assert read_run(folder)[0] == made.run(facts=facts, input="unknown")
+    edit(folder / "run.json", lambda data: data["facts"].update(s1=3))
+    with pytest.raises(UserError, match=r"run\.facts\.s1: expected an object"):
+        read_run(folder)
 
 
 @st.composite

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import made_up_runs as made
 import pytest
 
@@ -65,3 +67,35 @@ def test_accuracy_is_shown_where_there_are_labels_and_agreement_where_there_are_
     assert unlabelled.quality == "agreement"
     assert [quality for _, quality, _ in unlabelled.charted] == [points[1].agreement]
     assert [len(unlabelled.done), len(unlabelled.failed)] == [1, 1]
+
+
+def test_networks_for_images_of_two_sizes_are_two() -> None:
+    small, large = (made.run(closure=(), name=size, input=size) for size in ("3x160x160", "3x224x224"))
+    quick = made.point(unpruned_s=made.estimate(4e-3, 1e-5), measured_s=made.estimate(2e-3, 1e-5))
+    first, second = scenes([(small, [quick]), (large, [made.point()])])
+    assert (first.unpruned_s, second.unpruned_s) == (pytest.approx(4e-3), pytest.approx(8.1e-3))
+    assert [group.workload.split(" on ")[0] for group in (first, second)] == [
+        "cifar/resnet56 at 3x160x160",
+        "cifar/resnet56 at 3x224x224",
+    ]
+
+
+def test_settings_with_one_label_say_what_tells_them_apart() -> None:
+    label = "ONNX Runtime, one thread, batch 1"
+    settings = {
+        digest: {"label": label, "versions": [["onnxruntime", version]], "threads": 1}
+        for digest, version in (("s1", "1.31.1"), ("s2", "1.32.0"))
+    }
+    points = [made.point(), made.point(id="b", setting="s2")]
+    found = scenes([(made.run(closure=(), settings=settings), points)])
+    assert [group.label for group in found] == [
+        f"{label} (versions.onnxruntime '1.31.1')",
+        f"{label} (versions.onnxruntime '1.32.0')",
+    ]
+
+
+def test_a_network_that_two_runs_predicted_counts_once() -> None:
+    before = made.run().closure
+    after = (replace(before[0], predicted_s=made.estimate(6.05e-3, 1e-4)), before[1])
+    (group,) = scenes([(made.run(), [made.point()]), (made.run(name="b", closure=after), [made.point()])])
+    assert group.closure == after
