@@ -23,6 +23,7 @@ from bench.workloads import resolve
 from latency_tables.errors import UserError
 from pruning.early.criterion import prunable
 from pruning.recovery.training import Trained, train
+from reports import units
 from reports.results import Point
 from reports.run_folder import read_run
 
@@ -166,8 +167,8 @@ def test_a_readme_says_how_each_was_made(swept: SimpleNamespace) -> None:
             continue
         text = (swept.folder / point.artefacts["readme"]).read_text()
         assert point.command in text
-        assert f"{point.accuracy.value:.1%}" in text
-        assert f"{point.ratio.value:.3f}" in text
+        assert units.percent(point.accuracy) in text
+        assert units.number(point.ratio) in text
     assert (
         "80.0% of the weights, one by one"
         in (swept.folder / swept.points["snip"].id / "README.md").read_text()

@@ -19,6 +19,7 @@ from bench.cli import app
 from bench.expectation import words as foreseen_words
 from bench.workloads import resolve
 from latency_tables.errors import UserError
+from reports import units
 from reports.run_folder import read_run
 
 
@@ -105,7 +106,7 @@ def test_all_points_stand_beside_it(swept: SimpleNamespace) -> None:
         assert point.accuracy_before == unpruned.accuracy
         assert "train unpruned" in point.stages_s
     text = (swept.folder / "runs" / "small" / swept.points["snip"].artefacts["readme"]).read_text()
-    assert f"of the unpruned network, trained the same way: {unpruned.accuracy.value:.1%}" in text
+    assert f"of the unpruned network, trained the same way: {units.percent(unpruned.accuracy)}" in text
 
 
 def test_blocks_go_from_the_trained_network(swept: SimpleNamespace) -> None:
