@@ -44,8 +44,8 @@ SECONDS = 5
 WANTED = 0.02
 READING = """
 Reading. Five of six ratios are within 2 % or have an interval that holds 1, which is the target; but an interval that holds 1 rewards noise, and none of these five intervals, of ten pairs each, lies within 2 %. One ratio differs
-from 1: MobileNetV2's in eager PyTorch, 2.1 % slower by lathe (0.5 to 4.3) in thirty pairs of a quieter hour, 4.3 % (0.3 to 8.3) in ten pairs before. It is not how
-lathe samples: by hand, in one process in ten turns, its samples' median is 1.002 times that of a bare loop (middle half 0.992 to 1.018), with garbage collection or without. It comes with the process: in nine rounds of fresh processes, 2026-11-23, PyTorch's own
+from 1: MobileNetV2's in eager PyTorch, 2.1 % slower by lathe (0.5 to 4.3) in thirty pairs of a quieter hour, 4.3 % (0.3 to 8.3) in ten pairs before. It does not look like
+how lathe samples: by hand, in ten turns of one process (one only was looked at), its samples' median is 1.002 times that of a bare loop (middle half 0.992 to 1.018), with garbage collection or without. Processes do differ, also by hand: in nine rounds of fresh processes, 2026-11-23, PyTorch's own
 timer took 11.3 ms, a bare loop 1.02 times that (1.00 to 1.04), lathe's sampler without the worker 1.05 (1.02 to 1.08), the worker 1.07 (1.04 to 1.08), though all run the same module. So what is in memory before the network is seems to matter, by more than is
 wanted; how is not known. Neither process has a page fault in a run, both see the same environment, and the process that asks for the timing waits without waking. The other five cannot be told from 1. The machine was
 restless then: what one tool tells of one network differs from process to process by 2 to 26 % (the middle half), which is more than the tools differ from each other, so their intervals are 6 to 22 % wide
