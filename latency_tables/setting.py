@@ -182,8 +182,15 @@ def _flat(data: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     for key, value in data.items():
         if isinstance(value, dict):
             flat |= _flat(value, f"{prefix}{key}.")
-        elif key in ("versions", "options"):
+        elif key in ("versions", "options") and _are_pairs(value):
             flat |= {f"{prefix}{key}.{name}": item for name, item in value}
         else:
             flat[prefix + key] = value
     return flat
+
+
+def _are_pairs(value: Any) -> bool:
+    """Whether it is what `Setting.to_json` writes; a record from a file may hold anything."""
+    return isinstance(value, list | tuple) and all(
+        isinstance(item, list | tuple) and len(item) == 2 for item in value
+    )

@@ -99,3 +99,13 @@ def test_a_network_that_two_runs_predicted_counts_once() -> None:
     after = (replace(before[0], predicted_s=made.estimate(6.05e-3, 1e-4)), before[1])
     (group,) = scenes([(made.run(), [made.point()]), (made.run(name="b", closure=after), [made.point()])])
     assert group.closure == after
+
+
+@pytest.mark.parametrize("options", [3, [1], ["ab", "cde"], None, {"a": 1}])
+def test_a_setting_edited_by_hand_still_has_a_label(options: object) -> None:
+    settings = {
+        digest: {"label": "one", "options": options, "threads": n} for n, digest in enumerate(["s1", "s2"])
+    }
+    points = [made.point(), made.point(id="b", setting="s2")]
+    found = scenes([(made.run(closure=(), settings=settings), points)])
+    assert [group.label for group in found] == ["one (threads 0)", "one (threads 1)"]
