@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from calm import calm as nothing_happens
 from cli_driver import Lathe, driver
 from small_job import write_job
 
@@ -37,8 +38,15 @@ def _in_haste() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="module")
+def calm() -> Iterator[None]:
+    """Nothing that others do spoils a timing."""
+    with nothing_happens():
+        yield
+
+
 @pytest.fixture
-def lathe(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Lathe:
+def lathe(calm: None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Lathe:
     """The command line."""
     return driver(capsys, monkeypatch)
 
@@ -53,7 +61,7 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 def profiled(job: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A workspace in which the small network is profiled in ONNX Runtime; to be copied, not written to."""
     out = tmp_path_factory.mktemp("workspace")
-    with pytest.MonkeyPatch.context() as patch:
+    with nothing_happens(), pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["lathe", "profile", job["network"], "--out", str(out), "--json"])
         with pytest.raises(SystemExit) as end:
             cli.main()

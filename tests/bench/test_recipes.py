@@ -62,7 +62,7 @@ def test_lessons_stay_until_the_last_point_is_done(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def swept(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
+def swept(calm: None, tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     """A sweep in two runtimes, of single weights and of blocks."""
     folder = tmp_path_factory.mktemp("runtimes")
     words = write_job(folder, blocks=2)

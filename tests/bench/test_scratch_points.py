@@ -48,7 +48,7 @@ augmentation = "none"
 
 
 @pytest.fixture(scope="module")
-def swept(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
+def swept(calm: None, tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     """One sweep with two ways to be structured and one to be not, and their controls."""
     checkpoints: list[tuple[Path, bool]] = []
 

@@ -157,7 +157,7 @@ def run(file: Path, patch: pytest.MonkeyPatch, stop_at: str = "") -> tuple[Resul
 
 
 @pytest.fixture(scope="module")
-def swept(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
+def swept(calm: None, tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     """A sweep in three settings of two runtimes, stopped before the points of the third, and taken up again."""
     folder = tmp_path_factory.mktemp("settings")
     words = write_job(folder)

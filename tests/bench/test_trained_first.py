@@ -45,7 +45,7 @@ controls = false
 
 
 @pytest.fixture(scope="module")
-def swept(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
+def swept(calm: None, tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     """A sweep without weights."""
     folder = tmp_path_factory.mktemp("untrained")
     words = write_job(folder)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import gpu
 import gpu_page
 import pytest
+from calm import calm
 
 from bench.stopping import Rule
 from bench.tables import STORE_FILE, open_store
@@ -40,7 +41,7 @@ MACHINE = {
 
 
 @pytest.fixture
-def results(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+def results(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
     """Where the page goes; everything is small, on the CPU and quick."""
     for name, value in {
         "DEVICE": "cpu",
@@ -62,7 +63,8 @@ def results(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setattr("bench.profiler._rest", lambda seconds: None)
     monkeypatch.setattr(gpu_page, "RESULTS", tmp_path / "results")
     monkeypatch.setenv("PYTHONPATH", "")
-    return tmp_path / "results"
+    with calm():
+        yield tmp_path / "results"
 
 
 def main(monkeypatch: pytest.MonkeyPatch, *words: object) -> None:

@@ -1,0 +1,34 @@
+"""Real timings as of a machine on which nothing happens, for tests that are about something else."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from bench import session
+from latency_tables.measurement import Measurement
+
+
+@contextmanager
+def calm() -> Iterator[None]:
+    """What others do meanwhile spoils nothing, so that how much is timed, and timed again, is known beforehand.
+
+    Tests run side by side and disturb each other, and their timings are coarse.
+    """
+    read = session.measurement_from_json
+
+    def undisturbed(data: Mapping[str, Any]) -> Measurement:
+        taken = read(data)
+        kept = {name: told for name, told in taken.host.items() if name != "cores"}
+        return replace(taken, host={**kept, "disturbance": None})
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(session, "measurement_from_json", undisturbed)
+        patch.setattr("bench.anchor.MOVED_BY", math.inf)
+        patch.setattr("latency_tables.slow_minutes.SLOW_BY", math.inf)
+        yield
