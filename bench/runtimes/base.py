@@ -66,7 +66,7 @@ class NodeTime:
     Attributes:
         name: as the runtime calls it.
         kind: of node, as the runtime calls it.
-        seconds: median over the runs.
+        seconds: median over the runs, or mean where the runtime keeps nothing else.
         operators: places in the graph of the operators that it is known to compute, ascending; empty: none is.
     """
 
@@ -82,7 +82,7 @@ class NodeProfile:
 
     Attributes:
         nodes: in the order of execution.
-        whole_s: a whole run while the nodes were timed, which slows it; median, seconds.
+        whole_s: a whole run while the nodes were timed, which slows it; median or mean as for these, seconds.
     """
 
     nodes: tuple[NodeTime, ...]
