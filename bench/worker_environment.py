@@ -12,6 +12,7 @@ _STRIPPED = (
     "OMP_",
     "KMP_",
     "GOMP_",
+    "GLIBC_TUNABLES",
     "MKL_",
     "MALLOC_",
     "ORT_",

@@ -249,6 +249,7 @@ def test_only_the_setting_decides_what_the_worker_inherits(setting: Setting) -> 
         "TRITON_CACHE_DIR": "/triton",
         "TORCHINDUCTOR_CACHE_DIR": "/cache",
         "CUDA_VISIBLE_DEVICES": "1",
+        "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
         "PATH": "/bin",
     }
     two = replace(setting, threads=2, options=(("cache", "warm"), ("env.MALLOC_TRIM_THRESHOLD_", "5")))
