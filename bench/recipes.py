@@ -8,10 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from bench.budget import parse_budget, parse_sparsity
+from bench.outlook import Outlook, outlook
 from bench.points import Recipe, lessons_id, point_id
+from bench.reach import pairs_within_reach
 from bench.school import trained_file
 from bench.sweep_config import SweepConfig, takes_single_weights
-from bench.workbench import SettingChoice, command_line
+from bench.workbench import SettingChoice, Subject, command_line
+from latency_tables.setting import Setting
+from latency_tables.store import Store
 from pruning.from_scratch import SCRATCH_METHODS
 from reports.results import Point
 
@@ -103,3 +107,34 @@ def _command(
         words,
         ["--out", str(workspace)],
     )
+
+
+def asked_recipes(
+    config: SweepConfig,
+    settings: dict[SettingChoice, Setting],
+    subject: Subject,
+    store: Store,
+    present: dict[str, Point],
+    workspace: Path,
+    folder: Path,
+) -> tuple[list[Recipe], Outlook]:
+    """The points to make, as far as that is known before tables are whole, and what is to be timed for these."""
+    outline = subject.wide if config.narrows else subject.outline
+    asked: list[Recipe] = []
+    lacks = Outlook()
+    for choice, setting in settings.items():
+        table = store.table(setting)
+        own = outlook(outline, table)
+        pairs = config.pairs()
+        if own == Outlook():
+            pairs = pairs_within_reach(config, subject, table, present, lambda _: None)
+        recipes = [
+            recipe
+            for seed in config.seeds
+            for recipe in recipes_of(config, choice, seed, workspace, folder, pairs)
+            if recipe.id not in present or present[recipe.id].status == "failed"
+        ]
+        asked += recipes
+        # Each network is timed in the other settings, too.
+        lacks += own + Outlook(networks=len(recipes) * (len(settings) - 1))
+    return asked, lacks

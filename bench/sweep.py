@@ -22,12 +22,11 @@ from bench.identity import identity_digest, take_identity
 from bench.judging import Judged
 from bench.leaflet import leaflet
 from bench.lock import locked
-from bench.outlook import Outlook, outlook
 from bench.points import Recipe, failed_point, point_id, unpruned_point
 from bench.pruner import make_point
 from bench.quiet import remarks
 from bench.reach import pairs_within_reach
-from bench.recipes import forget_lessons, recipes_of
+from bench.recipes import asked_recipes, forget_lessons, recipes_of
 from bench.requirements import require_prunable
 from bench.resumed import resumed
 from bench.run_record import make_record, merged
@@ -98,7 +97,8 @@ def run_sweep(
 
     Raises:
         UserError: a wrong word, images or weights that do not fit, or a folder that holds another run.
-        LatheError: profiling failed.
+        LatheError: profiling failed, in each of its settings or with ``again``. Where it fails in some of several,
+            the points of these fail and the others are made.
     """
     keep_large_blocks()
     settings = {choice: choice.make() for choice in config.setting_choices()}
@@ -123,7 +123,7 @@ def run_sweep(
                 "Give trained ones with --weights, or name a method that trains, as epsd-structured."
             )
         points: list[Point] = []
-        asked, lacks = _foreseen(
+        asked, lacks = asked_recipes(
             config, settings, subject, store, {} if again else present, workspace, folder
         )
         learning = sorted({recipe.seed for recipe in asked if recipe.method in SCRATCH_METHODS})
@@ -155,10 +155,20 @@ def run_sweep(
         if gallery.choice.train_source is not None and learning:
             content["training images' content"] = gallery.training().digest
         take_identity(folder, config, content)
+        refused: dict[Setting, LatheError] = {}
         for choice, setting in settings.items():
             with Session(setting) as session:
                 job = _Job(config, choice, subject, gallery, session, store, folder, workspace, terminal)
-                profiling_s = job.profile()
+                try:
+                    profiling_s = job.profile()
+                except StorageError:
+                    raise
+                except LatheError as error:
+                    refused[setting] = error
+                    if again or len(refused) == len(settings):
+                        raise
+                    points += job.refused(present, error)
+                    continue
                 write_run(folder, record())
                 pairs = pairs_within_reach(
                     config, subject, store.table(session.setting), present, terminal.say
@@ -173,7 +183,7 @@ def run_sweep(
         forget_lessons(folder / _TRAINING, recipes, points)
         for setting in settings.values():
             todo = lacking(points, setting.digest)
-            if not todo:
+            if not todo or setting in refused:
                 continue
             outline = subject.wide if any(point.widths for point in todo) else subject.outline
             with Session(setting) as session, terminal.progress("elsewhere") as progress:
@@ -184,37 +194,6 @@ def run_sweep(
         write_run(folder, record())
         store.close()
     return points
-
-
-def _foreseen(
-    config: SweepConfig,
-    settings: dict[SettingChoice, Setting],
-    subject: Subject,
-    store: Store,
-    present: dict[str, Point],
-    workspace: Path,
-    folder: Path,
-) -> tuple[list[Recipe], Outlook]:
-    """The points to make, as far as that is known before tables are whole, and what is to be timed for these."""
-    outline = subject.wide if config.narrows else subject.outline
-    asked: list[Recipe] = []
-    lacks = Outlook()
-    for choice, setting in settings.items():
-        table = store.table(setting)
-        own = outlook(outline, table)
-        pairs = config.pairs()
-        if own == Outlook():
-            pairs = pairs_within_reach(config, subject, table, present, lambda _: None)
-        recipes = [
-            recipe
-            for seed in config.seeds
-            for recipe in recipes_of(config, choice, seed, workspace, folder, pairs)
-            if recipe.id not in present or present[recipe.id].status == "failed"
-        ]
-        asked += recipes
-        # Each network is timed in the other settings, too.
-        lacks += own + Outlook(networks=len(recipes) * (len(settings) - 1))
-    return asked, lacks
 
 
 def _weights_text(config: SweepConfig, subject: Subject) -> str:
@@ -268,11 +247,28 @@ class _Job:
             if not keep_failures:
                 raise
             self.terminal.say(f"all points of seed {seed} fail: {error}")
-            made = {r.id: failed_point(r, self.session.setting, str(error)) for r in recipes}
-            for point in made.values():
-                write_point(self.folder, point)
-            return made
+            return self._failed(recipes, error)
         return {r.id: self._make(shop, r, keep_failures=keep_failures) for r in recipes}
+
+    def refused(self, present: dict[str, Point], error: LatheError) -> list[Point]:
+        """The points of a setting in which the network cannot be profiled: failed, but for those that are there."""
+        label = self.session.setting.label
+        self.terminal.say(f"all points in {label} fail: {error} The same command tries again.")
+        pairs = self.config.pairs()
+        recipes = [
+            recipe
+            for seed in self.config.seeds
+            for recipe in recipes_of(self.config, self.choice, seed, self.workspace, self.folder, pairs)
+        ]
+        there = {r.id for r in recipes if r.id in present and present[r.id].status == "done"}
+        made = self._failed([r for r in recipes if r.id not in there], error)
+        return [made.get(r.id) or present[r.id] for r in recipes]
+
+    def _failed(self, recipes: Sequence[Recipe], error: LatheError) -> dict[str, Point]:
+        made = {r.id: failed_point(r, self.session.setting, str(error)) for r in recipes}
+        for point in made.values():
+            write_point(self.folder, point)
+        return made
 
     def profile(self) -> float:
         """Measures what the table lacks; the seconds that took."""

@@ -16,6 +16,7 @@ from bench import fact_views, sweep
 from bench.cli import app
 from bench.pruner import make_point
 from bench.recipes import recipes_of
+from bench.session import MeasurementFailed, Session
 from bench.sweep_config import SweepConfig, make_config
 from bench.workbench import Gallery, ImageChoice, NetworkChoice, Subject
 from latency_tables.errors import UserError
@@ -269,3 +270,40 @@ def test_two_precisions_under_one_name_are_refused(
     assert "holds points of onnxruntime in fp32, asked for are some in int8" in said
     assert '"onnxruntime int8"' in said
     assert made == []
+
+
+def test_a_runtime_that_refuses_the_network_costs_its_own_points(
+    calm: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    profile = sweep.profile_depth
+
+    def refused(outline: Any, session: Session, store: Store, **named: Any) -> Any:
+        if session.setting.runtime == "onnxruntime":
+            raise MeasurementFailed("unsupported", "ONNX Runtime cannot run the operator Bessel.")
+        return profile(outline, session, store, **named)
+
+    monkeypatch.setattr(sweep, "profile_depth", refused)
+    words = write_job(tmp_path)
+    file = write_sweep(tmp_path, words, ["onnxruntime", "eager"])
+    ran, made = run(file, monkeypatch)
+    assert ran.exit_code == 1, ran.output
+    assert made == ["eager-last-0.9x-s0"]
+    said = " ".join(ran.output.split())
+    assert "all points in onnxruntime on" in said
+    assert "cannot run the operator Bessel. The same command tries again." in said
+    points = {point.id: point for point in read_run(tmp_path / "runs" / "small")[1]}
+    failed = points["onnxruntime-last-0.9x-s0"]
+    assert failed.status == "failed" and "the operator Bessel" in failed.reason
+    eager = points["eager-last-0.9x-s0"]
+    assert eager.status == "done", eager.reason
+    assert eager.elsewhere == {}
+    again, made = run(file, monkeypatch)
+    assert (again.exit_code, made) == (1, []), "what is there stays"
+    write_sweep(tmp_path, words, ["onnxruntime"])
+    alone, made = run(file, monkeypatch)
+    assert isinstance(alone.exception, MeasurementFailed) and "Bessel" in str(alone.exception)
+    assert made == []
+    monkeypatch.setattr(sweep, "profile_depth", profile)
+    write_sweep(tmp_path, words, ["onnxruntime", "eager"])
+    mended, made = run(file, monkeypatch)
+    assert (mended.exit_code, made) == (0, ["onnxruntime-last-0.9x-s0"]), mended.output
