@@ -16,6 +16,9 @@ SETTING_FORMAT = 1
 # A message names so many fields; a table of another machine differs in many.
 _NAMED = 4
 
+# Options that a person chooses there, and that change what a latency is.
+_TOLD_ON_GPU = ("cache", "launch", "provider")
+
 
 @dataclass(frozen=True, slots=True)
 class Device:
@@ -70,9 +73,14 @@ class Setting:
 
     @property
     def label(self) -> str:
-        """A short line for people."""
-        threads = f"{self.threads} thread{'s' if self.threads != 1 else ''}"
-        return f"{self.runtime} on {self.device.name}, {self.precision}, batch {self.batch}, {threads}"
+        """A short line for people; on a GPU with how its work is handed out and what its cache holds."""
+        words = [f"{self.runtime} on {self.device.name}", self.precision, f"batch {self.batch}"]
+        words.append(f"{self.threads} thread{'s' if self.threads != 1 else ''}")
+        if self.layout != "nchw":
+            words.append(self.layout)
+        if self.device.kind != "cpu":
+            words += [f"{name} {value}" for name, value in self.options if name in _TOLD_ON_GPU]
+        return ", ".join(words)
 
     def to_json(self) -> dict[str, Any]:
         """Plain dictionaries and lists."""

@@ -98,3 +98,12 @@ def test_settings_of_one_label_are_told_apart_by_the_fields_that_differ() -> Non
 def test_unknown_names_come_with_their_neighbours() -> None:
     text = str(unknown("runtime", "onnxruntim", ["eager", "onnxruntime"]))
     assert text == "unknown runtime 'onnxruntim'. Did you mean 'onnxruntime'? Known: eager, onnxruntime."
+
+
+def test_on_a_gpu_the_label_tells_how_it_is_served() -> None:
+    device = Device("cuda", "NVIDIA H100", 132, 2**36)
+    options = (("builds", "1"), ("cache", "cold"), ("launch", "graph"))
+    one = Setting(device, "eager", (), "fp16", 1, 1, layout="nhwc", options=options)
+    assert one.label == "eager on NVIDIA H100, fp16, batch 1, 1 thread, nhwc, cache cold, launch graph"
+    here = replace(one, device=replace(device, kind="cpu", name="EPYC"), layout="nchw")
+    assert here.label == "eager on EPYC, fp16, batch 1, 1 thread"
