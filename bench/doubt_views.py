@@ -10,7 +10,7 @@ from bench.fact_views import whole_networks
 from bench.near_cores import taken_far
 from bench.spoiled import taken_disturbed, taken_unsettled
 from bench.terminal import Terminal
-from latency_tables.measurement import Measurement
+from latency_tables.measurement import THROTTLED, Measurement
 from latency_tables.part import Part
 from latency_tables.skeleton import Skeleton
 from latency_tables.surfaces import timed_parts
@@ -41,6 +41,8 @@ def doubts_json(skeleton: Skeleton, table: LatencyTable) -> dict[str, Any]:
         "networks_disturbed": sum(network.disturbance is not None for network in networks),
         "gpu_remarks": _remarks(_measured(timed, table)),
         "networks_gpu_remarks": _remarks(networks),
+        "dropped_throttled": _dropped_throttled(_measured(timed, table)),
+        "networks_dropped_throttled": _dropped_throttled(networks),
     }
 
 
@@ -90,6 +92,11 @@ def show_doubts(terminal: Terminal, skeleton: Skeleton, table: LatencyTable) -> 
         f"{remark}: during {count} of {len(networks)} timings of whole networks; they count"
         for remark, count in _remarks(networks).items()
     ]
+    for timings, whose in ((_measured(timed, table), "parts"), (networks, "whole networks")):
+        said += [
+            f"{cause}: {count} samples of {whose} were left out for that; what is left counts"
+            for cause, count in _dropped_throttled(timings).items()
+        ]
     for line in said:
         terminal.results.print(f"  {line}")
 
@@ -102,6 +109,16 @@ def _measured(parts: Iterable[Part], table: LatencyTable) -> list[Measurement]:
 def _remarks(timed: Iterable[Measurement | NetworkMeasurement]) -> dict[str, int]:
     """In how many of them each remark was made, in how many samples aside."""
     return dict(Counter(remark.partition(" in ")[0] for one in timed for remark in one.remarks))
+
+
+def _dropped_throttled(timed: Iterable[Measurement | NetworkMeasurement]) -> dict[str, int]:
+    """How many samples were left out since the GPU was throttled, by cause."""
+    found: Counter[str] = Counter()
+    for one in timed:
+        unpruned = one.unpruned_dropped if isinstance(one, NetworkMeasurement) else {}
+        found.update({cause: n for cause, n in one.dropped.items() if cause.startswith(THROTTLED)})
+        found.update({cause: n for cause, n in unpruned.items() if cause.startswith(THROTTLED)})
+    return dict(found)
 
 
 def _causes(parts: list[Part], table: LatencyTable) -> str:

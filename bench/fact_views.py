@@ -121,6 +121,8 @@ def _fact_lines(skeleton: Skeleton, table: LatencyTable) -> list[str]:
                 f"nobody watched the GPU, so throttling and others on it went unseen: {gpu['unseen']}"
             )
         else:
+            if seen := _gpu_text(gpu):
+                said.append(f"the GPU while the unpruned network was timed: {seen}")
             if gpu["throttled"] is None:
                 said.append("whether the GPU was throttled is not known: it or its driver does not tell")
             if gpu["other_processes"] is None:
@@ -129,6 +131,25 @@ def _fact_lines(skeleton: Skeleton, table: LatencyTable) -> list[str]:
                     "container; nvidia-smi on the host tells"
                 )
     return said
+
+
+#: What NVML tells, as the records call it: its name here, its unit, and how many of the record's units that is.
+_GPU_WORDS = {
+    "sm_clock_hz": ("clock", "MHz", 1e6),
+    "memory_clock_hz": ("memory clock", "MHz", 1e6),
+    "temperature_c": ("chip", "°C", 1.0),
+    "power_w": ("power", "W", 1.0),
+}
+
+
+def _gpu_text(gpu: dict[str, Any]) -> str:
+    """Clocks, heat and power, each from its lowest to its highest; "" where nothing of it is told."""
+    told = []
+    for name, (words, unit, size) in _GPU_WORDS.items():
+        if known := gpu.get(name):
+            least, _, most = (f"{value / size:.0f}" for value in known)
+            told.append(f"{words} {least} to {most} {unit}" if least != most else f"{words} {least} {unit}")
+    return ", ".join(told)
 
 
 def _compile_s(skeleton: Skeleton, table: LatencyTable, *, cached: bool) -> list[float]:

@@ -64,10 +64,17 @@ _TINY = Graph(
 )
 
 
+_LAUNCHES_WITHIN = (
+    "ONNX Runtime's runs are timed from the outside, launching and work in one. `lathe profile --runtime eager` "
+    "tells the two apart for the same network on this device"
+)
+
+
 class OnnxRuntimeLoaded(Loaded):
     """A session with its inputs and outputs bound, so that no run copies or allocates them.
 
-    Off the CPU `facts` tell, under "ran_elsewhere", which nodes another provider ran than the one that is timed; in
+    Off the CPU `facts` tell, under "ran_elsewhere", which nodes another provider ran than the one that is timed,
+    and, of a whole network, under "launch_unknown" why nobody knows what launching costs it; in
     int8, under "ran_in_floats", how many nodes of which operator multiplied floats nevertheless; of a part alone in
     fp32 on the CPU, under `REORDERING`, the share of its time in which tensors are only laid out anew.
     """
@@ -238,6 +245,8 @@ class OnnxRuntime(Runtime):
         told: dict[str, Any] = {"ran_elsewhere": ran_elsewhere(events, self._provider())}
         if in_integers:
             told["ran_in_floats"] = ran_in_floats(events)
+        if self._provider() != CPU_PROVIDER and not order.alone:
+            told["launch_unknown"] = _LAUNCHES_WITHIN
         loaded.facts = {name: found for name, found in told.items() if found}
         return loaded
 

@@ -147,6 +147,19 @@ def test_where_nothing_is_told_nothing_is_said(capsys: pytest.CaptureFixture[str
         ),
         ({"gpu": {"throttled": {}, "other_processes": None}}, "whether others used the GPU is not known"),
         ({"gpu": {"throttled": {}, "other_processes": 0}}, ""),
+        (
+            {
+                "gpu": {
+                    "throttled": {},
+                    "other_processes": 0,
+                    "sm_clock_hz": [1.41e9, 1.9e9, 1.98e9],
+                    "memory_clock_hz": None,
+                    "temperature_c": [45.0, 45.0, 45.0],
+                    "power_w": [212.4, 300.0, 350.0],
+                }
+            },
+            "the GPU while the unpruned network was timed: clock 1410 to 1980 MHz, chip 45 °C, power 212 to 350 W",
+        ),
     ],
 )
 def test_each_sentence_has_its_own_cause(

@@ -136,9 +136,10 @@ def test_what_was_seen_of_a_gpu_is_told_and_asks_for_nothing(capsys: pytest.Capt
     cells: dict[str, Measurement | Failure] = {
         part.key: replace(made_up.cell(1.0), host=seen(i + 7)) for i, part in enumerate(SKELETON.parts)
     }
-    cells[SKELETON.parts[0].key] = made_up.cell(1.0)
+    capped = {"throttled: power cap": 4, "steal": 9}
+    cells[SKELETON.parts[0].key] = replace(made_up.cell(1.0), dropped=capped)
     whole = made_up.network(SKELETON, (), 1.0, 1.0)
-    shared = replace(whole, facts=seen(8))
+    shared = replace(whole, facts=seen(8), dropped={"throttled: power cap": 2}, unpruned_dropped=capped)
     table = LatencyTable(made_up.setting(), cells, (shared, whole))
     done = Profiled(parts=5, measured=5, failed=(), networks=2, complete=True)
     show_profile(Terminal(), SKELETON, done, None, table)
@@ -146,7 +147,11 @@ def test_what_was_seen_of_a_gpu_is_told_and_asks_for_nothing(capsys: pytest.Capt
     assert "1 other process on the GPU: while 4 of 5 parts were timed; they are not timed again" in said
     assert "throttled: power cap: while 4 of 5 parts were timed" in said
     assert "1 other process on the GPU: during 1 of 2 timings of whole networks; they count" in said
+    assert "throttled: power cap: 4 samples of parts were left out for that" in said
+    assert "throttled: power cap: 6 samples of whole networks were left out for that" in said
     told = profile_json(SKELETON, done, None, table)
+    assert told["dropped_throttled"] == {"throttled: power cap": 4}
+    assert told["networks_dropped_throttled"] == {"throttled: power cap": 6}
     assert told["gpu_remarks"] == {"1 other process on the GPU": 4, "throttled: power cap": 4}
     assert told["networks_gpu_remarks"] == {"1 other process on the GPU": 1, "throttled: power cap": 1}
     assert spoiled_parts(SKELETON.parts, table) == []

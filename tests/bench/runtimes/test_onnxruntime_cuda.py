@@ -161,7 +161,10 @@ def test_the_session_that_was_looked_into_is_the_one_that_is_timed(monkeypatch: 
     monkeypatch.setattr(adapter, "ran_elsewhere", lambda events, provider: {provider: [len(events)]})
     with OnnxRuntime(setting(CUDA)).load(conv_relu()) as loaded:
         assert loaded.facts["ran_elsewhere"][CUDA][0] >= 1
+        assert "lathe profile --runtime eager" in loaded.facts["launch_unknown"]
         loaded.run()
+    with OnnxRuntime(setting(CUDA)).load(conv_relu(), alone=True) as part:
+        assert "launch_unknown" not in part.facts, "of whole networks only"
 
 
 @pytest.mark.parametrize("sees", [True, False])
