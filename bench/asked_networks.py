@@ -37,7 +37,7 @@ def pending_networks(outline: Outline, table: LatencyTable, passes: int = PASSES
 
     They are drawn with a seed made from the network itself, so that a job that goes on asks for the same. Networks
     to fit on come once for each pass, one pass after the other. A timing that was spoiled, by a slow minute, by
-    others or by cores far apart, is asked for again, `RETRIES` times for each network.
+    others or by cores far apart, is asked for again, `RETRIES` times for each network, after what was never timed.
     """
     skeleton = outline.skeleton
     quick_s = quick_latency_s(skeleton, table)
@@ -48,15 +48,16 @@ def pending_networks(outline: Outline, table: LatencyTable, passes: int = PASSES
     spoiled: Counter[tuple[Cut, str]] = Counter()
     for network in timed:
         (spoiled if is_spoiled(network, quick_s, near=near) else sound)[network.cut, network.role] += 1
-    pending = []
+    pending: list[tuple[Cut, str]] = []
+    again: list[tuple[Cut, str]] = []
     for entry in asked_timings(skeleton, passes):
         if sound[entry] > 0:
             sound[entry] -= 1
         elif spoiled[entry] > RETRIES:
             spoiled[entry] -= 1
         else:
-            pending.append(entry)
-    return pending
+            (again if spoiled[entry] else pending).append(entry)
+    return pending + again
 
 
 def asked_timings(skeleton: Skeleton, passes: int) -> list[tuple[Cut, str]]:

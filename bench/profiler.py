@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -62,7 +62,7 @@ def profile(
     store: Store,
     *,
     retry_failed: bool = False,
-    retry_spoiled: bool = True,
+    again: Sequence[Part] | None = None,
     roles: Collection[str] = ROLES,
     passes: int = PASSES,
     deadline_s: float = math.inf,
@@ -72,8 +72,8 @@ def profile(
     """Builds or extends the table of a setting with one network's parts.
 
     Each measurement is stored as soon as it is made. What the store already holds is not measured again, so the
-    same call goes on where an earlier one was stopped. Only what was spoiled is: parts of earlier profiles once in
-    each, whole networks `RETRIES` times in all.
+    same call goes on where an earlier one was stopped. Only what was spoiled is, once nothing is missing: parts of
+    earlier profiles once in each, whole networks `RETRIES` times in all.
 
     The anchor watches parts only. Whole networks have the unpruned one beside them, which tells a slow minute.
 
@@ -82,7 +82,7 @@ def profile(
         session: a session in the setting to measure in.
         store: where measurements go.
         retry_failed: whether parts that failed before are tried again.
-        retry_spoiled: whether spoiled parts are timed again; False where an earlier stage of this profile did so.
+        again: parts to time again at the end; None: the network's that were spoiled in earlier profiles.
         roles: of the whole networks to time: those to fit on, those to judge by, or both.
         passes: over those to fit on, earlier ones included.
         deadline_s: nothing is begun after this moment of ``now_s``.
@@ -98,7 +98,8 @@ def profile(
     """
     skeleton = outline.skeleton
     table = store.table(session.setting)
-    todo = [*table.missing(skeleton), *(spoiled_parts(skeleton.parts, table) if retry_spoiled else ())]
+    todo = list(table.missing(skeleton))
+    again = spoiled_parts(skeleton.parts, table) if again is None else again
     if retry_failed:
         todo += [part for part, _ in table.failed(skeleton)]
 
@@ -108,18 +109,25 @@ def profile(
 
     broken: dict[Cut, str] = {}
     networks = pending()
-    total = len(skeleton.parts) + sum(role in roles for _, role in asked_timings(skeleton, passes))
-    done = total - len(todo) - len(networks)
+    total = (
+        len(skeleton.parts) + sum(role in roles for _, role in asked_timings(skeleton, passes)) + len(again)
+    )
+    done = total - len(todo) - len(networks) - len(again)
     anchor = open_anchor(skeleton, session, store, partial(store.put, session.setting), now_s, deadline_s)
     measured = timed = 0
-    for part in todo:
-        if now_s() >= deadline_s:
-            break
-        if progress is not None:
-            progress(done, total, f"timing {part.grain.value} {part.kind}")
-        measured += isinstance(anchor.take(part), Measurement)
-        done += 1
-    anchor.settle()
+
+    def take(parts: Sequence[Part]) -> None:
+        nonlocal done, measured
+        for part in parts:
+            if now_s() >= deadline_s:
+                break
+            if progress is not None:
+                progress(done, total, f"timing {part.grain.value} {part.kind}")
+            measured += isinstance(anchor.take(part), Measurement)
+            done += 1
+        anchor.settle()
+
+    take(todo)
     while networks and now_s() < deadline_s:
         for cut, role in networks:
             if now_s() >= deadline_s:
@@ -140,7 +148,9 @@ def profile(
             anchor.look()  # which reads it where the last reading could not tell how parts were timed, else not
             timed += 1
         networks = pending()
-        total = max(total, done + len(networks))  # more where some were spoiled
+        total = max(total, done + len(networks) + len(again))  # more where some were spoiled
+    if again:
+        take(again)
     if progress is not None:
         progress(done, total, "profiled" if done == total else "out of time")
     failed = [(part.kind, reason) for part, reason in store.table(session.setting).failed(skeleton)]

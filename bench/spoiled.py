@@ -25,7 +25,10 @@ def taken_unsettled(parts: Iterable[Part], table: LatencyTable) -> list[Part]:
 
 
 def spoiled_parts(parts: Iterable[Part], table: LatencyTable) -> list[Part]:
-    """Of some parts those disturbed, unsettled, or taken with the cores far apart while others had them near."""
+    """Of some parts those disturbed, unsettled, or taken with the cores far apart while others had them near.
+
+    Those timed longest ago come first, so that profiles without much time get round to each of them.
+    """
     parts = list(parts)
     spoiled = [*taken_far(parts, table), *taken_disturbed(parts, table), *taken_unsettled(parts, table)]
-    return list(dict.fromkeys(spoiled))
+    return sorted(dict.fromkeys(spoiled), key=lambda part: table.cells[part.key].created)

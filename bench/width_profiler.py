@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -19,13 +20,10 @@ from latency_tables.measurement import Measurement
 from latency_tables.part import Part
 from latency_tables.skeleton import Cut, Skeleton
 from latency_tables.store import Store
-from latency_tables.surfaces import known_points
+from latency_tables.surfaces import known_points, timed_parts
 from latency_tables.table import Failure, LatencyTable
 from pruning.outline import Outline
 from pruning.search import Progress
-
-#: Why a cell is asked for that the table has: in the words of `Wanted.why`.
-AGAIN = "spoiled cell"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,30 +74,36 @@ def profile_with_widths(
     """A table over depth and width: parts, networks to fit on, parts at other widths, networks to judge by.
 
     In this order, so that whoever runs out of time lacks what matters least; networks to fit on once at first, and
-    again at the end. Arguments as in `bench.profiler.profile` and `profile_widths`; the outline's skeleton has
-    channel groups.
+    again towards the end. What earlier profiles left spoiled comes last, and then the widths that it turns out to
+    ask for: a machine that goes on spoiling cells is to get a whole table all the same. Arguments as in
+    `bench.profiler.profile` and `profile_widths`; the outline's skeleton has channel groups.
     """
+    skeleton, table = outline.skeleton, store.table(session.setting)
+    spoiled = spoiled_parts(timed_parts(skeleton, table), table)
     fitted = profile(
         outline,
         session,
         store,
         retry_failed=retry_failed,
+        again=(),
         roles=("fit",),
         passes=1,
         deadline_s=deadline_s,
         progress=progress,
     )
-    if store.table(session.setting).failed(outline.skeleton) or not fitted.complete:
+    if store.table(session.setting).failed(skeleton) or not fitted.complete:
         return fitted, WidthsProfiled(0, {}, (), complete=False)
     over_widths = profile_widths(
-        outline.skeleton,
-        session,
-        store,
-        retry_failed=retry_failed,
-        deadline_s=deadline_s,
-        progress=progress,
+        skeleton, session, store, retry_failed=retry_failed, deadline_s=deadline_s, progress=progress
     )
-    judged = profile(outline, session, store, retry_spoiled=False, deadline_s=deadline_s, progress=progress)
+    judged = profile(outline, session, store, again=spoiled, deadline_s=deadline_s, progress=progress)
+    if spoiled and judged.complete and not store.table(session.setting).failed(skeleton):
+        more = profile_widths(skeleton, session, store, deadline_s=deadline_s, progress=progress)
+        over_widths = replace(
+            more,
+            measured=dict(Counter(over_widths.measured) + Counter(more.measured)),
+            moves=over_widths.moves + more.moves,
+        )
     # What failed at first was tried again by then, unless time was over before.
     failed = judged.failed if judged.complete else tuple(dict.fromkeys(fitted.failed + judged.failed))
     done = replace(
@@ -126,7 +130,7 @@ def profile_widths(
     """Measures parts at other widths, the most valuable first; what the store holds is not measured again.
 
     What is timed again because the machine moved is known before anything is decided by it; what was decided by
-    then is looked at once more. Spoiled cells are timed again, but those at full width, which are `profile`'s.
+    then is looked at once more.
 
     Args:
         skeleton: with channel groups; its parts at full width were measured before.
@@ -158,19 +162,6 @@ def profile_widths(
     def done_so_far(*, complete: bool) -> WidthsProfiled:
         return WidthsProfiled(len(kin), measured, tuple(failed), complete, anchor.moves)
 
-    full = {part.key for part in skeleton.parts}
-    timed = [one.family.at(values) for one in kin for values in known[one.family.pattern]]
-    spoiled = [part for part in spoiled_parts(timed, table) if part.key not in full]
-    for done, part in enumerate(spoiled):
-        if now_s() >= deadline_s:
-            return done_so_far(complete=False)
-        if progress is not None:
-            progress(done, len(spoiled), f"timing {part.kind} ({AGAIN})")
-        cell = anchor.take(part)
-        if isinstance(cell, Failure):
-            failed.append((part.kind, cell.reason))
-        else:
-            measured[AGAIN] = measured.get(AGAIN, 0) + 1
     tried: set[tuple[str, Point]] = set()
     while True:
         moves, asked = len(anchor.moves), len(tried)
