@@ -118,13 +118,12 @@ def ping(cpus: Sequence[int]) -> list[str]:
 def core_distance(
     cpus: frozenset[int] | None, ping: Callable[[Sequence[int]], Sequence[str]] = ping
 ) -> CoreDistance:
-    """Tells how far the cores that may be used are from each other.
+    """Tells how far the cores that threads run on are from each other.
 
-    With more than two, a byte goes from the first to each of the others: threads may be put on any of them, so the
-    farthest decides.
+    With more than two, a byte goes from the first to each of the others, and the farthest decides.
 
     Args:
-        cpus: those that may be used; None: not known.
+        cpus: those that threads are bound to, or may be put on; None: not known.
         ping: the seconds of a round trip from the first CPU to each other, as text, or "busy".
 
     Returns:

@@ -26,6 +26,7 @@ from bench.gpu_watch import Watch, watch_gpu
 from bench.near_cores import Patience
 from bench.runtimes import get_runtime
 from bench.runtimes.base import Loaded, Runtime
+from bench.runtimes.pinning import thread_cpus
 from bench.timing import interleave, measure, trusted
 from bench.wire import (
     LESS_MEMORY,
@@ -230,9 +231,9 @@ def main() -> None:
     try:
         first = json.loads(requests.get())
         watch = ForeignLoad([os.getpid(), os.getppid()], time.monotonic)
-        # Asked for now: the runtime may later narrow this thread's cores to one.
-        sense = partial(core_distance, usable_cpus())
         setting = Setting.from_json(first["setting"])
+        # Asked for now: the runtime may later narrow this thread's cores to one.
+        sense = partial(core_distance, frozenset(thread_cpus(setting)) or usable_cpus())
         worker = Worker(setting, first["repeats"], watch, sense, _gpu_watch(setting))
     except Exception as error:  # noqa: BLE001 - whatever it is, the parent must hear of it
         answer(describe_failure(error))

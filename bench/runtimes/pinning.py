@@ -29,15 +29,20 @@ def is_pinned(setting: Setting) -> bool:
     return dict(setting.options).get(OPTION) == PINNED
 
 
+def thread_cpus(setting: Setting) -> list[int]:
+    """The logical CPUs of all threads, the caller's first, while it is not bound yet; none where none is bound."""
+    return apart(os.sched_getaffinity(0))[: setting.threads] if is_pinned(setting) else []
+
+
 def bind_caller(setting: Setting) -> list[int]:
     """Binds the calling thread to a core where the setting asks for that.
 
     Returns:
         The logical CPUs of all threads, the caller's first; none where the setting does not ask.
     """
-    if not is_pinned(setting):
+    cpus = thread_cpus(setting)
+    if not cpus:
         return []
-    cpus = apart(os.sched_getaffinity(0))[: setting.threads]
     os.sched_setaffinity(0, cpus[:1])
     return cpus
 

@@ -1,17 +1,23 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 from hand_graphs import conv_relu
 
+import bench.worker
 from bench.runtimes import make_setting
-from bench.runtimes.pinning import PINNED, apart, bind_caller, is_pinned, wanted
+from bench.runtimes.pinning import OPTION, PINNED, apart, bind_caller, is_pinned, wanted
 from bench.session import Session
 from bench.timing import Rule
+from latency_tables.errors import LatheError
+from latency_tables.setting import Setting
 
 needs_two = pytest.mark.skipif(
     not hasattr(os, "sched_setaffinity") or len(os.sched_getaffinity(0)) < 2, reason="one core only"
@@ -64,6 +70,29 @@ def test_the_caller_is_bound_to_the_first_core() -> None:
     before = apart(os.sched_getaffinity(0))
     assert bind_caller(setting) == before[:2]
     assert os.sched_getaffinity(0) == {before[0]}
+
+
+@pytest.mark.parametrize(("bound", "asked"), [(True, {2, 3}), (False, {2, 3, 4, 5, 6, 7})])
+def test_a_worker_asks_about_the_cores_that_its_threads_are_bound_to(
+    monkeypatch: pytest.MonkeyPatch, bound: bool, asked: set[int]
+) -> None:
+    setting = replace(make_setting("eager"), threads=2, options=((OPTION, PINNED),) if bound else ())
+    handed: list[frozenset[int]] = []
+
+    def made(_: Setting, repeats: int, watch: object, sense: partial[object], gpu: object) -> None:
+        handed.extend(sense.args)
+        raise LatheError("seen.")
+
+    first = json.dumps({"setting": setting.to_json(), "repeats": 0}).encode()
+    with monkeypatch.context() as patch:  # pytest's own capture needs what is patched
+        patch.setattr(os, "dup2", lambda *_: None)
+        patch.setattr(os, "sched_setaffinity", None, raising=False)
+        patch.setattr(os, "sched_getaffinity", lambda _: {2, 3, 4, 5, 6, 7}, raising=False)
+        patch.setattr("bench.runtimes.pinning.apart", sorted)
+        patch.setattr(bench.worker, "_read", lambda source, requests: requests.put(first))
+        patch.setattr(bench.worker, "Worker", made)
+        bench.worker.main()
+    assert handed == [asked]
 
 
 def cores_of_threads(process: int) -> dict[int, set[int]]:
