@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 
 from bench.near_cores import is_far
 from bench.profiler import measure_part, time_network
 from bench.session import MeasurementFailed, Session
-from latency_tables.closure import Closure, HeldOut
+from latency_tables.closure import Closure, HeldOut, sound_timings
 from latency_tables.comparison import objection
 from latency_tables.context import coefficients
-from latency_tables.errors import UserError
+from latency_tables.errors import LatheError, UserError
 from latency_tables.estimate import Estimate
 from latency_tables.measurement import Measurement
 from latency_tables.part import Part
@@ -22,7 +22,7 @@ from latency_tables.skeleton import Cut, Skeleton
 from latency_tables.slow_minutes import quick_latency_s
 from latency_tables.store import Store
 from latency_tables.surfaces import timed_parts
-from latency_tables.table import Failure, LatencyTable
+from latency_tables.table import Failure, LatencyTable, NetworkMeasurement
 from latency_tables.verdict import Verdict, judge, ratio
 from pruning.outline import Outline
 from pruning.search import Progress
@@ -202,7 +202,8 @@ def check_networks(
     """Prunes a network at random, predicts each pruned one, then times all of them in two processes.
 
     Predictions are made before anything is timed, and blind to older measurements of the same pruned network. What
-    is timed goes to the store, as networks that judge the fit.
+    is timed goes to the store, as networks that judge the fit. One with a timing that something spoiled judges
+    nothing here, and is counted.
 
     Args:
         outline: the unpruned network, as `bench.workbench.Subject.outline_for` has it for the table.
@@ -217,7 +218,7 @@ def check_networks(
     Raises:
         UserError: nothing can be removed, a part has no cell at a width that was drawn, or the unpruned network was
             never timed.
-        LatheError: a part failed before, or a network cannot be timed.
+        LatheError: a part failed before, a network cannot be timed, or a timing of each was spoiled.
     """
     skeleton = outline.skeleton
     plans = draw_plans(skeleton, count, seed, WHAT if widths else ("blocks",))
@@ -232,9 +233,9 @@ def check_networks(
         )
     predicted = [_predicted(skeleton, table, plan) for plan in plans]
     quick_s = quick_latency_s(skeleton, table)
-    passes: list[list[Estimate]] = []
+    passes: list[list[NetworkMeasurement]] = []
     for turn in range(2):
-        ratios = []
+        timed = []
         with open_session() as session:
             table.setting.require_equal(session.setting, "the table")
             for place, plan in enumerate(plans):
@@ -243,10 +244,22 @@ def check_networks(
                     progress(done, 2 * len(plans), f"timing the network {plan.words}")
                 measured = time_network(outline, session, plan, "closure", quick_s)
                 store.put_network(table.setting, skeleton.name, measured)
-                ratios.append(measured.ratio)
-        passes.append(ratios)
-    rows = zip(plans, predicted, *passes, strict=True)
-    return Closure(tuple(HeldOut(plan, foreseen, one, again) for plan, foreseen, one, again in rows))
+                timed.append(measured)
+        passes.append(timed)
+    known = replace(table, networks=(*table.networks, *passes[0], *passes[1]))
+    sound = sound_timings(skeleton.digest, known)
+    networks = tuple(
+        HeldOut(plan, foreseen, one.ratio, again.ratio)
+        for plan, foreseen, one, again in zip(plans, predicted, *passes, strict=True)
+        if one in sound and again in sound
+    )
+    if not networks:
+        raise LatheError(
+            f"of {len(plans)} pruned networks, each timed twice, none has two sound timings: they fell into a slow "
+            "minute of the machine, others used the cores meanwhile, or these lay far apart. All are stored. Try "
+            "again on a quieter machine (`lathe devices` tells), or with a larger --held-out."
+        )
+    return Closure(networks, len(plans) - len(networks))
 
 
 def _predicted(skeleton: Skeleton, table: LatencyTable, plan: Cut) -> Estimate:

@@ -250,7 +250,7 @@ def sentence(checked: Checked) -> str:
 
 
 def check_json(setting: Setting, checked: Checked, closure: Closure | None) -> dict[str, Any]:
-    """A check as plain values; the closure's numbers are fractions, null without --held-out."""
+    """A check as plain values; the closure's numbers are fractions, null where nothing was held out."""
     result: dict[str, Any] = {
         "setting": setting.to_json(),
         "holds": checked.holds,
@@ -273,6 +273,7 @@ def check_json(setting: Setting, checked: Checked, closure: Closure | None) -> d
             for cell in checked.cells
         ],
         "networks": [],
+        "left_out": None if closure is None else closure.left_out,
         **_closure_numbers(closure),
     }
     if closure is None:
