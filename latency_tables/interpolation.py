@@ -121,7 +121,8 @@ class Surface:
 
     where the lines run through all that was measured with the other axis at the grid's far end, corner is where
     they meet, and c, which is 1 along both, is interpolated between the nodes of the largest complete grid. With
-    three axes or more (concatenations) all are added up to one, since such parts move data and do no more.
+    three axes or more (concatenations) all are added up to one, since such parts move data and do no more; what was
+    measured at the same sum alone counts as interpolated.
 
     Args:
         points: seconds by the values of the axes, at least one point; all of the same number of axes.
@@ -134,7 +135,8 @@ class Surface:
         multiple: only multiples of this follow the stairs, whichever the axis.
         checks: interpolated over measured latency, less 1, at the points that interpolation does not rest on; where
             it rests on every point, at those of each inner line of the grid as if the line were not there.
-        treads: where several points were measured on one step, each one's latency over their median, less 1.
+        treads: where several points were measured on one step, each one's latency over their median, less 1; with
+            three axes or more these are among the checks.
     """
 
     def __init__(
@@ -173,6 +175,9 @@ class Surface:
         between = self._interpolate(others)
         errors = between / np.array([known[place] for place in map(tuple, others.tolist())]) - 1.0
         self.checks = tuple(errors[np.isfinite(errors)].tolist()) or self._left_out()
+        if self._summed:  # on one sum there are other compositions, which nobody takes for steps
+            self.checks += tuple(1.0 / (1.0 + tread) - 1.0 for tread in self.treads)
+            self.treads = ()
 
     def at(self, values: NDArray[np.int64]) -> NDArray[np.float64]:
         """Latencies, seconds.
@@ -191,12 +196,10 @@ class Surface:
 
     def measured(self, values: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Which of some widths, shape (n, axes), were measured, or lie on the step of ones that were."""
-        return self._rank(self.places(values))[1]
+        return self.exact(values) if self._summed else self._rank(self.places(values))[1]
 
     def exact(self, values: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Which of some widths, shape (n, axes), were measured themselves; of three axes or more, their sum."""
-        if self._summed:
-            return self.measured(values)
+        """Which of some widths, shape (n, axes), were measured themselves."""
         return np.array([tuple(value) in self._exact for value in values.tolist()], dtype=np.bool_)
 
     def off_steps(self, values: NDArray[np.int64]) -> NDArray[np.bool_]:

@@ -163,8 +163,17 @@ def test_points_on_one_step_tell_how_flat_it_is() -> None:
     surface = Surface({(16,): 1.0, (20,): 1.9, (28,): 2.0, (32,): 2.2, (48,): 3.0}, [Stairs(16)])
     assert sorted(surface.treads) == pytest.approx([1.9 / 2 - 1, 0.0, 2.2 / 2 - 1])
     assert surface.exact(np.array([[20], [24], [32], [33]])).tolist() == [True, False, True, False]
-    summed = Surface({(8, 8, 8): 1.0, (16, 16, 16): 2.0}, [Stairs(), Stairs(), Stairs()])
-    assert summed.exact(np.array([[4, 12, 8], [8, 8, 9]])).tolist() == [True, False]
+
+
+def test_another_composition_of_a_measured_sum_is_interpolated() -> None:
+    line = {(8, 8, 8): 1.0, (16, 16, 16): 2.0, (32, 32, 32): 5.0}
+    summed = Surface(line, [Stairs(), Stairs(), Stairs()])
+    asked = np.array([[8, 8, 8], [4, 12, 8], [8, 8, 9], [8, 8, 7], [32, 32, 33]])
+    assert summed.measured(asked).tolist() == summed.exact(asked).tolist() == [True] + [False] * 4
+    np.testing.assert_allclose(summed.at(asked), [1.0, 1.0, 1 + 1 / 24, np.nan, np.nan])
+    assert summed.checks == pytest.approx(((1 + 4 / 3) / 2 - 1,))
+    other = Surface(line | {(4, 12, 8): 3.0}, [Stairs(), Stairs(), Stairs()])
+    assert other.treads == () and sorted(other.checks[1:]) == pytest.approx([2 / 3 - 1, 2.0 - 1])
 
 
 @pytest.mark.parametrize("step", [1, 16])
