@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -22,6 +23,10 @@ from bench.runtimes.eager import Eager, EagerLoaded
 from latency_tables.errors import LatheError
 
 _CXX = "g++"
+#: How Inductor names the operator that it failed at.
+_TARGET = re.compile(r"^ *target: (.+)$", re.MULTILINE)
+# Lines of the C++ compiler's that a message holds.
+_TOLD = 3
 
 
 class CompiledLoaded(EagerLoaded):
@@ -46,8 +51,7 @@ class CompiledLoaded(EagerLoaded):
             if self._device == "cuda":
                 torch.cuda.synchronize()
         except torch._dynamo.exc.BackendCompilerFailed as error:
-            # Its own first line only says which part of the compiler failed.
-            raise LatheError(f"torch.compile refuses the network: {_short(error.inner_exception)}") from error
+            raise _failure(error.inner_exception) from error
         except torch._dynamo.exc.Unsupported as error:
             raise self._refusal(str(error), _line(error)) from error
         if not counters["stats"]["unique_graphs"]:
@@ -166,5 +170,32 @@ def _line(reason: Any) -> str:
     return str(reason).strip().partition("\n")[0]
 
 
-def _short(error: Exception) -> str:
-    return f"{type(error).__name__}: {_line(error)}"
+def _failure(error: Exception) -> LatheError:
+    """What went wrong inside: an operator, the C++ compiler, or something else."""
+    from torch._inductor.exc import CppCompileError, InvalidCxxCompiler, OperatorIssue
+
+    if isinstance(error, OperatorIssue) and (target := _TARGET.search(str(error))):
+        return UnsupportedOperatorError(target[1], "torch.compile", _line(error))
+    remedy = (
+        "Install or repair it, name another one in the environment variable CXX, or choose another runtime."
+    )
+    if isinstance(error, CppCompileError):
+        return LatheError(
+            f"torch.compile writes C++, which the compiler {error.cmd[0]} does not compile: "
+            f"{_telling(error.output)}. {remedy}"
+        )
+    if isinstance(error, InvalidCxxCompiler):
+        return LatheError(
+            f"torch.compile needs a C++ compiler, and {os.environ.get('CXX', _CXX)} does not answer to --version. "
+            f"{remedy}"
+        )
+    return LatheError(f"torch.compile refuses the network: {type(error).__name__}: {_line(error)}")
+
+
+def _telling(output: str) -> str:
+    """The last lines of the C++ compiler's, without notes, warnings and the indented source that it shows."""
+    said = [line for line in output.splitlines() if line.strip()]
+    faults = [
+        line for line in said if not line[0].isspace() and ": note:" not in line and ": warning:" not in line
+    ]
+    return "; ".join(line.strip().rstrip(".") for line in (faults or said)[-_TOLD:]) or "it does not say why"

@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from hand_graphs import conv_relu
+from hand_graphs import conv_relu, one_operator
 
 import bench.runtimes.compiled as adapter
 from bench.host import cpu_device
+from bench.runtimes import make_setting
 from bench.runtimes.base import UnsupportedOperatorError
 from bench.runtimes.compiled import Compile
+from bench.session import MeasurementFailed, Session
 from latency_tables.errors import LatheError, UserError
 from latency_tables.graph import Graph, Operator, TensorType, Value
 from latency_tables.setting import Setting
@@ -116,18 +118,113 @@ def test_its_own_processes_do_not_compile_ahead() -> None:
     assert chosen.compile_threads == 1
 
 
-def test_what_the_compiler_refuses_is_said_in_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object) -> None:
-        raise torch._dynamo.exc.BackendCompilerFailed(
-            print, ValueError("no such kernel\nand much more"), None
-        )
-
+def refused(monkeypatch: pytest.MonkeyPatch, inner: Exception) -> LatheError:
+    """What is told of an exception in the compiler."""
     import torch._dynamo
+    from torch._inductor.exc import InductorError
+
+    def refuse(*_: object) -> None:
+        raise InductorError(inner, None)
 
     monkeypatch.setattr(torch, "compile", lambda *_, **__: refuse)
     monkeypatch.setattr(Compile, "availability", classmethod(lambda cls, kind: adapter.Availability(True)))
-    with pytest.raises(LatheError, match=r"torch\.compile refuses the network: ValueError: no such kernel$"):
+    with pytest.raises(LatheError) as caught:
         Compile(HERE).load(conv_relu())
+    return caught.value
+
+
+def test_what_the_compiler_refuses_is_said_in_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = str(refused(monkeypatch, ValueError("no such kernel\nand much more")))
+    assert told == "torch.compile refuses the network: ValueError: no such kernel"
+
+
+def test_an_operator_that_the_compiler_fails_at_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    from torch._inductor.exc import LoweringException
+
+    # Not of the graph: the compiler has taken apart what it was given.
+    target = torch.ops.aten.convolution.default
+    told = refused(monkeypatch, LoweringException(ValueError("no such layout"), target, ["x"], {}))
+    assert isinstance(told, UnsupportedOperatorError)
+    assert told.operator == "aten.convolution.default"
+    assert "ValueError: no such layout. Choose another runtime" in str(told)
+
+
+GCC = """In file included from /t/ab.main.cpp:2:
+/t/ab.main.cpp:3:10: fatal error: omp.h: No such file or directory
+    3 | #include <omp.h>
+      |          ^~~~~~~
+/t/ab.main.cpp:9:1: note: declared here
+compilation terminated.
+"""
+
+
+@pytest.mark.parametrize(
+    ("output", "says"),
+    [
+        (GCC, "omp.h: No such file or directory; compilation terminated. Install or repair it, "),
+        (
+            "/usr/bin/ld: cannot find -lgomp\ncollect2: error: ld returned 1\n",
+            ": /usr/bin/ld: cannot find -lgomp; coll",
+        ),
+        ("  indented\n", ": indented. Install"),
+        ("", "it does not say why"),
+    ],
+)
+def test_of_a_compiler_that_fails_the_last_telling_lines_are_told(
+    monkeypatch: pytest.MonkeyPatch, output: str, says: str
+) -> None:
+    from torch._inductor.exc import CppCompileError
+
+    told = str(refused(monkeypatch, CppCompileError(["/opt/g++", "ab.main.cpp"], output)))
+    assert says in told
+    assert "the compiler /opt/g++ does not compile" in told
+    assert "#include" not in told
+    assert "environment variable CXX, or choose another runtime" in told
+
+
+def test_a_compiler_that_does_not_even_tell_its_version_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    from torch._inductor.exc import InvalidCxxCompiler
+
+    monkeypatch.setenv("CXX", "/opt/c++")
+    told = str(refused(monkeypatch, InvalidCxxCompiler()))
+    assert "/opt/c++ does not answer to --version. Install or repair it" in told
+
+
+@needs_compilers
+def test_an_operator_that_inductor_itself_fails_at_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    import torch._inductor.lowering as lowering
+
+    def fail(*_: object, **__: object) -> None:
+        raise ValueError("no such layout")
+
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))  # what is known already is not lowered again
+    monkeypatch.setitem(lowering.lowerings, torch.ops.aten.sigmoid.default, fail)
+    with pytest.raises(UnsupportedOperatorError, match="ValueError: no such layout") as caught:
+        Compile(HERE).load(one_operator("aten.sigmoid.default", ("self", Value(0))))
+    assert caught.value.operator == "aten.sigmoid.default"
+
+
+@needs_compilers
+def test_a_compiler_that_only_tells_its_version_is_refused_in_its_own_words(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    broken = tmp_path / "c++"
+    broken.write_text(
+        '#!/bin/sh\n[ "$1" = --version ] && exec echo made up\n'
+        'echo "fatal error: cannot execute cc1plus" >&2\necho "compilation terminated." >&2\nexit 1\n'
+    )
+    broken.chmod(0o755)
+    monkeypatch.setenv("CXX", str(broken))
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))
+    with (
+        Session(make_setting("compile"), repeats=0) as session,
+        pytest.raises(MeasurementFailed, match=r"cannot execute cc1plus; compilation terminated\.") as caught,
+    ):
+        session.load(conv_relu())
+    assert caught.value.reason == "refused"
+    assert str(broken) in str(caught.value)
 
 
 @pytest.mark.parametrize("missing", ["compiler", "headers"])
