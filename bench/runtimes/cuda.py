@@ -222,6 +222,15 @@ def capture(forward: Callable[[], object]) -> torch.cuda.CUDAGraph:
     return captured
 
 
+def raise_if_lost() -> None:
+    """Before an error is taken for a refusal: where the device is lost PyTorch says so here.
+
+    It does in the words by which the worker knows it. Nothing happens in a process that computes on the CPU.
+    """
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        torch.cuda.synchronize()
+
+
 def came_later(precision: str) -> str:
     """Why the first CUDA device is too old for a precision; "" when it is not.
 

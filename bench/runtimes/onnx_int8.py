@@ -13,6 +13,7 @@ import numpy as np
 
 from bench.runtimes.base import Array, random_arrays
 from bench.runtimes.onnx_export import input_names
+from bench.runtimes.onnx_refusals import refusals_told
 from latency_tables.errors import LatheError
 from latency_tables.files import write_atomically
 from latency_tables.graph import Graph
@@ -54,7 +55,8 @@ def quantise(
         The content of the quantised file. What has no form in integers stays in fp32 between the pairs.
 
     Raises:
-        LatheError: ONNX Runtime cannot quantise it.
+        UnsupportedOperatorError: it has no kernel for an operator, as it must run to see ranges.
+        LatheError: ONNX Runtime cannot quantise it for another reason.
     """
     import onnx
     from onnxruntime import quantization
@@ -68,7 +70,7 @@ def quantise(
 
     integers = quantization.QuantType
     wanted = {"ActivationSymmetric": True, "AddQDQPairToWeight": True, "QuantizeBias": False}
-    with tempfile.TemporaryDirectory() as folder, _silent():
+    with tempfile.TemporaryDirectory() as folder, _silent(), refusals_told():
         made = Path(folder) / "int8.onnx"
         try:
             quantization.quantize_static(

@@ -25,7 +25,6 @@ from bench.runtimes.base import (
     NodeTime,
     Order,
     Runtime,
-    UnsupportedOperatorError,
     installed_version,
     random_arrays,
     settled_median,
@@ -42,6 +41,7 @@ from bench.runtimes.onnx_placement import (
     ran_in_floats,
     reordering,
 )
+from bench.runtimes.onnx_refusals import refusals_told
 from bench.runtimes.pinning import bind_caller
 from latency_tables.errors import LatheError
 from latency_tables.graph import Graph, Operator, TensorType, Value
@@ -299,7 +299,6 @@ class OnnxRuntime(Runtime):
 
     def _session(self, model: str | bytes, *, alone: bool, profile: Path | None = None) -> Any:
         import onnxruntime
-        from onnxruntime.capi import onnxruntime_pybind11_state as states
 
         provider = self._provider()
         chosen = onnxruntime.SessionOptions()
@@ -317,12 +316,8 @@ class OnnxRuntime(Runtime):
         if profile is not None:
             chosen.enable_profiling = True
             chosen.profile_file_prefix = str(profile)
-        try:
+        with refusals_told():
             session = onnxruntime.InferenceSession(model, chosen, providers=self._asked(provider))
-        except states.NotImplemented as error:
-            raise UnsupportedOperatorError(_operator_of(str(error)), "ONNX Runtime", str(error)) from error
-        except (states.Fail, states.InvalidGraph, states.InvalidArgument, states.RuntimeException) as error:
-            raise LatheError(f"ONNX Runtime refuses the network: {error}") from error
         used = session.get_providers()
         # It falls back to the CPU without a word when the provider's libraries or device do not work.
         if not used or used[0] != provider:
@@ -346,9 +341,3 @@ def _needs(provider: str) -> str:
         f"looks, and PyTorch here brings those of CUDA {torch.version.cuda or '(none)'}: install both for one "
         "major version of CUDA, or `pip install onnxruntime-gpu[cuda,cudnn]`."
     )
-
-
-def _operator_of(message: str) -> str:
-    """The operator in "Could not find an implementation for Name(17) node ..."."""
-    _, _, rest = message.partition("implementation for ")
-    return rest.partition("(")[0] or "of the graph"
