@@ -325,6 +325,8 @@ class OnnxRuntime(Runtime):
                 f"ONNX Runtime was asked for {provider} but took {', '.join(used)}: the provider's libraries or "
                 f"its device do not work here. {_needs(provider)}"
             )
+        # Otherwise a pass that fails is run again by another provider, with no more than a printed line.
+        session.disable_fallback()
         return session
 
 

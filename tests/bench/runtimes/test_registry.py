@@ -11,7 +11,7 @@ import bench.runtimes.onnxruntime as adapter
 from bench.devices import runtime_records
 from bench.host import cpu_device
 from bench.runtimes import get_runtime, make_setting
-from bench.runtimes.base import Availability, UnsupportedOperatorError
+from bench.runtimes.base import Availability, UnsupportedOperatorError, random_arrays
 from bench.runtimes.eager import Eager
 from bench.runtimes.onnxruntime import OnnxRuntime
 from latency_tables.errors import LatheError, UserError
@@ -133,6 +133,23 @@ class TestProviders:
         with pytest.raises(UnsupportedOperatorError) as caught:
             runtime.load(graph)
         assert caught.value.operator == "Elu"
+
+    def test_a_pass_that_its_provider_fails_at_is_not_run_by_another(self) -> None:
+        from onnxruntime.capi.onnxruntime_pybind11_state import EPFail
+
+        class Fails:
+            def __getattr__(self, name: str) -> Any:
+                return getattr(real, name)
+
+            def run(self, *_: object) -> None:
+                raise EPFail("no such luck")
+
+        graph = conv_relu()
+        with OnnxRuntime(Setting(cpu_device(), "onnxruntime", (), "fp32", 1, 1)).load(graph) as loaded:
+            session = loaded._session  # type: ignore[attr-defined]
+            real, session._sess = session._sess, Fails()
+            with pytest.raises(EPFail, match="no such luck"):
+                loaded.infer(random_arrays(graph.inputs))
 
     def test_an_invalid_graph_is_refused(self) -> None:
         integers = TensorType("int32", (2, 4))
