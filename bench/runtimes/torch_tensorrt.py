@@ -20,7 +20,7 @@ from bench.runtimes.base import (
     installed_version,
     torch_version,
 )
-from bench.runtimes.cuda import CHOICES, leave_default_stream
+from bench.runtimes.cuda import CHOICES, leave_default_stream, raise_if_lost
 from bench.runtimes.eager import Eager, EagerLoaded
 from latency_tables.errors import LatheError
 
@@ -45,6 +45,7 @@ class TorchTensorRtLoaded(EagerLoaded):
                 min_block_size=1,
             )
         except RuntimeError as error:
+            raise_if_lost()
             raise LatheError(f"Torch-TensorRT refuses the network: {error}") from error
         parts = dict(compiled.named_children())
         # What it did not compile stays a module of PyTorch's, whatever its name says.

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hand_graphs import conv_relu
@@ -15,7 +16,9 @@ from hand_graphs import conv_relu
 from bench.host import cpu_device
 from bench.runtimes.base import Availability, Order, UnsupportedOperatorError, random_arrays
 from bench.runtimes.eager import Eager
+from bench.runtimes.torch_graph import build_module
 from bench.runtimes.torch_tensorrt import TorchTensorRt, TorchTensorRtLoaded
+from bench.worker import describe_failure, is_device_lost
 from latency_tables.errors import LatheError
 from latency_tables.setting import Device, Setting
 
@@ -62,8 +65,11 @@ def test_what_pytorch_still_runs_is_told(monkeypatch: pytest.MonkeyPatch) -> Non
     loaded = load()
     assert loaded.facts["run_by_pytorch"] == ["_run_on_gpu_1", "_run_on_acc_2"]
     assert loaded.facts["compile_s"] > 0
-    (output,) = loaded.infer(random_arrays(conv_relu().inputs))
-    assert output.shape == (1, 4, 8, 8)
+    inputs = random_arrays(conv_relu().inputs, seed=4)
+    (output,) = loaded.infer(inputs)
+    with torch.inference_mode():
+        (wanted,) = build_module(conv_relu())(*map(torch.from_numpy, inputs))
+    np.testing.assert_allclose(output, wanted.numpy(), rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "tf32"])
@@ -103,6 +109,29 @@ def test_what_cannot_be_exported_is_refused(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(torch.export, "export", refuse)
     with pytest.raises(LatheError, match="Torch-TensorRT refuses the network: no such thing"):
         load()
+
+
+def test_an_error_of_the_compiler_s_is_a_refusal_unless_the_device_is_lost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    said = "CUDA error: an illegal memory access was encountered"
+
+    def fail(*_: object, **__: object) -> torch.nn.Module:
+        raise RuntimeError(said)
+
+    def lost() -> None:
+        raise RuntimeError(said)
+
+    use(monkeypatch, fail)
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
+    with pytest.raises(LatheError, match="Torch-TensorRT refuses the network: CUDA error") as refused:
+        load()
+    assert not is_device_lost(describe_failure(refused.value))
+    monkeypatch.setattr(torch.cuda, "synchronize", lost)
+    with pytest.raises(RuntimeError) as broken:
+        load()
+    assert is_device_lost(describe_failure(broken.value))
 
 
 def test_without_the_package_or_its_libraries_it_says_so(

@@ -1,0 +1,69 @@
+"""What tables of TensorRT and Torch-TensorRT are found by; device and packages are stood in for."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+import bench.runtimes.base as base
+import bench.runtimes.cuda as cuda
+from bench.runtimes import get_runtime, make_setting
+from bench.runtimes.base import Availability
+from latency_tables.setting import Device
+
+GPU = Device("cuda", "NVIDIA H100", 132, 2**36, "580.65", ("sm_90",))
+INSTALLED = {"tensorrt": "11.0.0.29", "torch-tensorrt": "2.11.0"}
+RUNTIMES = ("tensorrt", "torch-tensorrt")
+KEYS = """
+import json, sys
+sys.path[:0] = sys.argv[1:]
+from test_tensorrt_keys import keys
+print(json.dumps(keys()))
+"""
+
+
+def keys(installed: Mapping[str, str] = INSTALLED) -> dict[str, str]:
+    """Of every precision, and of every option in fp32, by what is asked for."""
+    found = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(base, "version", installed.__getitem__)
+        patch.setattr(cuda, "cuda_device", lambda root: GPU)
+        patch.setattr(cuda, "cudnn_version", lambda: "91002")
+        for name in RUNTIMES:
+            runtime = get_runtime(name)
+            patch.setattr(runtime, "availability", classmethod(lambda cls, kind: Availability(True)))
+            patch.setattr(runtime, "lacks", classmethod(lambda cls, precision, kind: ""))
+            choices = runtime.choices("cuda").items()
+            options = [{choice: value} for choice, values in choices for value in values[1:]]
+            asked = [("fp32", option) for option in options]
+            for precision, option in [*((each, {}) for each in runtime.precisions), *asked]:
+                setting = make_setting(name, device_kind="cuda", precision=precision, asked=option)
+                found[f"{name} {precision} {option}"] = setting.digest
+    return found
+
+
+def test_they_are_the_same_in_another_process_and_each_its_own() -> None:
+    here = Path(__file__).parent
+    told = subprocess.run(
+        [sys.executable, "-c", KEYS, str(here), str(here.parent)],
+        env={**os.environ, "PYTHONHASHSEED": "7"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert json.loads(told.stdout.splitlines()[-1]) == keys() == keys()
+    assert len(set(keys().values())) == len(keys()) > 10
+
+
+@pytest.mark.parametrize(
+    ("package", "concerned"), [("tensorrt", set(RUNTIMES)), ("torch-tensorrt", {"torch-tensorrt"})]
+)
+def test_another_version_has_tables_of_its_own(package: str, concerned: set[str]) -> None:
+    before, after = keys(), keys({**INSTALLED, package: "99.0"})
+    assert {asked.partition(" ")[0] for asked in before if after[asked] != before[asked]} == concerned
