@@ -10,6 +10,7 @@ import ast
 import json
 import re
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,8 @@ CLASSES = {
 CALLED = {"trt.Runtime": "Runtime", "config.get_timing_cache": "ITimingCache"}
 #: What the adapter knows by name only, in words that a method returns.
 NAMED = ("ErrorCode.UNSUPPORTED_NODE",)
+#: What the adapter's own classes override, for TensorRT to call by position.
+OVERRIDDEN = ("ILogger.log", "IProfiler.report_layer_time")
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,20 @@ def _split(text: str) -> list[str]:
     return [word for word in words if word.strip()]
 
 
+def methods(tree: ast.AST) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Of classes derived from the bindings' each method, by its path there, and its arguments, the object aside."""
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.ClassDef):
+            continue
+        bases = [
+            base.removeprefix("trt.") for base in map(ast.unparse, node.bases) if base.startswith("trt.")
+        ]
+        for method in node.body:
+            if isinstance(method, ast.FunctionDef):
+                names = tuple(argument.arg for argument in method.args.args[1:])
+                yield from ((f"{base}.{method.name}", names) for base in bases)
+
+
 def main(source: Path) -> dict[str, Any]:
     import tensorrt_bindings as trt
 
@@ -93,16 +110,16 @@ def main(source: Path) -> dict[str, Any]:
     checked: set[str] = set()
     calls: list[str] = []
 
-    def look(path: str, call: Call | None) -> None:
+    def look(path: str, call: Call | None) -> Any:
         found: Any = trt
         for name in path.split("."):
             found = getattr(found, name, None)
             if found is None:
                 missing.append(path)
-                return
+                return None
         checked.add(path)
         if call is None:
-            return
+            return found
         name = path.rpartition(".")[2]
         if isinstance(found, type):
             found, name = found.__init__, "__init__"  # type: ignore[misc]
@@ -110,6 +127,7 @@ def main(source: Path) -> dict[str, Any]:
         calls.append(path)
         if not any(signature.takes(call) for signature in known):
             missing.append(f"{path}: {call} fits none of {known}")
+        return found
 
     for node in ast.walk(tree):
         call = _call(node) if isinstance(node, ast.Call) else None
@@ -126,12 +144,13 @@ def main(source: Path) -> dict[str, Any]:
             look(f"{CALLED[ast.unparse(target.value.func)]}.{name}", call)
     for path in NAMED:
         look(path, None)
-
-    class Profiler(trt.IProfiler):
-        def report_layer_time(self, layer_name: str, ms: float) -> None: ...
-
-    class Log(trt.ILogger):
-        def log(self, severity: Any, msg: str) -> None: ...
+    own = dict(methods(tree))
+    for path in OVERRIDDEN:
+        class_, _, name = path.partition(".")
+        known = [signature.names for signature in signatures(look(path, None).__doc__ or "", name)]
+        if own.get(path) not in known:
+            missing.append(f"{path}: the adapter's arguments {own.get(path)} are none of {known}")
+        type("Own", (getattr(trt, class_),), {})  # fails where nothing can be derived
 
     return {
         "version": trt.__version__,

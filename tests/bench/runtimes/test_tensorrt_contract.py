@@ -78,6 +78,8 @@ def test_all_that_the_adapter_uses_is_there(bindings: tuple[str, Path, Path]) ->
         "ErrorCode.UNSUPPORTED_NODE",
         "IBuilderConfig.set_timing_cache",
         "IExecutionContext.execute_async_v3",
+        "ILogger.log",
+        "IProfiler.report_layer_time",
         "NetworkDefinitionCreationFlag.STRONGLY_TYPED",
         "OnnxParser.parse",
         "ParserError.node_operator",
