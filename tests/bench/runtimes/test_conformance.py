@@ -321,8 +321,9 @@ def test_keys_are_the_same_in_another_process() -> None:
     assert len(set(keys().values())) == len(ASKED), "what is asked for otherwise has a table of its own"
 
 
-#: Most of a whole run that may be in no node of the runtime's own account: calls, copies and waiting.
-GAP = 0.6
+#: Most of a whole run that may be in no node of the runtime's own account, by kind of device: calls, copies and
+#: waiting. On a CPU it is 0.01 to 0.17 of this network; half of what its nodes take would be missing at 0.5.
+GAP = {"cpu": 0.25, "cuda": 0.6}
 
 
 def test_the_runtime_s_own_nodes_add_up_to_less_than_the_whole(session: Session) -> None:
@@ -335,9 +336,9 @@ def test_the_runtime_s_own_nodes_add_up_to_less_than_the_whole(session: Session)
         return
     for _ in range(10):  # whole and nodes come from passes of their own, and others may be at work during one
         found = session.node_profile(graph)
-        if -0.1 < found.gap < GAP:
+        if -0.1 < found.gap < GAP[kind]:
             break
-    assert -0.1 < found.gap < GAP
+    assert -0.1 < found.gap < GAP[kind]
     assert all(node.seconds > 0 for node in found.nodes)
     places = {place for node in found.nodes for place in node.operators}
     assert places & {0, 1}, (
@@ -351,9 +352,10 @@ def test_the_runtime_s_own_nodes_add_up_to_less_than_the_whole(session: Session)
 APART = 0.4
 
 
-def test_parts_add_up_to_about_the_whole_where_no_node_tells(session: Session) -> None:
-    if session.setting.device.kind in get_runtime(session.setting.runtime).tells_nodes_on:
-        return  # asked above, of the runtime's own nodes
+def test_parts_add_up_to_about_the_whole(session: Session) -> None:
+    kind = session.setting.device.kind
+    if kind == "cuda" and kind in get_runtime(session.setting.runtime).tells_nodes_on:
+        return  # asked above, of the runtime's own nodes; what its parts add up to nobody has seen
     if dict(session.setting.options)["cache"] == "cold":
         return  # each part finds the cache empty, and the whole network only once
     graph = two_convolutions()
