@@ -19,6 +19,7 @@ from typing import Any
 import torch
 
 from bench.runtimes.base import Availability, Order, UnsupportedOperatorError, torch_version
+from bench.runtimes.cuda import raise_if_lost
 from bench.runtimes.eager import Eager, EagerLoaded
 from latency_tables.errors import LatheError
 
@@ -51,6 +52,7 @@ class CompiledLoaded(EagerLoaded):
             if self._device == "cuda":
                 torch.cuda.synchronize()
         except torch._dynamo.exc.BackendCompilerFailed as error:
+            raise_if_lost()
             raise _failure(error.inner_exception) from error
         except torch._dynamo.exc.Unsupported as error:
             raise self._refusal(str(error), _line(error)) from error

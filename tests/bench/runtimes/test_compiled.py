@@ -227,6 +227,22 @@ def test_a_compiler_that_only_tells_its_version_is_refused_in_its_own_words(
     assert str(broken) in str(caught.value)
 
 
+def test_a_device_that_is_lost_is_no_refusal_of_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise torch._dynamo.exc.BackendCompilerFailed(print, RuntimeError("CUDA error: unspecified"), None)
+
+    def lost() -> None:
+        raise RuntimeError("CUDA error: unspecified launch failure")
+
+    import torch._dynamo
+
+    monkeypatch.setattr(torch, "compile", lambda *_, **__: refuse)
+    monkeypatch.setattr(adapter, "raise_if_lost", lost)
+    monkeypatch.setattr(Compile, "availability", classmethod(lambda cls, kind: adapter.Availability(True)))
+    with pytest.raises(RuntimeError, match="unspecified launch failure"):
+        Compile(HERE).load(conv_relu())
+
+
 @pytest.mark.parametrize("missing", ["compiler", "headers"])
 def test_what_is_missing_is_named_with_a_remedy(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, missing: str
