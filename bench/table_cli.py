@@ -175,7 +175,7 @@ def table_report(
         refuse_setting_words(context)
         table = named_table(table_name, out).table
     subject = Subject(NetworkChoice.read(network, weights, input_shape), table.setting.batch)
-    record = build_record(subject.wide.skeleton, table, part=part, command=this_command())
+    record = build_record(subject.outline_for(table).skeleton, table, part=part, command=this_command())
     folder = (
         out / "tables" / f"{re.sub(r'[^A-Za-z0-9._-]+', '-', network).strip('-.')}-{table.setting.digest}"
     )

@@ -36,7 +36,7 @@ def build_record(
     """Collects what a table says of a network.
 
     Args:
-        skeleton: the unpruned network, with channel groups where it has any.
+        skeleton: the unpruned network, as `bench.workbench.Subject.outline_for` has it for the table.
         table: of one setting.
         part: the layer whose staircases, heat map and trace are shown; None: the most expensive one that was
             measured over its widths, and the trace of the most expensive part.
@@ -185,7 +185,12 @@ def _chosen(
     if part is not None and part not in names:
         raise unknown(f"layer of {skeleton.name}", part, names)
     if not skeleton.sizes:
-        notes.append(f"No staircase and no heat map: no width of {skeleton.name} may vary.")
+        why = (
+            f"no width of {skeleton.name} may vary."
+            if skeleton.groups
+            else f"{skeleton.name} was timed at full width alone. `lathe profile --widths` measures what varies."
+        )
+        notes.append(f"No staircase and no heat map: {why}")
         return None
     every = families(skeleton)
     known = surfaces(every, table)

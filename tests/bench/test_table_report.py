@@ -11,12 +11,15 @@ from typing import Any
 import made_up
 import numpy as np
 import pytest
+from cli_driver import Lathe
+from test_profiler import outline_of
 from test_width_profiler import OUTLINE, SKELETON, WIDTH, WeighingSession, run, widen
 
 from bench import cli
 from bench.profiler import time_network
 from bench.table_report import build_record
 from bench.width_curves import WidthCurves, axis_names
+from bench.workbench import Subject
 from latency_tables import cells_frame, networks_frame
 from latency_tables.context import coefficients
 from latency_tables.costs import Costs
@@ -249,8 +252,10 @@ def test_a_table_without_widths_says_why_there_is_no_staircase(tmp_path: Path) -
     )
     assert any("networks are not predicted" in note for note in record.notes)
     bare = replace(SKELETON, groups=(), sizes=())
-    notes = build_record(bare, table).notes
-    assert any("no width of chain may vary" in note for note in notes)
+    assert any("chain was timed at full width alone" in note for note in build_record(bare, table).notes)
+    stiff = replace(bare, groups=tuple(replace(g, frozen="nothing reads it") for g in SKELETON.groups))
+    deep = replace(table, networks=tuple(network for network in table.networks if not network.widths))
+    assert any("no width of chain may vary" in note for note in build_record(stiff, deep).notes)
 
 
 def test_a_layer_named_is_the_one_shown(table: LatencyTable) -> None:
@@ -291,7 +296,8 @@ def test_the_command_draws_from_a_store_or_a_file(
     store.close()
 
     class Known:
-        wide = OUTLINE
+        outline = wide = OUTLINE
+        outline_for = Subject.outline_for
 
         def __init__(self, choice: Any, batch: int) -> None:
             assert (choice.name, batch) == ("a net/of:mine", 1)
@@ -315,6 +321,33 @@ def test_the_command_draws_from_a_store_or_a_file(
             assert captured.out.split("\n")[0] == str(folder / "index.html")
             assert "o heat map" in captured.err
     assert record.command.startswith("lathe table report 'a net/of:mine' --table")
+
+
+def test_a_network_whose_channels_cannot_be_traced_is_drawn_over_depth(
+    lathe: Lathe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = outline_of(4, WIDTH)
+    store = Store(tmp_path / "lathe.db")
+    run(WeighingSession(), store, plain)
+    store.close()
+
+    class Untraceable:
+        outline = plain
+        outline_for = Subject.outline_for
+
+        def __init__(self, *_: object) -> None:
+            pass
+
+        @property
+        def wide(self) -> Any:
+            raise UserError("Torch-Pruning cannot trace it")
+
+    monkeypatch.setattr("bench.workbench.Subject", Untraceable)
+    words = ["table", "report", "chain", "--table", made_up.setting().digest, "--out", tmp_path, "--json"]
+    answer = lathe(*words)
+    assert answer.status == 0, answer.err
+    (note,) = [note for note in json.loads(answer.out)["notes"] if "heat map" in note]
+    assert "chain was timed at full width alone. `lathe profile --widths`" in note
 
 
 def test_between_measured_widths_the_band_is_the_error_that_checks_showed() -> None:
