@@ -147,7 +147,7 @@ def profile(
     else:
         views.show_profile(terminal, outline.skeleton, done, over_widths, table)
         views.show_closure(terminal, rows)
-    if done.failed:
+    if done.failed or (over_widths is not None and over_widths.failed):
         raise typer.Exit(1)
 
 

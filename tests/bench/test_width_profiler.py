@@ -25,6 +25,7 @@ from bench.width_profiler import (
     profile_widths,
     profile_with_widths,
 )
+from bench.workbench import Subject
 from latency_tables.context import coefficients
 from latency_tables.costs import Costs, Origin
 from latency_tables.errors import UserError
@@ -296,22 +297,43 @@ def test_what_is_disturbed_throughout_is_timed_once_by_each_whole_job(tmp_path: 
     assert sorted(second.measured) == sorted(first.measured)
 
 
+class Opened(WeighingSession):
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+class Known:
+    """What the command line finds behind any name."""
+
+    outline = wide = OUTLINE
+    outline_for = Subject.outline_for
+
+    def __init__(self, *_: object) -> None:
+        pass
+
+
+def test_a_profile_with_cells_over_widths_that_failed_is_a_failure(
+    lathe: Lathe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bench.workbench.Subject", Known)
+    monkeypatch.setattr("bench.workbench.SettingChoice.make", lambda _: made_up.setting())
+    words = ["profile", "chain", "--widths", "--out", tmp_path, "--json"]
+    monkeypatch.setattr("bench.session.Session", lambda _: Opened(fails_at=33))
+    failed = lathe(*words)
+    told = json.loads(failed.out)
+    assert (told["failed"], told["complete"], told["widths"]["complete"]) == ([], True, True)
+    assert [one["kind"] for one in told["widths"]["failed"]] == ["linear at 33"] * 2
+    assert failed.status == 1
+    monkeypatch.setattr("bench.session.Session", lambda _: Opened())
+    assert lathe(*words, "--retry-failed").status == 0
+
+
 def test_a_fill_that_fails_tells_why_and_one_that_does_not_answers(
     store: Store, lathe: Lathe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Opened(WeighingSession):
-        def __enter__(self) -> Self:
-            return self
-
-        def __exit__(self, *_: object) -> None:
-            pass
-
-    class Known:
-        outline = wide = OUTLINE
-
-        def __init__(self, *_: object) -> None:
-            pass
-
     store.close()
     monkeypatch.setattr("bench.skeletons.Subject", Known)
     monkeypatch.setattr("bench.workbench.SettingChoice.make", lambda _: made_up.setting())
