@@ -12,8 +12,7 @@ def require_prunable(config: SweepConfig, subject: Subject) -> None:
     """Makes sure that every method finds something that may go.
 
     Raises:
-        UserError: blocks are to go, and none may; or channels are, and all must stay.
-        LatheError: sizes in the network do not follow its widths.
+        UserError: blocks are to go, and none may; or channels are, and all must stay, or cannot be traced.
     """
     if config.takes_blocks and not subject.outline.skeleton.removable:
         raise UserError(

@@ -183,7 +183,7 @@ class Subject:
         """The outline with channel groups; finding them takes a few more captures of the network.
 
         Raises:
-            LatheError: sizes in the network do not follow its widths.
+            UserError: the network cannot be traced, so that nothing is known of its channels.
         """
         return with_groups(self.outline, self.model, self.network.input_shape, self._batch)
 
@@ -198,7 +198,7 @@ class Subject:
             widths: whether groups are asked for in any case.
 
         Raises:
-            LatheError: as `wide`.
+            UserError: as `wide`.
         """
         known = any(table.over_widths(self.outline.skeleton) for table in tables)
         return self.wide if widths or known else self.outline

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from torch import Tensor, nn
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from latency_tables.errors import LatheError
 from latency_tables.graph import Graph
 from latency_tables.widths import ChannelGroup, Size, integers, shape_slots
-from pruning.capture import capture
+from pruning.capture import Capture, capture
 from pruning.channels import narrow
 
 PROBES = 3
@@ -49,7 +49,8 @@ def find_sizes(
         groups: its channel groups.
 
     Raises:
-        LatheError: the narrower network's graph has other operators, or an integer follows no sum of widths.
+        LatheError: the narrower network cannot be captured, its graph has other operators, or an integer follows no
+            sum of widths; the message says why these widths cannot vary.
     """
     free = [group for group in groups if group.frozen is None]
     if not free:
@@ -58,26 +59,40 @@ def find_sizes(
     seen = [integers(graph)]
     for chosen in widths[1:]:
         narrower = narrow(model, example, {name: range(width) for name, width in chosen.items()})
-        probe = capture(narrower, batch).graph
-        seen.append(integers(probe))
-        same = [operator.name for operator in probe.operators] == [o.name for o in graph.operators]
+        probe = capture(narrower, batch)
+        seen.append(integers(probe.graph))
+        same = [operator.name for operator in probe.graph.operators] == [o.name for o in graph.operators]
         if not same or len(seen[-1]) != len(seen[0]):
-            raise LatheError(
-                "the network computes other operators when it is narrower: its widths cannot vary"
-            )
+            raise LatheError("the network computes other operators when it is narrower")
     columns = list(zip(*seen, strict=True))
     solver = _Solver(widths)
     found = {column: solver.single(column) for column in dict.fromkeys(columns) if len(set(column)) > 1}
     _solve_sums(graph, columns, found)
-    unexplained = [column for column, linear in found.items() if linear is None]
-    if unexplained:
-        raise LatheError(f"sizes {unexplained[:3]} of the network follow no sum of widths")
+    for slot, column in enumerate(columns):
+        if found.get(column, _FIXED) is None:
+            raise LatheError(
+                f"{_place(probe, slot)} has a size that follows no sum of widths ({column[0]} in the whole "
+                f"network, {', '.join(map(str, column[1:]))} in narrower ones)"
+            )
     sizes = []
     for slot, column in enumerate(columns):
         linear = found.get(column)
         if linear is not None:
             sizes.append(Size(slot, linear.constant, linear.terms))
     return tuple(sizes)
+
+
+def _place(captured: Capture, slot: int) -> str:
+    """Operator and module in which one of a graph's integers stands; a weight's stand where it is read first."""
+    graph = captured.graph
+    sizes_of = shape_slots(graph)
+    weight = next((value for value in range(graph.first_result) if slot in sizes_of[value]), None)
+    end = len(integers(replace(graph, operators=(), outputs=())))
+    for operator, modules in zip(graph.operators, captured.modules, strict=True):
+        end += len(integers(Graph((), (), (operator,), ())))
+        if slot < end and weight in (None, *operator.values()):
+            return f"{operator.short_name} in {modules[-1]}" if modules else operator.short_name
+    raise ValueError(f"the graph has no integer {slot} that an operator has or reads")
 
 
 def _draw(free: Sequence[ChannelGroup]) -> list[dict[str, int]]:

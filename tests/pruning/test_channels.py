@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -218,6 +219,62 @@ def test_a_network_without_convolutions_has_no_groups() -> None:
     model = Mean().eval()
     assert find_groups(model, torch.randn(1, 3, 8, 8)) == ()
     assert with_groups(outline("net", model, (3, 8, 8), 1), model, (3, 8, 8), 1).skeleton.sizes == ()
+
+
+class Aside(nn.Module):
+    """Beside its layers it computes something that depends on their widths, to no effect."""
+
+    def __init__(self, aside: Callable[[Tensor, int, int], Tensor]) -> None:
+        super().__init__()
+        self.aside = aside
+        self.stem = nn.Conv2d(3, 8, 1)
+        self.inner = nn.Conv2d(8, 12, 1)
+        self.last = nn.Conv2d(12, 8, 1)
+        self.head = nn.Linear(8, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.relu(self.inner(F.relu(self.stem(x))))
+        z = F.relu(self.last(y))
+        return self.head(z.mean((2, 3))) + 0 * self.aside(x, y.shape[1], z.shape[1]).sum()
+
+
+def pooled(x: Tensor, size: int) -> Tensor:
+    return F.adaptive_avg_pool1d(x.flatten(1).unsqueeze(1), size)
+
+
+@pytest.mark.parametrize(
+    ("aside", "frozen", "reason"),
+    [
+        (
+            lambda x, inner, _: pooled(x, inner // 2),
+            {"inner"},
+            r"adaptive_avg_pool1d has .* \(6 in the whole",
+        ),
+        (
+            lambda x, inner, _: x if inner == 12 else x.relu(),
+            {"inner"},
+            "the network computes other operators",
+        ),
+        (
+            lambda x, inner, last: pooled(x, inner * last),
+            {"stem", "inner", "last"},
+            "together with others, adaptive_avg_pool1d has",
+        ),
+    ],
+    ids=["half of a width", "another operator", "two widths multiplied"],
+)
+def test_widths_that_sizes_do_not_follow_stay_and_the_others_may_vary(
+    aside: Callable[[Tensor, int, int], Tensor], frozen: set[str], reason: str
+) -> None:
+    model, shape = Aside(aside).eval(), (3, 8, 8)
+    skeleton = with_groups(outline("net", model, shape, 1), model, shape, 1).skeleton
+    reasons = {group.name: group.frozen for group in skeleton.groups}
+    assert {name for name in ("stem", "inner", "last") if reasons[name] is not None} == frozen
+    assert all(re.match(reason, reasons[name] or "") for name in frozen)
+    widths = {name: 4 for name in ("stem", "inner", "last") if name not in frozen}
+    keep = {name: range(width) for name, width in widths.items()}
+    smaller = narrow(model, torch.randn(1, *shape), keep)
+    assert skeleton.narrowed(widths).graph == outline("net", smaller, shape, 1).skeleton.graph
 
 
 def test_groups_that_are_not_there_and_nothing_left() -> None:
