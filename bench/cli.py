@@ -187,12 +187,11 @@ def predict(
     from bench.node_views import nodes_json, show_nodes
     from bench.profiler import time_network
     from bench.session import Session
-    from bench.skeletons import skeleton_of
+    from bench.skeletons import skeleton_for, skeleton_of
     from bench.tables import existing_store, named_table, require_table
     from bench.width_profiler import fill as fill_cut
     from bench.workbench import NetworkChoice, SettingChoice, Subject
     from latency_tables.prediction import predict as predict_latency
-    from latency_tables.shipped import shipped_skeleton
     from latency_tables.skeleton import Cut
     from latency_tables.slow_minutes import quick_latency_s
 
@@ -204,14 +203,14 @@ def predict(
             raise UserError(
                 "--table predicts from another table; --measure, --nodes and --fill need this machine's own"
             )
-        known = named_table(table_name, out).table
-        setting = known.setting
-        skeleton = shipped_skeleton(network, setting.batch) if choice.input_shape is None else None
+        named = named_table(table_name, out)
+        known, setting = named.table, named.table.setting
+        skeleton = skeleton_for(choice, known, named.networks, out, widths=bool(widths))
     else:
         setting = SettingChoice(runtime, device, threads, batch, precision, parse_options(option)).make()
         store = existing_store(out)
-        known, skeleton = require_table(store, setting), None
-    skeleton = skeleton or skeleton_of(choice, known, out, widths=bool(widths))
+        known = require_table(store, setting)
+        skeleton = skeleton_of(choice, known, out, widths=bool(widths))
     removed = skeleton.check(tuple(name.strip() for name in without.split(",") if name.strip()))
     cut = Cut.of(removed, parse_widths(widths, skeleton.groups))
     filled = None

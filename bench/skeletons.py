@@ -7,7 +7,7 @@ import glob
 import hashlib
 import importlib.metadata
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 
@@ -35,8 +35,7 @@ def skeleton_of(choice: NetworkChoice, table: LatencyTable, workspace: Path, *, 
         widths: with channel groups, whatever the table holds.
 
     Raises:
-        UserError: see `bench.workbench.Subject`.
-        LatheError: sizes in the network do not follow its widths.
+        UserError: see `bench.workbench.Subject` and its `wide`.
     """
     batch = table.setting.batch
     subject = cache(lambda: Subject(choice, batch))
@@ -45,6 +44,31 @@ def skeleton_of(choice: NetworkChoice, table: LatencyTable, workspace: Path, *, 
         if not table.over_widths(plain):
             return plain
     return _kept(_path(choice, batch, workspace, True), lambda: subject().wide.skeleton)
+
+
+def skeleton_for(
+    choice: NetworkChoice, table: LatencyTable, timed: Mapping[str, str], workspace: Path, *, widths: bool
+) -> Skeleton:
+    """The skeleton to predict a network with from a table that may be of another machine or have come with lathe.
+
+    A shipped skeleton saves building the network. Where the table timed another network of this name, as other
+    versions of a library make it, the one that is made here counts.
+
+    Args:
+        choice: the network.
+        table: to predict from.
+        timed: names of the networks that it timed whole, by the digest of their skeleton.
+        workspace: where skeletons are kept.
+        widths: as for `skeleton_of`.
+
+    Raises:
+        UserError: as `skeleton_of`.
+    """
+    if choice.input_shape is None:
+        shipped = shipped_skeleton(choice.name, table.setting.batch)
+        if shipped is not None and (shipped.digest in timed or choice.name not in timed.values()):
+            return shipped
+    return skeleton_of(choice, table, workspace, widths=widths)
 
 
 def skeleton_at_hand(name: str, digest: str, table: LatencyTable, workspace: Path) -> Skeleton | None:

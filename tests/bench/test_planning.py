@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import made_up
@@ -319,6 +320,27 @@ def test_a_network_of_known_parts_that_was_never_timed_is_predicted_and_not_plan
     answer = plan()
     assert answer.status == 2
     assert "no measurement of the whole network" in answer.err
+
+
+def test_a_table_of_another_network_with_a_shipped_ones_name_predicts_its_own(
+    lathe: Lathe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where a later version of a library makes the network in another way."""
+    name, own, there = "cifar/resnet8-mlperf", made_up.chain([4, 5]), made_up.setting()
+    shipped = shipped_skeleton(name, there.batch)
+    assert shipped is not None
+    store = Store(tmp_path / "lathe.db")
+    for part in (*own.parts, *shipped.parts):
+        store.put(there, part, made_up.cell(1e-4))
+    store.put_network(there, name, made_up.network(own, (), UNPRUNED_S, UNPRUNED_S))
+    store.close()
+    file = tmp_path / "own.parquet"
+    assert lathe("table", "export", "eager", file, "--out", tmp_path).status == 0
+    made_here = SimpleNamespace(outline=SimpleNamespace(skeleton=own))
+    monkeypatch.setattr("bench.skeletons.Subject", lambda *_: made_here)
+    told = json.loads(lathe("predict", name, "--table", file, "--out", tmp_path, "--json").out)
+    assert told["timed_whole"]
+    assert told["predicted_s"] == pytest.approx(UNPRUNED_S)
 
 
 def test_a_shipped_table_adds_up_a_network_of_its_parts(lathe: Lathe, tmp_path: Path) -> None:

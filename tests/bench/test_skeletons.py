@@ -7,7 +7,7 @@ import made_up
 import pytest
 
 from bench import skeletons
-from bench.skeletons import skeleton_at_hand, skeleton_of
+from bench.skeletons import skeleton_at_hand, skeleton_for, skeleton_of
 from bench.workbench import NetworkChoice, Subject
 from latency_tables.shipped import shipped_skeleton
 from latency_tables.skeleton import Skeleton
@@ -111,3 +111,20 @@ def test_a_skeleton_at_hand_is_the_tables_own_or_none(tmp_path: Path) -> None:
     assert skeleton_at_hand(*asked, table(batch=3), tmp_path) is None
     assert skeleton_at_hand(name, "another", table(), tmp_path) is None
     assert plain.digest == shipped.digest
+
+
+def test_a_shipped_skeleton_serves_unless_the_table_timed_another_network_of_the_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shipped = shipped_skeleton(RESNET8.name, 1)
+    own = made_up.chain([4])
+    assert shipped is not None
+    monkeypatch.setattr(skeletons, "skeleton_of", lambda *_, **__: own)
+
+    def found(*digests: str, choice: NetworkChoice = RESNET8) -> Skeleton:
+        timed = dict.fromkeys(digests, RESNET8.name)
+        return skeleton_for(choice, table(), timed, tmp_path, widths=False)
+
+    assert found() == found(shipped.digest) == found(own.digest, shipped.digest) == shipped
+    assert found(own.digest) is own
+    assert found(shipped.digest, choice=replace(RESNET8, input_shape=(3, 16, 16))) is own
