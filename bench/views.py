@@ -10,8 +10,9 @@ from typing import Any
 from bench.devices import RuntimeRecord, Survey
 from bench.doubt_views import doubts_json, show_doubts
 from bench.fact_views import facts_json, show_facts
-from bench.profiler import Profiled
+from bench.profiler import NETWORK_RULE, Profiled
 from bench.terminal import Terminal, time_text
+from bench.verdict import judge
 from bench.width_profiler import WidthsProfiled
 from latency_tables.estimate import Estimate, numbers
 from latency_tables.measurement import Measurement
@@ -19,9 +20,18 @@ from latency_tables.prediction import Prediction
 from latency_tables.setting import Setting
 from latency_tables.skeleton import Skeleton
 from latency_tables.table import Failure, LatencyTable, NetworkMeasurement
+from latency_tables.verdict import Verdict
 
 #: Of parts that failed for the same reason so many are named.
 _NAMED = 5
+
+#: What a verdict says, where its word does not say all.
+_MEANING = {
+    Verdict.FASTER: "",
+    Verdict.SLOWER: "",
+    Verdict.SAME: f" (surely within {NETWORK_RULE.same_within:.0%} of it)",
+    Verdict.CANNOT_TELL: " whether it is faster or slower",
+}
 
 
 def show_devices(terminal: Terminal, survey: Survey) -> None:
@@ -264,6 +274,7 @@ def measured_json(prediction: Prediction, measured: NetworkMeasurement) -> dict[
         **numbers("measured_s", measured.latency_s),
         **numbers("predicted_ratio", _foreseen(prediction, measured)),
         **numbers("measured_ratio", measured.ratio),
+        "verdict": judge(measured.ratio, NETWORK_RULE).value,
         "timing": {
             "stop": None if measured.stop is None else measured.stop.value,
             "rounds": measured.rounds,
@@ -287,6 +298,8 @@ def _show_measured(terminal: Terminal, prediction: Prediction, measured: Network
         f"of the unpruned network timed beside it: predicted {_ratio_text(foreseen)}, measured "
         f"{_ratio_text(seen)}; the prediction is off by {foreseen.value / seen.value - 1.0:+.1%}"
     )
+    verdict = judge(seen, NETWORK_RULE)
+    out.print(f"beside the unpruned network: {verdict.value}{_MEANING[verdict]}")
     if measured.stop is not None:
         out.print(f"  sampling stopped after {measured.rounds} rounds ({measured.stop.value})")
     if measured.disturbance is not None:

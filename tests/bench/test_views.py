@@ -13,9 +13,10 @@ import pytest
 from bench.anchor import Move
 from bench.doubt_views import doubts
 from bench.point_views import show_points
-from bench.profiler import Profiled
+from bench.profiler import NETWORK_RULE, Profiled
 from bench.spoiled import spoiled_parts
 from bench.terminal import Terminal
+from bench.verdict import judge
 from bench.views import (
     closure_rows,
     measured_json,
@@ -27,6 +28,7 @@ from bench.views import (
     table_json,
 )
 from bench.width_profiler import WidthsProfiled
+from latency_tables.estimate import Estimate
 from latency_tables.measurement import Measurement, Stop
 from latency_tables.prediction import predict
 from latency_tables.slow_minutes import is_spoiled
@@ -258,6 +260,7 @@ def test_a_network_timed_is_held_against_its_prediction_in_seconds_and_in_ratio_
     assert "measured  1.6 s (1.6 to 1.6); the prediction is off by +25.0%" in said
     assert "measured 0.800 (0.800 to 0.800); the prediction is off by -16.7%" in said
     assert "sampling stopped after 7 rounds (time)" in said
+    assert "beside the unpruned network: faster\n" in said
     assert not any(word in said for word in ("disturbed", "far apart", "claims too much"))
     told = measured_json(prediction, measured)
     assert told["predicted_ratio"] == pytest.approx(2 / 3)
@@ -273,3 +276,26 @@ def test_a_network_timed_is_held_against_its_prediction_in_seconds_and_in_ratio_
     assert "drift in the ratios to the unpruned network" in said
     timing |= {"disturbance": "foreign load", "far": True, "doubts": ["drift"]}
     assert measured_json(prediction, spoiled)["timing"] == timing
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "verdict", "words"),
+    [
+        (0.90, 0.98, "faster", "faster"),
+        (1.03, 1.10, "slower", "slower"),
+        (0.985, 0.999, "same", "same (surely within 2% of it)"),
+        (0.97, 1.01, "cannot tell", "cannot tell whether it is faster or slower"),
+    ],
+)
+def test_a_network_timed_is_called_faster_slower_same_or_neither(
+    low: float, high: float, verdict: str, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ratio = Estimate((low + high) / 2, low, high)
+    assert judge(ratio, NETWORK_RULE).value == verdict  # as of the comparison itself
+    known = made_up.network(SKELETON, [], 3.0, 3.0)
+    latencies = dict.fromkeys((part.key for part in SKELETON.parts), 1.0)
+    prediction = predict(SKELETON, made_up.table(SKELETON, latencies, [known]), ["block1"])
+    measured = replace(made_up.network(SKELETON, ["block1"], 2.0 * ratio.value, 2.0), ratio=ratio)
+    assert measured_json(prediction, measured)["verdict"] == verdict
+    show_prediction(Terminal(), SKELETON, made_up.setting(), prediction, measured)
+    assert f"beside the unpruned network: {words}\n" in capsys.readouterr().out
