@@ -72,7 +72,10 @@ def read_archive(path: Path) -> Archive:
         sheet = form.unpack(path.read_bytes())
         return _archive(sheet)
     except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror or error}") from error
+        raise UserError(
+            f"cannot read {path}: {error.strerror or error}. Expected a file that `lathe table export` wrote; "
+            "check the path, and that you may read it."
+        ) from error
     except Unreadable as error:
         raise UserError(f"{path} {error}. Nothing was taken from it; get another copy.") from error
 

@@ -201,7 +201,7 @@ def _family(layer: Layer, marks: Sequence[int], by_slot: Mapping[int, Size]) -> 
             axes.append(Axis(size.constant // factor, terms))
             slots.append(Slot(place, ((len(axes) - 1, factor),), size.constant % factor))
         else:
-            slots.append(_as_sum(place, size, axes))
+            slots.append(_as_sum(layer, place, size, axes))
     values = integers(layer.part.graph)
     full: dict[int, int] = {}
     for slot in slots:
@@ -211,7 +211,7 @@ def _family(layer: Layer, marks: Sequence[int], by_slot: Mapping[int, Size]) -> 
     return Family(layer.part, tuple(axes), tuple(full[axis] for axis in range(len(axes))), tuple(slots))
 
 
-def _as_sum(place: int, size: Size, axes: Sequence[Axis]) -> Slot:
+def _as_sum(layer: Layer, place: int, size: Size, axes: Sequence[Axis]) -> Slot:
     """A size as the sum of axes, each taken at most once: what a concatenation makes of its inputs."""
     rest, offset, terms = dict(size.terms), size.constant, []
     for number, axis in enumerate(axes):
@@ -222,7 +222,10 @@ def _as_sum(place: int, size: Size, axes: Sequence[Axis]) -> Slot:
             terms.append((number, 1))
     if any(rest.values()):
         raise LatheError(
-            f"a size that follows {dict(size.terms)} is no sum of the sizes that a part's key shows"
+            f"a size of layer {layer.name} ({layer.part.kind}) follows the widths of "
+            f"{', '.join(group for group, _ in size.terms)}, but is no sum of the sizes that its inputs and "
+            "weights have, so nothing is known of it at other widths. Profile the network without --widths, and "
+            "take out blocks or single weights."
         )
     return Slot(place, tuple(terms), offset)
 

@@ -105,6 +105,12 @@ def read_skeleton(path: Path) -> Skeleton:
             raise TypeError("a JSON object was expected")
         return skeleton_from_json(data)
     except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror or error}") from error
+        raise UserError(
+            f"cannot read {path}: {error.strerror or error}. Expected a skeleton that lathe wrote; check the path, "
+            "and that you may read it."
+        ) from error
     except (zlib.error, ValueError, TypeError) as error:
-        raise UserError(f"{path} is no skeleton of lathe, or damaged: {error}") from error
+        raise UserError(
+            f"{path} is no skeleton of lathe, or damaged: {error}. One that came with lathe is there again when "
+            "lathe is installed anew; delete any other, it is made again when it is needed."
+        ) from error

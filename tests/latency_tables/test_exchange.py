@@ -247,7 +247,9 @@ def test_foreign_files_are_refused(
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"cannot read .*No such file"):
+    with pytest.raises(
+        UserError, match=r"cannot read .*No such file.*`lathe table export` wrote; check the path"
+    ):
         read_archive(tmp_path / "a.csv")
 
 

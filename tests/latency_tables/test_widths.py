@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from made_up import chain
 
-from latency_tables.errors import UserError
+from latency_tables.errors import LatheError, UserError
+from latency_tables.family import families
 from latency_tables.graph import Graph, Operator, TensorType, Value
 from latency_tables.widths import (
     ChannelGroup,
@@ -97,3 +100,13 @@ def test_a_skeleton_at_full_width_is_itself() -> None:
     assert skeleton.narrowed({}) is skeleton
     with pytest.raises(UserError, match="channel group"):
         skeleton.narrowed({"block0": 2})
+
+
+def test_a_size_that_is_no_sum_of_what_goes_in_names_its_layer_and_what_to_do() -> None:
+    skeleton = chain([4, 5], grouped=True)
+    result = shape_slots(skeleton.graph)[skeleton.graph.first_result][1]
+    both = (("block0", 1), ("block1", 1))
+    sizes = tuple(replace(size, terms=both) if size.slot == result else size for size in skeleton.sizes)
+    told = r"size of layer block0\.a \(linear\) follows the widths of block0, block1, .* without --widths"
+    with pytest.raises(LatheError, match=told):
+        families(replace(skeleton, sizes=sizes))
