@@ -1,6 +1,9 @@
 """Older stores made new, each step in the transaction that also writes the new number.
 
-A step is spelled out and never changed again: it must not follow when `latency_tables.schema` moves on.
+A step is spelled out and never changed again: it must not follow when `latency_tables.schema` moves on. Packed
+samples, intervals and moments alone are asked of the functions in use: how samples were packed is read for good,
+and whoever changes what an interval is computes all rows anew in a step of its own. The stored file of each format
+tells where that ceases to hold.
 """
 
 from __future__ import annotations
