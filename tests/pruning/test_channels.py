@@ -67,8 +67,10 @@ def trained(model: nn.Module) -> nn.Module:
             module.running_mean.normal_(0, 0.2, generator=drawn)
             module.running_var.uniform_(0.5, 1.5, generator=drawn)
     for name, parameter in model.named_parameters():
-        if name.endswith("gamma"):  # ConvNeXt's layer scale starts at one millionth
+        if name.endswith(("gamma", "scale")):  # layer scales start at one millionth
             parameter.data.uniform_(0.5, 1.5, generator=drawn)
+        elif not parameter.any():  # as the last norm of a residual branch, which hides its channels
+            parameter.data.normal_(0, 0.2, generator=drawn)
     return model.eval()
 
 
@@ -84,11 +86,22 @@ def convnext() -> nn.Module:
     return ConvNeXt(depths=(1, 1, 1, 1), dims=(16, 24, 32, 40), num_classes=10)
 
 
+def mixer() -> nn.Module:
+    from timm.models.mlp_mixer import MlpMixer
+
+    return MlpMixer(img_size=32, patch_size=8, embed_dim=48, num_blocks=2, num_classes=10)
+
+
 FAMILIES: dict[str, tuple[Callable[[], nn.Module], int, set[str], int]] = {
     # name: (make, image size, what the frozen ones must name, how many groups may vary)
     "resnet18": (lambda: create("resnet18"), 32, {"fc"}, 12),
     "mobilenetv2": (lambda: create("mobilenetv2_050"), 32, {"classifier"}, 25),
     "squeeze and excite": (lambda: create("mobilenetv3_small_050"), 32, {"classifier"}, 26),
+    "se resnet": (lambda: create("seresnet18"), 32, {"fc"}, 20),
+    "repvgg": (lambda: create("repvgg_a0"), 32, {"head.fc"}, 5),
+    "efficientnet": (lambda: create("efficientnet_b0"), 32, {"classifier"}, 40),
+    "poolformer": (lambda: create("poolformer_s12"), 32, {"head.fc", "stem.conv"}, 12),
+    "mixer": (mixer, 32, {"head", "blocks.0.mlp_tokens.fc2"}, 4),
     "convnext": (convnext, 32, {"stem.0", "head.fc"}, 4),
     "vit": (vision_transformer, 32, {"patch_embed.proj", "blocks.0.attn.qkv"}, 2),
     "dense": (Dense, 8, {"head"}, 4),
