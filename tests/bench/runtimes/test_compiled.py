@@ -66,6 +66,31 @@ def test_where_nothing_is_left_to_compile_the_operator_is_named() -> None:
     assert caught.value.operator == "aten.nonzero.default"
 
 
+@needs_compilers
+@pytest.mark.parametrize("what", ["of another version", "damaged"])
+def test_a_compiler_s_cache_that_does_not_fit_is_compiled_past(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, what: str
+) -> None:
+    from torch._inductor import codecache
+
+    # Without weights: those that are frozen into a compiled network, PyTorch does not keep on disk.
+    graph = one_operator("aten.gelu.default", ("self", Value(0)))
+
+    def load() -> bool:
+        with Compile(HERE).load(graph) as loaded:
+            return bool(loaded.facts["cached"])
+
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    assert [load(), load()] == [False, True]
+    if what == "damaged":
+        for file in (tmp_path / "fxgraph").rglob("*"):
+            if file.is_file():
+                file.write_bytes(b"damaged")
+    else:
+        monkeypatch.setattr(codecache, "torch_key", lambda: b"another version")
+    assert [load(), load()] == [False, True], "compiled anew, and kept"
+
+
 @pytest.mark.parametrize(
     ("said", "named"),
     [
