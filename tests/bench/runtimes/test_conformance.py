@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -17,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hand_graphs import conv_relu, linear_add, one_operator
+from other_process import keys_elsewhere
 
 from bench.devices import RuntimeRecord, runtime_records
 from bench.runtimes import get_runtime, make_setting
@@ -295,29 +292,13 @@ def test_cells_are_in_seconds(session: Session) -> None:
     assert found.latency_s.value > operations / BEYOND[session.setting.device.kind]
 
 
-KEYS = """
-import json, sys
-sys.path[:0] = sys.argv[1:]
-from test_conformance import keys
-print(json.dumps(keys()))
-"""
-
-
 def keys() -> dict[str, str]:
     """What the tables of everything that is usable here are found by."""
     return {words_of(asked): setting_of(asked).digest for asked in ASKED}
 
 
 def test_keys_are_the_same_in_another_process() -> None:
-    here = Path(__file__).parent
-    told = subprocess.run(
-        [sys.executable, "-c", KEYS, str(here), str(here.parent)],
-        env={**os.environ, "PYTHONHASHSEED": "7"},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert json.loads(told.stdout.splitlines()[-1]) == keys() == keys()
+    assert keys_elsewhere(__file__) == keys() == keys()
     assert len(set(keys().values())) == len(ASKED), "what is asked for otherwise has a table of its own"
 
 

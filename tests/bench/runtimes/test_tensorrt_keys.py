@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from collections.abc import Mapping
-from pathlib import Path
 
 import pytest
+from other_process import keys_elsewhere
 
 import bench.runtimes.base as base
 import bench.runtimes.cuda as cuda
@@ -20,12 +16,6 @@ from latency_tables.setting import Device
 GPU = Device("cuda", "NVIDIA H100", 132, 2**36, "580.65", ("sm_90",))
 INSTALLED = {"tensorrt": "11.0.0.29", "torch-tensorrt": "2.11.0"}
 RUNTIMES = ("tensorrt", "torch-tensorrt")
-KEYS = """
-import json, sys
-sys.path[:0] = sys.argv[1:]
-from test_tensorrt_keys import keys
-print(json.dumps(keys()))
-"""
 
 
 def keys(installed: Mapping[str, str] = INSTALLED) -> dict[str, str]:
@@ -49,15 +39,7 @@ def keys(installed: Mapping[str, str] = INSTALLED) -> dict[str, str]:
 
 
 def test_they_are_the_same_in_another_process_and_each_its_own() -> None:
-    here = Path(__file__).parent
-    told = subprocess.run(
-        [sys.executable, "-c", KEYS, str(here), str(here.parent)],
-        env={**os.environ, "PYTHONHASHSEED": "7"},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert json.loads(told.stdout.splitlines()[-1]) == keys() == keys()
+    assert keys_elsewhere(__file__) == keys() == keys()
     assert len(set(keys().values())) == len(keys()) > 10
 
 
