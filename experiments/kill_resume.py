@@ -197,7 +197,8 @@ def missing(archive: Archive, outline: Outline) -> int:
 
 
 READING = """
-Reading. What was killed is a profile of seconds, over depth alone, before profiles that go on were held against the anchor of the earlier one.
+Reading. Nothing is lost and nothing measured twice. Of the twenty, nineteen are of a profile of seconds over depth, one of a profile of minutes over widths. Another experiment ran beside it and delayed the first measurement, so thirteen of the nineteen
+kills came before anything was stored, six right after all parts were: it is the one over widths that falls into the midst.
 """
 """What the run said, in plain words; goes to the top of the page."""
 
