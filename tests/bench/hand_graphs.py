@@ -47,3 +47,23 @@ def linear_add() -> Graph:
 def one_operator(name: str, *arguments: tuple[str, object], shape: tuple[int, ...] = (2, 4)) -> Graph:
     """A single operator on one input."""
     return Graph((tensor(*shape),), (), (Operator(name, arguments, (tensor(*shape),)),), (1,))
+
+
+def pool_and_two_outputs() -> Graph:
+    """Strings, constants, a list of tensors, several outputs."""
+    image, half, pooled = (
+        TensorType("float32", shape) for shape in [(1, 4, 6, 6), (1, 2, 6, 6), (1, 2, 1, 1)]
+    )
+    return Graph(
+        (image,),
+        (),
+        (
+            Operator("aten.gelu.default", (("self", Value(0)), ("approximate", "tanh")), (image,)),
+            Operator("aten.to.dtype", (("self", Value(1)), ("dtype", "torch.float32")), (image,)),
+            Operator("aten.chunk.default", (("self", Value(2)), ("chunks", 2), ("dim", 1)), (half, half)),
+            Operator("getitem", (("self", Value(3)), ("index", 0)), (half,)),
+            Operator("getitem", (("self", Value(3)), ("index", 1)), (half,)),
+            Operator("aten.mean.dim", (("self", Value(5)), ("dim", (2, 3)), ("keepdim", True)), (pooled,)),
+        ),
+        (4, 6),
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hand_graphs import conv_relu, linear_add, one_operator
+from hand_graphs import conv_relu, linear_add, one_operator, pool_and_two_outputs
 from other_process import keys_elsewhere
 
 from bench.devices import RuntimeRecord, runtime_records
@@ -53,26 +54,6 @@ ASKED: list[tuple[RuntimeRecord, str, dict[str, str]]] = [
 #: How far from eager in fp32 a result may be, by precision, for numbers of the size of 1.
 TOLERANCE = {"fp32": 1e-4, "tf32": 1e-2, "bf16": 3e-2, "fp16": 1e-2, "int8": 5e-2}
 RULE = Rule(max_time_s=0.2, warmup_max_time_s=0.1)
-
-
-def pool_and_two_outputs() -> Graph:
-    """Strings, constants, a list of tensors, several outputs."""
-    image, half, pooled = (
-        TensorType("float32", shape) for shape in [(1, 4, 6, 6), (1, 2, 6, 6), (1, 2, 1, 1)]
-    )
-    return Graph(
-        (image,),
-        (),
-        (
-            Operator("aten.gelu.default", (("self", Value(0)), ("approximate", "tanh")), (image,)),
-            Operator("aten.to.dtype", (("self", Value(1)), ("dtype", "torch.float32")), (image,)),
-            Operator("aten.chunk.default", (("self", Value(2)), ("chunks", 2), ("dim", 1)), (half, half)),
-            Operator("getitem", (("self", Value(3)), ("index", 0)), (half,)),
-            Operator("getitem", (("self", Value(3)), ("index", 1)), (half,)),
-            Operator("aten.mean.dim", (("self", Value(5)), ("dim", (2, 3)), ("keepdim", True)), (pooled,)),
-        ),
-        (4, 6),
-    )
 
 
 def two_convolutions() -> Graph:
@@ -217,20 +198,26 @@ def is_first(setting: Setting) -> bool:
     return setting == make_setting(setting.runtime, device_kind=setting.device.kind)
 
 
-def test_a_run_that_takes_too_long_is_killed_and_costs_one_request(
-    session: Session, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("reason", "signal_"), [("timeout", signal.SIGKILL), ("crash", signal.SIGSEGV)], ids=["hang", "crash"]
+)
+def test_a_run_that_hangs_or_crashes_costs_one_request(
+    session: Session, monkeypatch: pytest.MonkeyPatch, reason: str, signal_: signal.Signals
 ) -> None:
     if not is_first(session.setting):
         return
     handle = session.load(conv_relu())
-    killed = session._process
-    assert killed is not None
+    ended = session._process
+    assert ended is not None
     with monkeypatch.context() as patch:
-        patch.setattr(session, "_timeout_s", 0.1)
-        with pytest.raises(MeasurementFailed, match=r"no answer .* within 0\.1 s") as caught:
+        if reason == "timeout":
+            patch.setattr(session, "_timeout_s", 0.1)
+        else:
+            threading.Timer(0.1, ended.send_signal, [signal_]).start()
+        with pytest.raises(MeasurementFailed) as caught:
             session.measure_loaded(handle, Rule(min_samples=10**7, max_samples=10**7, max_time_s=60.0))
-    assert caught.value.reason == "timeout"
-    assert killed.wait(10.0) == -signal.SIGKILL, "in the midst of a run"
+    assert caught.value.reason == reason, str(caught.value)
+    assert ended.wait(10.0) == -signal_, "in the midst of a run"
     assert session.measure(conv_relu(), rule=RULE).samples_s
 
 
