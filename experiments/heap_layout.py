@@ -37,9 +37,9 @@ PADS = (0, 1_000, 5_000, 10_000, 20_000, 40_000, 80_000, 120_000)
 ROUNDS = 6
 SECONDS = 2
 READING = """
-Reading. It is not seen to: in no runtime do layouts differ by more than chance explains, with one of four tests just below 0.05 (ONNX Runtime, 0.045), which one in twenty is by itself. Medians of layouts lie 3 to 4 % apart,
-about what medians of so few processes with this spread do; an effect below that is not excluded. Tried since lathe's worker and PyTorch's own timer told different times of one network ([own_tools.md](own_tools.md)): where the heap begins
-is not the reason. What makes one process differ from the next by 2 to 3 % is still open.
+Reading. Not settled. No test of the four is clear (0.6, 0.045, 0.1, 0.084), but together they are unlikely by chance alone (0.03, by Fisher's way of joining them, worked out beside this script). Medians of layouts lie 3 to 4 % apart; were there no effect and
+times normal with the spread seen, 2 to 3 % would be usual and 3 to 4 % one case in twenty (20,000 draws, also beside the script). So an effect of some percent may be there, and none is shown; more rounds would tell. Tried since
+lathe's worker and PyTorch's own timer told different times of one network ([own_tools.md](own_tools.md)).
 """
 """What the run said, in plain words; goes to the top of the page."""
 

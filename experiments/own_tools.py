@@ -4,7 +4,7 @@
 
 Whole networks, one thread, batch 1, random weights: lathe against OpenVINO's `benchmark_app` on the file that lathe
 exports, and against `torch.utils.benchmark` on the module that lathe's eager runtime runs. Pairs of fresh processes, in
-turns and in alternating order, each with a layout of its memory drawn at random (no effect of that was seen, heap_layout.py).
+turns and in alternating order, each with a layout of its memory drawn at random (heap_layout.py asks whether that matters).
 Wanted: a ratio within 2 %, or whose interval holds 1. Writes docs/results/own_tools.md in about 15 minutes on 2 cores, on
 which nothing else may run; rows of what is not asked for stay as they are there.
 """
@@ -48,7 +48,7 @@ WANTED = 0.02
 READING = """
 Reading. All six ratios are within 2 %, which is the target; five intervals hold 1. MobileNetV2's stand out: 1.019 in OpenVINO (1.005 to 1.046) and 1.014 in eager PyTorch (0.999 to 1.040, thirty pairs), after 1.021 (1.005 to
 1.043) in thirty pairs of the day before, in processes that held nothing. So of the smallest network lathe probably tells 1 to 2 % more than the runtimes' own tools. It does not look like how lathe samples: by hand, in ten turns of one process
-(one only was looked at), its samples' median was 1.002 times that of a bare loop (middle half 0.992 to 1.018). Nor is it where the process's heap begins ([heap_layout.md](heap_layout.md)); neither process has a page fault in a run, both see the same
+(one only was looked at), its samples' median was 1.002 times that of a bare loop (middle half 0.992 to 1.018). Whether it matters where a process's heap begins is not settled ([heap_layout.md](heap_layout.md)); both lie at random here. Neither process has a page fault in a run, both see the same
 environment, and the process that asks for the timing waits without waking. What makes processes differ that run the same module is not known. The other four intervals reach to 2 % from 1, so more is excluded there.
 """
 """What the run said, in plain words; goes to the top of the page."""
