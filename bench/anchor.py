@@ -32,6 +32,10 @@ MOVED_BY = 0.05
 #: How often the same parts are timed again before the machine is said not to settle.
 MOST_ROUNDS = 2
 
+#: Where the anchor moves all the time, timing again tells no more than the first time did. So parts are timed again
+#: at most half as often as they are timed at all, and in any case so often.
+AGAIN_SHARE, AGAIN_IN_ANY_CASE = 0.5, 100
+
 #: Samples of parts that were timed again because the anchor had moved.
 ANCHOR_MOVED = "taken while the anchor moved"
 
@@ -48,7 +52,8 @@ class Move:
     Attributes:
         created: when it was noticed, ISO 8601 with zone.
         ratio: the anchor's latency over what it was before.
-        again: parts that were timed again because of it; 0 where it moved between two profiles, or time was over.
+        again: parts that were timed again because of it; 0 where it moved between two profiles, where time was over
+            and where the machine was restless, see `AGAIN_SHARE`.
         settled: whether the anchor surely stayed where it was while these were timed.
     """
 
@@ -108,6 +113,7 @@ class Anchor:
         self._span: list[tuple[Part, Measurement]] = []
         self._latest: dict[Part, Measurement] = {}
         self._moves: list[Move] = []
+        self._taken = self._again = 0
 
     @property
     def moves(self) -> tuple[Move, ...]:
@@ -117,6 +123,10 @@ class Anchor:
     @property
     def _over(self) -> bool:
         return self._now_s() >= self._deadline_s
+
+    @property
+    def _restless(self) -> bool:
+        return self._again >= max(AGAIN_IN_ANY_CASE, AGAIN_SHARE * self._taken)
 
     def take(self, part: Part) -> Cell:
         """Times a part, stores its cell at once, and looks at the anchor when it is time.
@@ -128,6 +138,7 @@ class Anchor:
             self._go_on(*self._earlier)
             self._earlier = None
         cell = self._measure(part)
+        self._taken += 1
         if isinstance(cell, Failure):
             self._put(part, cell)
         else:
@@ -156,12 +167,12 @@ class Anchor:
         while verdict in _MOVED and rounds < MOST_ROUNDS:
             noticed, why, again = fixed.reference.created, ratio, 0
             for part, cell in self._unsettled_span():
-                if self._over:
+                if self._over or self._restless:
                     break
                 self._take_again(fixed, part, cell)
                 again += 1
             rounds += 1
-            verdict, ratio = self._read(fixed)
+            verdict, ratio = self._read(fixed) if again else (Verdict.CANNOT_TELL, _UNKNOWN)
             self._moves.append(Move(noticed, why, again, settled=verdict is Verdict.SAME))
         # Where nothing can be told, the next reading may tell, and what was timed waits for it.
         if verdict in _MOVED:
@@ -189,7 +200,7 @@ class Anchor:
             return 0
         again = 0
         for part in slow:
-            if self._over:
+            if self._over or self._restless:
                 break
             self._take_again(fixed, part, self._latest[part])
             self.look()
@@ -242,6 +253,7 @@ class Anchor:
 
     def _take_again(self, fixed: _Fixed, part: Part, old: Measurement) -> None:
         cell = self._measure(part)
+        self._again += 1
         if isinstance(cell, Failure):
             # What could be timed once is not lost; it stays as it is stored, with the level that it was timed at.
             self._span.append((part, old))

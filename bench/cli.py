@@ -134,7 +134,7 @@ def profile(
     store = open_store(out)
     goes_on = "What was measured is stored; the same command goes on from there."
     lock, bar = locked(out), terminal.progress("profile")
-    with _stoppable(goes_on), lock, Session(setting) as session, bar as progress:
+    with _stoppable(goes_on), lock, Session(setting, until_s=deadline_s) as session, bar as progress:
         run = profile_with_widths if widths else profile_depth
         done, over_widths = run(
             outline, session, store, retry_failed=retry_failed, deadline_s=deadline_s, progress=progress

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sized
 from typing import Any
 
 from bench.terminal import Terminal, time_text
@@ -53,6 +54,21 @@ def facts_of(skeleton: Skeleton, table: LatencyTable) -> Facts | None:
     return None if facts == Facts({}, {}, {}, (), None) else facts
 
 
+def remarks(pruned: NetworkMeasurement, table: LatencyTable) -> tuple[str, ...]:
+    """What a runtime told of a pruned network and not of the unpruned one, in sentences.
+
+    Pruning changes what a compiler or a provider takes: nodes that were fused may be left over, and what is left of
+    the work may be less than launching it costs.
+
+    Args:
+        pruned: as it was timed.
+        table: of the same setting, with the unpruned network in it.
+    """
+    unpruned = [n for n in table.networks if n.skeleton == pruned.skeleton and not n.cut]
+    before = unpruned[-1].facts if unpruned else {}
+    return tuple(line.strip() for line in _told(_news(pruned.facts, before), "the pruned network", table))
+
+
 def show_facts(terminal: Terminal, skeleton: Skeleton, table: LatencyTable) -> None:
     """In sentences among the results; nothing where there is nothing to tell."""
     for line in _fact_lines(skeleton, table):
@@ -85,36 +101,11 @@ def _fact_lines(skeleton: Skeleton, table: LatencyTable) -> list[str]:
             f"engines of parts could not be kept, so each is built anew wherever it is loaded: {reason}; "
             "XDG_CACHE_HOME names another folder"
         )
-    for reason, count in unpruned.get("graph_breaks", {}).items():
-        said.append(f"  graph break: {reason} ({count} times)")
-    builds = unpruned.get("builds_s", [])
-    if len(builds) == 1:
+    if len(unpruned.get("builds_s", [])) == 1:
         said.append(
             "each network was built once, so how far builds of it differ is in no interval; --option builds=3 tells"
         )
-    elif builds:
-        spread = max(builds) / min(builds) - 1
-        said.append(
-            f"{len(builds)} builds of the unpruned network are {spread:.1%} apart, {time_text(min(builds))} to "
-            f"{time_text(max(builds))}; intervals hold for the middle one"
-        )
-    if launch := unpruned.get("launch"):
-        issued, queued = time_text(launch["issued_s"]), time_text(launch["queued_s"])
-        said.append(f"the unpruned network takes {queued} of work, and {issued} as it is issued")
-        if launch["issued_s"] > LAUNCH_BOUND * launch["queued_s"]:
-            said.append(
-                "  launching is what it costs, not work: served so, narrower layers will not make it faster at "
-                f"batch {table.setting.batch}; fewer layers will, by their launches"
-            )
-    if reason := unpruned.get("launch_unknown"):
-        said.append(f"what launching costs the unpruned network is not known: {reason}")
-    for provider, names in unpruned.get("ran_elsewhere", {}).items():
-        said.append(f"  left to {provider}: {len(names)} nodes of the unpruned network: {', '.join(names)}")
-    if floats := unpruned.get("ran_in_floats"):
-        kinds = ", ".join(f"{count} {kind}" for kind, count in floats.items())
-        said.append(f"  computed in floats, not in integers, of the unpruned network: {kinds}")
-    if left := unpruned.get("run_by_pytorch"):
-        said.append(f"  left to PyTorch, of the unpruned network: {', '.join(left)}")
+    said += _told(unpruned, "the unpruned network", table)
     if gpu := unpruned.get(GPU):
         if "unseen" in gpu:
             said.append(
@@ -131,6 +122,76 @@ def _fact_lines(skeleton: Skeleton, table: LatencyTable) -> list[str]:
                     "container; nvidia-smi on the host tells"
                 )
     return said
+
+
+def _told(facts: Mapping[str, Any], network: str, table: LatencyTable) -> list[str]:
+    """What the runtime told of one network, in sentences.
+
+    Args:
+        facts: of it, as `Loaded.facts` have them.
+        network: what the sentences call it.
+        table: of the setting.
+    """
+    said = [
+        f"  graph break: {reason} ({count} times)" for reason, count in facts.get("graph_breaks", {}).items()
+    ]
+    builds = facts.get("builds_s", [])
+    if len(builds) > 1:
+        spread = max(builds) / min(builds) - 1
+        said.append(
+            f"{len(builds)} builds of {network} are {spread:.1%} apart, {time_text(min(builds))} to "
+            f"{time_text(max(builds))}; intervals hold for the middle one"
+        )
+    if launch := facts.get("launch"):
+        issued, queued = time_text(launch["issued_s"]), time_text(launch["queued_s"])
+        said.append(f"{network} takes {queued} of work, and {issued} as it is issued")
+        if _is_launch_bound(launch):
+            said.append(
+                "  launching is what it costs, not work: served so, narrower layers will not make it faster at "
+                f"batch {table.setting.batch}; fewer layers will, by their launches"
+            )
+    if reason := facts.get("launch_unknown"):
+        said.append(f"what launching costs {network} is not known: {reason}")
+    for provider, names in facts.get("ran_elsewhere", {}).items():
+        said.append(f"  left to {provider}: {len(names)} nodes of {network}: {', '.join(names)}")
+    if floats := facts.get("ran_in_floats"):
+        kinds = ", ".join(f"{count} {kind}" for kind, count in floats.items())
+        said.append(f"  computed in floats, not in integers, of {network}: {kinds}")
+    if left := facts.get("run_by_pytorch"):
+        said.append(f"  left to PyTorch, of {network}: {', '.join(left)}")
+    return said
+
+
+def _news(pruned: Mapping[str, Any], unpruned: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a pruned network's facts those that the unpruned one's do not tell already.
+
+    Nodes are named by their place, which removals move, so there only their number counts.
+    """
+    news: dict[str, Any] = {}
+    for what in ("graph_breaks", "ran_in_floats"):
+        before = unpruned.get(what, {})
+        news[what] = {
+            name: count for name, count in pruned.get(what, {}).items() if count > before.get(name, 0)
+        }
+    elsewhere: Mapping[str, Sized] = unpruned.get("ran_elsewhere", {})
+    news["ran_elsewhere"] = {
+        provider: names
+        for provider, names in pruned.get("ran_elsewhere", {}).items()
+        if len(names) > len(elsewhere.get(provider, ()))
+    }
+    if len(left := pruned.get("run_by_pytorch", ())) > len(unpruned.get("run_by_pytorch", ())):
+        news["run_by_pytorch"] = left
+    news["builds_s"] = pruned.get("builds_s", ())
+    launch, before = pruned.get("launch"), unpruned.get("launch")
+    if launch and _is_launch_bound(launch) and not (before and _is_launch_bound(before)):
+        news["launch"] = launch
+    if "launch_unknown" not in unpruned:
+        news["launch_unknown"] = pruned.get("launch_unknown")
+    return news
+
+
+def _is_launch_bound(launch: Mapping[str, float]) -> bool:
+    return launch["issued_s"] > LAUNCH_BOUND * launch["queued_s"]
 
 
 #: What NVML tells, as the records call it: its name here, its unit, and how many of the record's units that is.

@@ -6,6 +6,7 @@ takes longer, by a fifth or by three quarters. Where the mode in which they are 
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable
 
@@ -27,18 +28,22 @@ class Patience:
     Args:
         now_s: a monotonic clock.
         sleep: waits.
+        until_s: nobody waits beyond this moment of ``now_s``.
     """
 
     def __init__(
-        self, now_s: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep
+        self,
+        now_s: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+        until_s: float = math.inf,
     ) -> None:
-        self._now_s, self._sleep = now_s, sleep
+        self._now_s, self._sleep, self._until_s = now_s, sleep, until_s
         self._left_s = PATIENCE_S
 
     def near(self, sense: Callable[[], CoreDistance]) -> CoreDistance:
         """Asks how the cores lie, again and again while they are far apart; what it heard last."""
         seen = sense()
-        while seen.mode is Mode.FAR and self._left_s > 0:
+        while seen.mode is Mode.FAR and self._left_s > 0 and self._now_s() < self._until_s:
             started_s = self._now_s()
             self._sleep(_REST_S)
             seen = sense()

@@ -35,6 +35,7 @@ def point_json(point: Point) -> dict[str, Any]:
         "stages_s": dict(point.stages_s),
         "controls": {name: estimate.value for name, estimate in point.controls.items()},
         "uncontrolled": dict(point.uncontrolled),
+        "remarks": list(point.remarks),
         "artefacts": dict(point.artefacts),
         "command": point.command,
     }
@@ -83,6 +84,8 @@ def show_point(terminal: Terminal, point: Point) -> None:
             f"          {point.ratio.value:.3f} ({low:.3f} to {high:.3f}) of the unpruned network's "
             f"{time_text(point.unpruned_s.value)}, measured in turns"
         )
+    for remark in point.remarks:
+        out.print(f"runtime   {remark}")
     out.print(f"accuracy  {percent_text(point.accuracy_before)} before, {percent_text(point.accuracy)} after")
     for name, estimate in point.controls.items():
         out.print(f"          {percent_text(estimate)} {name}")

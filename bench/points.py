@@ -13,6 +13,7 @@ import torch
 from bench import evaluation
 from bench.budget import Budget, Sparsity
 from bench.delivery import Delivered
+from bench.fact_views import remarks
 from bench.judging import Judged
 from bench.profiler import time_network
 from bench.shop import Shop
@@ -113,6 +114,7 @@ def done_point(
         ratio=measured.ratio,
         trace=measured.trace,
         disturbance=measured.meanwhile,
+        remarks=remarks(measured, shop.store.table(shop.session.setting)),
         budget_s=budget_s,
         met=met,
         removed=removed,
@@ -155,6 +157,7 @@ def unpruned_point(shop: Shop, id_: str, seed: int, artefacts: Mapping[str, str]
         ratio=measured.ratio,
         trace=measured.trace,
         disturbance=measured.meanwhile,
+        remarks=(),
         budget_s=None,
         met=None,
         removed=(),
@@ -195,6 +198,7 @@ def failed_point(
         ratio=None,
         trace=None,
         disturbance=None,
+        remarks=(),
         budget_s=None,
         met=None,
         removed=(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import selectors
 import signal
@@ -81,6 +82,8 @@ class Session:
         setting: what to measure in; made on this machine.
         timeout_s: seconds after which a request has failed.
         repeats: how often a measurement is taken again when others used the cores meanwhile.
+        until_s: moment of `time.monotonic` beyond which no measurement waits for cores to come near; all processes
+            of a machine read the same clock.
         command: how the worker is started.
     """
 
@@ -90,11 +93,13 @@ class Session:
         *,
         timeout_s: float = 600.0,
         repeats: int = 2,
+        until_s: float = math.inf,
         command: Sequence[str] = WORKER,
     ) -> None:
         self.setting = setting
         self._timeout_s = timeout_s
         self._repeats = repeats
+        self._until_s = until_s
         self._command = tuple(command)
         self._process: subprocess.Popen[bytes] | None = None
         self._workers = 0
@@ -303,7 +308,13 @@ class Session:
         self._workers += 1
         self._received = b""
         try:
-            answer = self._exchange({"setting": self.setting.to_json(), "repeats": self._repeats})
+            answer = self._exchange(
+                {
+                    "setting": self.setting.to_json(),
+                    "repeats": self._repeats,
+                    "until_s": None if math.isinf(self._until_s) else self._until_s,
+                }
+            )
         except MeasurementFailed as error:
             self._end()
             # Not the fault of what was to be measured, so it must not be kept as that part's failure.

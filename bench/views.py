@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from statistics import mean
 from typing import Any
 
+from bench.anchor import Move
 from bench.devices import RuntimeRecord, Survey
 from bench.doubt_views import doubts_json, show_doubts
 from bench.fact_views import facts_json, show_facts
@@ -100,6 +101,36 @@ def profile_json(
     return result
 
 
+#: Of more moves of the anchor than this not each is told.
+_MOVES_TOLD = 5
+
+
+def _show_moves(terminal: Terminal, moves: Sequence[Move]) -> None:
+    """When the machine was seen to change, and what became of the parts that were timed then."""
+    told, meanwhile = terminal.results, [move for move in moves if not move.between_profiles]
+    for move in moves:
+        if move.between_profiles:
+            told.print(
+                f"  since an earlier profile the anchor moved to {move.ratio.value:.2f} times its latency "
+                f"({move.created}), so what was timed then and now does not belong together; `lathe table check` "
+                "tells how far the table is off"
+            )
+        elif len(meanwhile) <= _MOVES_TOLD:
+            stayed = "it stayed there" if move.settled else "it is not sure that it stayed"
+            told.print(
+                f"  the anchor moved to {move.ratio.value:.2f} times its latency ({move.created}); {move.again} "
+                f"parts were timed again, and {stayed}"
+            )
+    if len(meanwhile) > _MOVES_TOLD:
+        ratios = [move.ratio.value for move in meanwhile]
+        told.print(
+            f"  the anchor moved {len(meanwhile)} times, to {min(ratios):.2f} to {max(ratios):.2f} times its "
+            f"latency; {sum(move.again for move in meanwhile)} times a part was timed again, and after "
+            f"{sum(not move.settled for move in meanwhile)} moves it is not sure that the machine stayed as it "
+            "was: it is restless, and a quieter hour or machine gives a better table"
+        )
+
+
 def show_profile(
     terminal: Terminal,
     skeleton: Skeleton,
@@ -130,18 +161,7 @@ def show_profile(
             "no part was timed at other widths, since parts at full width failed, and nothing is predicted without "
             "these"
         )
-    for move in (*profiled.moves, *(over_widths.moves if over_widths is not None else ())):
-        if move.between_profiles:
-            terminal.results.print(
-                f"  since an earlier profile the anchor moved to {move.ratio.value:.2f} times its latency "
-                f"({move.created}), so what was timed then and now does not belong together; `lathe table check` "
-                "tells how far the table is off"
-            )
-            continue
-        terminal.results.print(
-            f"  the anchor moved to {move.ratio.value:.2f} times its latency ({move.created}); {move.again} parts "
-            f"were timed again, {'and it stayed there' if move.settled else 'and it is not sure that it stayed'}"
-        )
+    _show_moves(terminal, (*profiled.moves, *(over_widths.moves if over_widths is not None else ())))
     show_facts(terminal, skeleton, table)
     show_doubts(terminal, skeleton, table)
     narrower = over_widths.failed if over_widths is not None else ()

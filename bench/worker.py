@@ -8,6 +8,7 @@ copy of standard output, which itself is turned into standard error, since libra
 from __future__ import annotations
 
 import json
+import math
 import os
 import queue
 import sys
@@ -68,6 +69,7 @@ class Worker:
         gpu: looks at the device where it is a GPU.
         now_s: a monotonic clock.
         sleep: waits.
+        until_s: nobody waits for cores to come near beyond this moment of ``now_s``.
     """
 
     def __init__(
@@ -79,6 +81,7 @@ class Worker:
         gpu: Watch | None = None,
         now_s: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
+        until_s: float = math.inf,
     ) -> None:
         # With one thread nothing goes from core to core, and on another device the cores only hand out work: for
         # that one is enough, so others spoil it only by what would be too much on all of them.
@@ -91,7 +94,7 @@ class Worker:
             sense if together else None,
             now_s,
             sleep,
-            Patience(now_s, sleep),
+            Patience(now_s, sleep, until_s),
             gpu,
         )
         self._runtime: Runtime = get_runtime(setting.runtime)(setting)
@@ -234,7 +237,8 @@ def main() -> None:
         setting = Setting.from_json(first["setting"])
         # Asked for now: the runtime may later narrow this thread's cores to one.
         sense = partial(core_distance, frozenset(thread_cpus(setting)) or usable_cpus())
-        worker = Worker(setting, first["repeats"], watch, sense, _gpu_watch(setting))
+        until_s = math.inf if first["until_s"] is None else float(first["until_s"])
+        worker = Worker(setting, first["repeats"], watch, sense, _gpu_watch(setting), until_s=until_s)
     except Exception as error:  # noqa: BLE001 - whatever it is, the parent must hear of it
         answer(describe_failure(error))
         return

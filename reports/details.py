@@ -58,6 +58,7 @@ def _details(
         "reason": point.reason,
         "verdict": _verdict(point),
         "disturbance": point.disturbance,
+        "remarks": point.remarks,
         "facts": _facts(point),
         "trace": trace.data() if trace else None,
         "bar": bars.setdefault(network, len(bars)) if network else None,

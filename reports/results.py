@@ -87,6 +87,7 @@ class Point:
         ratio: measured over unpruned latency, from pairs of the same pass.
         trace: samples of the pruned and the unpruned network in that pass; None where not kept.
         disturbance: what else used the machine in that pass, in words; None: nothing seen.
+        remarks: what the runtime told of this network and not of the unpruned one, in words.
         budget_s: the budget in seconds.
         met: whether the measured latency met the budget; None without a budget.
         removed: names of the blocks taken out.
@@ -121,6 +122,7 @@ class Point:
     ratio: Estimate | None
     trace: Trace | None
     disturbance: str | None
+    remarks: tuple[str, ...]
     budget_s: float | None
     met: bool | None
     removed: tuple[str, ...]

@@ -11,6 +11,7 @@ version of its format; the history of the format:
 5: a run tells where the unpruned network's weights are from; of earlier ones that is unknown.
 6: a run tells what runtimes told of the unpruned network; earlier formats do not know.
 7: among that, why what launching costs is not known; and the size of an image. Earlier formats do not tell.
+8: a point tells what the runtime said of its network alone; earlier formats do not.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from reports import codec
 from reports.documents import read_document
 from reports.results import UNKNOWN, Point, Run
 
-FORMAT = 7
+FORMAT = 8
 _T = TypeVar("_T")
 
 _REMEDIES: dict[type, str] = {
@@ -165,6 +166,8 @@ def _upgraded_point(version: int, data: dict[str, Any]) -> dict[str, Any]:
         if isinstance(rounds, list):
             data = {**data, "rounds": [{"widths": {}, **r} if isinstance(r, dict) else r for r in rounds]}
         data = {"widths": {}, "sparsity": None, "elsewhere": {}, "uncontrolled": {}, **data}
+    if version < 8:
+        data = {"remarks": [], **data}
     return data
 
 

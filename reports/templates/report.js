@@ -303,6 +303,7 @@
     if (point.verdict) parts.push(element("p", { className: "verdict" }, point.verdict));
     if (point.reason) parts.push(element("p", { className: "reason" }, element("strong", {}, "Failed. "), point.reason));
     if (point.disturbance) parts.push(element("p", { className: "notice" }, `The machine was busy during this measurement: ${point.disturbance}.`));
+    for (const remark of point.remarks) parts.push(element("p", { className: "notice" }, `Told by the runtime of this network, not of the unpruned one: ${remark}`));
     if (point.facts.length) parts.push(record(point.facts, "numbers"));
     if (point.bar !== null) parts.push(...section("What went and what stayed", ...networkBar(point)));
     const gone = removed(point);

@@ -11,7 +11,17 @@ from typing import Any
 import made_up
 import pytest
 
-from bench.anchor import ANCHOR_MOVED, MOST_ROUNDS, MOVED_BY, Anchor, Cell, earlier_reading, moved
+from bench.anchor import (
+    AGAIN_IN_ANY_CASE,
+    AGAIN_SHARE,
+    ANCHOR_MOVED,
+    MOST_ROUNDS,
+    MOVED_BY,
+    Anchor,
+    Cell,
+    earlier_reading,
+    moved,
+)
 from bench.spoiled import spoiled_parts
 from bench.verdict import Verdict
 from latency_tables.estimate import Estimate
@@ -132,6 +142,32 @@ def test_a_machine_that_never_settles_is_given_up_and_said_so() -> None:
     machine.take(4)
     assert len(machine.timed) == 16  # what was given up is not tried again
     assert machine.unsettled() == [0, 1, 2, 3], "but by the next profile"
+
+
+def test_where_it_moves_all_the_time_most_is_timed_once() -> None:
+    machine = Machine(lambda now: 1.0 if now // 30 % 2 else 1.5)
+    taken = 6 * AGAIN_IN_ANY_CASE
+    machine.take(*(1 + i % 4 for i in range(taken)))
+    assert machine.anchor.settle() == 0
+    again = [move.again for move in machine.anchor.moves]
+    assert AGAIN_SHARE * taken <= sum(again) <= AGAIN_SHARE * taken + 1
+    left = again.index(0)
+    assert sum(again[:left]) == AGAIN_IN_ANY_CASE, "as on any machine, up to there"
+    assert not any(move.settled or move.between_profiles for move in machine.anchor.moves if not move.again)
+    assert machine.unsettled(), "is left to the next profile"
+
+
+def test_on_a_machine_that_was_restless_a_single_move_is_acted_on_again_later() -> None:
+    rest_s, single_s = 6000.0, 60_000.0
+    machine = Machine(
+        lambda now: (1.5 if now < rest_s and now // 30 % 2 else 1.0) * (1.3 if now > single_s else 1)
+    )
+    while machine.now < single_s + 200:
+        machine.take(1, 2, 3, 4)
+    *_, last = machine.anchor.moves
+    assert (last.ratio.value, last.settled) == (pytest.approx(1.3), True)
+    assert last.again > 0
+    assert machine.unsettled() == []
 
 
 def test_what_was_not_timed_again_before_a_kill_is_left_to_the_next_profile() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from bench.fact_views import facts_json, facts_of, launch_cost, say_facts, show_facts
+from bench.fact_views import facts_json, facts_of, launch_cost, remarks, say_facts, show_facts
 from bench.terminal import Terminal
 from latency_tables.estimate import Estimate
 from latency_tables.graph import Graph
@@ -169,3 +169,70 @@ def test_each_sentence_has_its_own_cause(
     printed = capsys.readouterr().out
     assert says in printed
     assert printed.count("\n") == bool(says)
+
+
+def remarked(pruned: dict[str, Any], unpruned: dict[str, Any]) -> tuple[str, ...]:
+    """What is said of a pruned network beside an unpruned one, which was timed before with nothing told of it."""
+    cut = network(pruned, ("a",))
+    foreign = network({"run_by_pytorch": ["x"] * 9}, skeleton="another")
+    return remarks(cut, table(network({}), network(unpruned), cut, foreign))
+
+
+BOUND, AT_WORK = {"queued_s": 1e-3, "issued_s": 3e-3}, {"queued_s": 1e-3, "issued_s": 1.2e-3}
+
+
+@pytest.mark.parametrize(
+    ("pruned", "unpruned", "says"),
+    [
+        ({"graph_breaks": {"why": 2}}, {}, ("graph break: why (2 times)",)),
+        ({"graph_breaks": {"why": 2}}, {"graph_breaks": {"why": 2, "else": 1}}, ()),
+        (
+            {"graph_breaks": {"why": 2, "b": 1}},
+            {"graph_breaks": {"why": 1, "b": 1}},
+            ("break: why (2 times)",),
+        ),
+        ({"ran_in_floats": {"Add": 3}}, {"ran_in_floats": {"Add": 4}}, ()),
+        (
+            {"ran_in_floats": {"Add": 5, "Conv": 1}},
+            {"ran_in_floats": {"Add": 4, "Conv": 1}},
+            ("in floats, not in integers, of the pruned network: 5 Add",),
+        ),
+        ({"ran_elsewhere": {"Other": ["/o7/Conv"]}}, {"ran_elsewhere": {"Other": ["/o9/Conv"]}}, ()),
+        (
+            {"ran_elsewhere": {"Other": ["/o7/Conv", "/o8/Erf"]}},
+            {"ran_elsewhere": {"Other": ["/o9/Conv"]}},
+            ("left to Other: 2 nodes of the pruned network: /o7/Conv, /o8/Erf",),
+        ),
+        ({"run_by_pytorch": ["m1"]}, {"run_by_pytorch": ["m4"]}, ()),
+        ({"run_by_pytorch": ["m1"]}, {}, ("left to PyTorch, of the pruned network: m1",)),
+        ({"builds_s": [1e-3]}, {"builds_s": [1e-3]}, ()),
+        (
+            {"builds_s": [1e-3, 1.1e-3, 1.05e-3]},
+            {"builds_s": [1e-3, 1.1e-3, 1.05e-3]},
+            ("3 builds of the pruned network are 10.0% apart, 1 ms to 1.1 ms",),
+        ),
+        (
+            {"launch": BOUND},
+            {"launch": AT_WORK},
+            ("the pruned network takes 1 ms of work, and 3 ms as it is issued", "launching is what it costs"),
+        ),
+        ({"launch": BOUND}, {}, ("the pruned network takes", "launching is what it costs")),
+        ({"launch": BOUND}, {"launch": BOUND}, ()),
+        ({"launch": AT_WORK}, {"launch": BOUND}, ()),
+        (
+            {"launch_unknown": "full"},
+            {"launch": AT_WORK},
+            ("what launching costs the pruned network is not known: full",),
+        ),
+        ({"launch_unknown": "full"}, {"launch_unknown": "full"}, ()),
+        ({"compile_s": 3.0, "gpu": {"unseen": "no NVML"}}, {}, ()),
+    ],
+)
+def test_of_a_pruned_network_only_news_is_said(
+    pruned: dict[str, Any], unpruned: dict[str, Any], says: tuple[str, ...]
+) -> None:
+    said = remarked(pruned, unpruned)
+    assert len(said) == len(says)
+    for line, words in zip(said, says, strict=True):
+        assert words in line
+        assert line == line.strip()

@@ -154,11 +154,13 @@ def test_the_worker_watches_the_gpu_that_pytorch_sees(
     assert bench.worker._gpu_watch(on_cpu) is None
     handed: list[object] = []
 
-    def made(setting: Setting, repeats: int, watch: object, sense: object, gpu: object) -> None:
+    def made(
+        setting: Setting, repeats: int, watch: object, sense: object, gpu: object, *, until_s: float
+    ) -> None:
         handed.append(gpu)
         raise LatheError("seen.")
 
-    first = json.dumps({"setting": on_gpu.to_json(), "repeats": 0}).encode()
+    first = json.dumps({"setting": on_gpu.to_json(), "repeats": 0, "until_s": None}).encode()
     with monkeypatch.context() as patch:  # pytest's own capture needs what is patched
         patch.setattr(os, "dup2", lambda *_: None)
         patch.setattr(bench.worker, "_read", lambda source, requests: requests.put(first))

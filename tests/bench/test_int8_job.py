@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,11 +13,13 @@ import torch
 from small_job import write_job
 
 from bench import cli
+from bench.profiler import compare
 from bench.runtimes.onnx_int8 import MIN_CALIBRATION
 from bench.served import Served, require_calibration
 from bench.session import Session
 from bench.workbench import Gallery, ImageChoice, NetworkChoice, SettingChoice, Subject
 from latency_tables.errors import UserError
+from latency_tables.table import NetworkMeasurement
 from reports.results import UNPRUNED
 from reports.run_folder import read_run
 
@@ -44,9 +48,15 @@ def prune(folder: Path, monkeypatch: pytest.MonkeyPatch, calibration: int) -> in
 def test_the_accuracy_is_that_of_the_delivered_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    def telling(*words: Any, **named: Any) -> NetworkMeasurement:
+        taken = compare(*words, **named)
+        return replace(taken, facts={**taken.facts, "ran_in_floats": {"Conv": 99}})
+
+    monkeypatch.setattr("bench.delivery.compare", telling)
     assert prune(tmp_path, monkeypatch, 60) in (0, 1)  # whether so small a budget is met is not asked here
     point = json.loads(capsys.readouterr().out)
     assert point["status"] == "done", point
+    assert point["remarks"] == ["computed in floats, not in integers, of the pruned network: 99 Conv"]
     folder = tmp_path / "out" / "runs" / "run"
     path = folder / point["id"] / "network.onnx"
     job = {"network": f"{tmp_path}/net.py:make", "images": f"npz:{tmp_path}/images.npz"}

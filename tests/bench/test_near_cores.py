@@ -65,6 +65,16 @@ def test_cores_that_stay_apart_are_taken_as_they_are_until_they_come_near() -> N
     assert machine.now > 2000 + PATIENCE_S, "patient again"
 
 
+def test_nobody_waits_beyond_the_end_of_a_time_budget() -> None:
+    machine = Machine(lambda now: Mode.FAR)
+    machine.patience = Patience(lambda: machine.now, machine.sleep, until_s=10.0)
+    assert machine.near() is Mode.FAR
+    assert 10 <= machine.now < 12
+    asked = machine.asked
+    assert machine.near() is Mode.FAR
+    assert machine.asked == asked + 1
+
+
 def test_only_a_table_that_knows_both_modes_mixes_them() -> None:
     def cell(mode: str | None) -> Measurement:
         host = {} if mode is None else {"cores": {"mode": mode}}

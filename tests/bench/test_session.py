@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+import math
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import interrupts
 import numpy as np
@@ -65,6 +67,19 @@ def test_measures(shared: Session) -> None:
     assert found.warmup >= 1
     assert found.host["attempts"] == 1
     assert {"foreign_cores", "steal_cores", "window_s", "disturbance"} < set(found.host)
+
+
+@pytest.mark.parametrize(("until_s", "sent"), [(math.inf, None), (12.5, 12.5)])
+def test_the_worker_hears_how_long_it_may_wait(setting: Setting, until_s: float, sent: float | None) -> None:
+    class Recorded(Session):
+        def _exchange(self, request: Mapping[str, Any]) -> dict[str, Any]:
+            requests.append(request)
+            return super()._exchange(request)
+
+    requests: list[Mapping[str, Any]] = []
+    with Recorded(setting, repeats=0, until_s=until_s, command=MISBEHAVING) as session:
+        session.load(conv_relu())
+    assert requests[0]["until_s"] == sent
 
 
 def test_loaded_graphs_are_measured_in_turns(shared: Session) -> None:

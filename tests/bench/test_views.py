@@ -12,7 +12,7 @@ import pytest
 
 from bench.anchor import Move
 from bench.doubt_views import doubts
-from bench.point_views import show_points
+from bench.point_views import show_point, show_points
 from bench.profiler import NETWORK_RULE, Profiled
 from bench.spoiled import spoiled_parts
 from bench.terminal import Terminal
@@ -82,6 +82,24 @@ def test_a_person_is_told_of_doubtful_networks_and_of_parts_timed_far_apart(
     said = capsys.readouterr().out
     assert "drift: in the ratios of 1 timings of whole networks" in said
     assert f"1 of {len(SKELETON.parts)} parts were timed while the cores lay far apart" in said
+
+
+def test_of_many_moves_not_each_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    moves = [Move("2026-01-01T00:00:00+00:00", made_up.exact(1 + n / 10), 10 - n, n < 4) for n in range(1, 7)]
+    between = Move("2026-01-02T00:00:00+00:00", made_up.exact(1.5), 0, True)
+
+    def said(*told: Move) -> str:
+        done = Profiled(parts=5, measured=5, failed=(), networks=0, complete=True, moves=told)
+        show_profile(Terminal(), SKELETON, done, None, LatencyTable(made_up.setting(), {}))
+        return " ".join(capsys.readouterr().out.split())
+
+    assert "the anchor moved 6 times, to 1.10 to 1.60 times its latency; 39 times a part" in said(
+        *moves, between
+    )
+    assert "after 3 moves it is not sure" in said(*moves, between)
+    assert "since an earlier profile the anchor moved to 1.50" in said(*moves, between)
+    assert "restless" not in said(*moves[1:], between)
+    assert said(*moves[1:], between).count("it stayed there") == 2
 
 
 def test_a_person_is_told_what_was_disturbed_and_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
@@ -168,6 +186,16 @@ def test_the_noise_floor_stands_beside_the_closure(capsys: pytest.CaptureFixture
     assert "by 2.0% in the mean (1 network)" in " ".join(capsys.readouterr().out.split())
     show_closure(Terminal(), rows[:1])
     assert "in the mean" not in capsys.readouterr().out
+
+
+def test_what_a_runtime_said_of_a_pruned_network_alone_stands_with_its_point(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    show_point(
+        Terminal(), made_up_runs.point(remarks=("left to Other: 2 nodes", "graph break: why (1 times)"))
+    )
+    said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("runtime")]
+    assert said == ["runtime   left to Other: 2 nodes", "runtime   graph break: why (1 times)"]
 
 
 def test_a_runtime_is_named_as_a_whole_with_its_precision(capsys: pytest.CaptureFixture[str]) -> None:

@@ -321,13 +321,13 @@ def test_a_profile_with_cells_over_widths_that_failed_is_a_failure(
     monkeypatch.setattr("bench.workbench.Subject", Known)
     monkeypatch.setattr("bench.workbench.SettingChoice.make", lambda _: made_up.setting())
     words = ["profile", "chain", "--widths", "--out", tmp_path, "--json"]
-    monkeypatch.setattr("bench.session.Session", lambda _: Opened(fails_at=33))
+    monkeypatch.setattr("bench.session.Session", lambda _, until_s: Opened(fails_at=33))
     failed = lathe(*words)
     told = json.loads(failed.out)
     assert (told["failed"], told["complete"], told["widths"]["complete"]) == ([], True, True)
     assert [one["kind"] for one in told["widths"]["failed"]] == ["linear at 33"] * 2
     assert failed.status == 1
-    monkeypatch.setattr("bench.session.Session", lambda _: Opened())
+    monkeypatch.setattr("bench.session.Session", lambda _, until_s: Opened())
     assert lathe(*words, "--retry-failed").status == 0
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -95,11 +96,13 @@ def make_worker(
     repeats: int = 2,
     cores: Sequence[CoreDistance] = (),
     kind: str = "cpu",
+    until_s: float = math.inf,
 ) -> tuple[Worker, FakeWatch, list[float]]:
     watch, slept = FakeWatch(loads), []
     setting = Setting(Device(kind, "ideal", 2, 2**30), "ideal", (), "fp32", 1, threads)
     sense = iter(cores).__next__  # asked more often than this, it fails
-    made = Worker(setting, repeats, watch, sense, now_s=lambda: 0.0, sleep=slept.append)  # type: ignore[arg-type]
+    clock = {"now_s": lambda: 0.0, "sleep": slept.append}
+    made = Worker(setting, repeats, watch, sense, **clock, until_s=until_s)  # type: ignore[arg-type]
     made.serve(LOAD)
     return made, watch, slept
 
@@ -111,6 +114,12 @@ def test_a_quiet_measurement_is_taken_once(load: Load) -> None:
     assert found.host == {**load.to_json(), "disturbance": None, "attempts": 1}
     assert found.dropped == {}
     assert (watch.afresh, slept) == ([False], [])
+
+
+def test_beyond_the_end_of_the_time_nobody_waits_for_cores_to_come_near() -> None:
+    made, _, slept = make_worker([QUIET], threads=2, cores=[FAR, FAR], until_s=0.0)
+    found = measurement_from_json(made.serve({"do": "measure", "handle": 1, "rule": RULE})["measurement"])
+    assert (found.host["cores"]["mode"], slept) == ("far", [])
 
 
 def test_a_disturbed_measurement_is_taken_again() -> None:

@@ -61,6 +61,7 @@ def point(**changes: object) -> Point:
         ratio=None,  # see below
         trace=trace(5.6e-3, 8.1e-3),
         disturbance=None,
+        remarks=(),
         budget_s=5.67e-3,
         met=True,
         removed=removed,

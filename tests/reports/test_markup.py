@@ -57,7 +57,7 @@ def numbered(text: str) -> Callable[[], str]:
 
 POINTS = [
     made.unpruned(),
-    made.point(disturbance="a backup", met=False),
+    made.point(disturbance="a backup", remarks=("left to Other: 1 node",), met=False),
     made.point(id="b", method="last", accuracy=made.estimate(0.7, 0.01)),
     made.point(id="c", method="none", accuracy=None, agreement=Estimate(0.5, 0.4, 0.6), setting="s2"),
     made.failed(),

@@ -298,6 +298,18 @@ def test_findings_lead_to_what_shows_them_and_keep_the_choice(browser, tmp_path:
         until(browser, f"return document.activeElement.id === {target!r}")
 
 
+def test_what_the_runtime_said_of_a_pruned_network_alone_is_among_its_details(
+    browser, tmp_path: Path
+) -> None:
+    opened(
+        browser,
+        tmp_path,
+        [made.point(remarks=("graph break: <b>why</b> (2 times)", "left to Other: 1 node"))],
+    )
+    told = "Told by the runtime of this network, not of the unpruned one: "
+    assert f"{told}graph break: <b>why</b> (2 times)\n{told}left to Other: 1 node" in panel(browser)
+
+
 def test_the_trace_is_drawn(browser, tmp_path: Path) -> None:
     opened(
         browser,

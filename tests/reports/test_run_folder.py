@@ -58,7 +58,7 @@ def test_a_run_that_has_just_begun_has_no_points(tmp_path: Path) -> None:
 def test_points_of_format_1_have_no_trace(folder: Path, file: Path) -> None:
     def older(data) -> None:
         data["format"] = 1
-        del data["trace"], data["disturbance"]
+        del data["trace"], data["disturbance"], data["remarks"]
 
     edit(file, older)
     edit(folder / "run.json", lambda data: data.update(format=1))
@@ -102,6 +102,20 @@ def test_why_launching_is_unknown_and_the_size_of_images_are_not_told_by_format_
     edit(folder / "run.json", lambda data: data["facts"].update(s1=3))
     with pytest.raises(UserError, match=r"run\.facts\.s1: expected an object"):
         read_run(folder)
+
+
+def test_what_a_runtime_said_of_a_pruned_network_is_read_back_and_not_told_by_format_7(
+    tmp_path: Path,
+) -> None:
+    folder = made.write(tmp_path / "run", [made.point(remarks=("graph break: why (2 times)",))])
+    assert read_run(folder)[1] == [made.point(remarks=("graph break: why (2 times)",))]
+
+    def older(data) -> None:
+        data["format"] = 7
+        del data["remarks"]
+
+    edit(next((folder / "points").iterdir()), older)
+    assert read_run(folder)[1] == [made.point()]
 
 
 @st.composite

@@ -77,13 +77,15 @@ def test_a_worker_asks_about_the_cores_that_its_threads_are_bound_to(
     monkeypatch: pytest.MonkeyPatch, bound: bool, asked: set[int]
 ) -> None:
     setting = replace(make_setting("eager"), threads=2, options=((OPTION, PINNED),) if bound else ())
-    handed: list[frozenset[int]] = []
+    handed: list[object] = []
 
-    def made(_: Setting, repeats: int, watch: object, sense: partial[object], gpu: object) -> None:
-        handed.extend(sense.args)
+    def made(
+        _: Setting, repeats: int, watch: object, sense: partial[object], gpu: object, *, until_s: float
+    ) -> None:
+        handed.extend((*sense.args, until_s))
         raise LatheError("seen.")
 
-    first = json.dumps({"setting": setting.to_json(), "repeats": 0}).encode()
+    first = json.dumps({"setting": setting.to_json(), "repeats": 0, "until_s": 12.5}).encode()
     with monkeypatch.context() as patch:  # pytest's own capture needs what is patched
         patch.setattr(os, "dup2", lambda *_: None)
         patch.setattr(os, "sched_setaffinity", None, raising=False)
@@ -92,7 +94,7 @@ def test_a_worker_asks_about_the_cores_that_its_threads_are_bound_to(
         patch.setattr(bench.worker, "_read", lambda source, requests: requests.put(first))
         patch.setattr(bench.worker, "Worker", made)
         bench.worker.main()
-    assert handed == [asked]
+    assert handed == [asked, 12.5]
 
 
 def cores_of_threads(process: int) -> dict[int, set[int]]:
