@@ -48,7 +48,8 @@ class CoreDistance:
 
     Attributes:
         mode: near, far or unknown.
-        round_trip_s: seconds from one core to another and back, of the farthest pair tried; None: not measured.
+        round_trip_s: seconds from one core to another and back, of the farthest pair tried, less what the
+            interpreter takes, which may be a little too much and leave less than 0; None: not measured.
         reason: why the mode is unknown; None: it is known.
     """
 

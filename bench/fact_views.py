@@ -62,11 +62,13 @@ def remarks(pruned: NetworkMeasurement, table: LatencyTable) -> tuple[str, ...]:
 
     Args:
         pruned: as it was timed.
-        table: of the same setting, with the unpruned network in it.
+        table: of the same setting; where the unpruned network is not in it, nothing can be said.
     """
     unpruned = [n for n in table.networks if n.skeleton == pruned.skeleton and not n.cut]
-    before = unpruned[-1].facts if unpruned else {}
-    return tuple(line.strip() for line in _told(_news(pruned.facts, before), "the pruned network", table))
+    if not unpruned:
+        return ()
+    news = _news(pruned.facts, unpruned[-1].facts)
+    return tuple(" ".join(line.split()) for line in _told(news, "the pruned network", table))
 
 
 def show_facts(terminal: Terminal, skeleton: Skeleton, table: LatencyTable) -> None:

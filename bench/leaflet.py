@@ -44,6 +44,10 @@ def leaflet(point: Point, config: SweepConfig, setting: Setting) -> str:
         f"{', trained the same way' if config.trains_unpruned else ''}: {_accuracy(point.accuracy_before)}.",
         "- Same answer as the unpruned network, as PyTorch computes it in fp32: "
         f"{units.percent(point.agreement)} of the images.",
+        *(
+            f"- Told by {setting.runtime} of it and not of the unpruned network: {said}"
+            for said in point.remarks
+        ),
         "",
         "Intervals are 95 %. Accuracy is that on images which neither healed nor trained the network.",
         "",

@@ -125,10 +125,13 @@ def _show_moves(terminal: Terminal, moves: Sequence[Move]) -> None:
         ratios = [move.ratio.value for move in meanwhile]
         told.print(
             f"  the anchor moved {len(meanwhile)} times, to {min(ratios):.2f} to {max(ratios):.2f} times its "
-            f"latency; {sum(move.again for move in meanwhile)} times a part was timed again, and after "
-            f"{sum(not move.settled for move in meanwhile)} moves it is not sure that the machine stayed as it "
-            "was: it is restless, and a quieter hour or machine gives a better table"
+            f"latency; {sum(move.again for move in meanwhile)} times a part was timed again"
         )
+        if unsure := sum(not move.settled for move in meanwhile):
+            told.print(
+                f"  after {unsure} of these moves it is not sure that the machine stayed as it was: it is restless,"
+                " and a quieter hour or machine gives a better table"
+            )
 
 
 def show_profile(

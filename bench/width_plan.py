@@ -8,7 +8,8 @@ time has the best table for it:
 2. a coarse grid for every family: the narrowest width, the middle and the full width of each axis;
 3. lines along each axis, the other one at full width, at every step where there are not too many;
 4. probes between the nodes of the grid, or, where one axis varies, in some of the gaps on its line; where one
-   disagrees with the interpolation, the grid is made finer, or the gaps beside it are probed.
+   disagrees with the interpolation, the grid gets its lines along both axes, or the gaps beside it are probed. Of
+   parts of which the sum of all axes alone counts, other compositions of some sums, for the error that this leaves.
 """
 
 from __future__ import annotations
@@ -174,6 +175,8 @@ class WidthPlan:
             family = kin.family
             if len(family.axes) == 1:
                 yield from self._gap_probes(kin)
+            if len(family.axes) > 2:
+                yield from self._composition_probes(family)
             if len(family.axes) != 2:
                 continue
             stairs, lines = self.stairs(family), self._lines[family.pattern]
@@ -185,13 +188,15 @@ class WidthPlan:
                 ]
                 for line, one in zip(lines, stairs, strict=True)
             ]
-            wrong = False
+            wrong = []
             for values in itertools.product(*middles):
                 yield Wanted(family, values, "probe")
-                wrong |= self._disagrees(kin, values, stairs)
+                if self._disagrees(kin, values, stairs, middles):
+                    wrong.append(values)
             if wrong:
                 self._lines[family.pattern] = [
-                    sorted({*line, *between}) for line, between in zip(lines, middles, strict=True)
+                    sorted({*line, *through})
+                    for line, through in zip(lines, zip(*wrong, strict=True), strict=True)
                 ]
                 for values in self._grid(family):
                     yield Wanted(family, values, "anchor")
@@ -220,13 +225,51 @@ class WidthPlan:
                 todo += [other for other in gaps if low <= other[1] and other[0] <= high]
                 todo += [(gap[0], middle), (middle, gap[1])]
 
-    def _disagrees(self, kin: Kin, values: Point, stairs: Sequence[Stairs]) -> bool:
+    def _composition_probes(self, family: Family) -> Iterator[Wanted]:
+        lines = self._lines[family.pattern]
+        for node in self._grid(family)[1:-1]:  # at the ends hardly anything can be exchanged
+            # Both extremes, so that the median at this sum is still that of widths in proportion.
+            for order in (1, -1):
+                other = _recomposed(node[::order], lines[::order])[::order]
+                if other != node:
+                    yield Wanted(family, other, "probe")
+
+    def _disagrees(
+        self, kin: Kin, values: Point, stairs: Sequence[Stairs], middles: Sequence[Sequence[int]] = ()
+    ) -> bool:
+        """Whether a probe lies off what is interpolated between all others.
+
+        With two axes only the grid that it probes has a say, and not the lines that probes added: a plan that was
+        stopped, or is made again, decides as it did at first.
+        """
         known = self._known[kin.family.pattern]
         if values not in known:  # it failed
             return False
-        others = {place: latency_s for place, latency_s in known.items() if place != values}
+        far = [line[-1] for line in self._lines[kin.family.pattern]]
+        others = {
+            place: latency_s
+            for place, latency_s in known.items()
+            if place != values and not (middles and _is_added(place, far, middles))
+        }
         expected = float(Surface(others, stairs, reach(kin.full)).at(np.array([values]))[0])
         return not abs(expected / known[values] - 1.0) <= self._tolerance
+
+
+def _is_added(place: Point, far: Sequence[int], middles: Sequence[Sequence[int]]) -> bool:
+    """Whether a place of two axes lies on a line between the first grid's, away from where all are measured."""
+    (x, y), (across, along) = place, middles
+    return (x in across and y != far[1]) or (y in along and x != far[0])
+
+
+def _recomposed(node: Point, lines: Sequence[Sequence[int]]) -> Point:
+    """The same sum otherwise: as much as there may be on the first axes, as little as there must on the others."""
+    least = [line[0] for line in lines]
+    left, values = sum(node) - sum(least), []
+    for line in lines:
+        more = min(left, line[-1] - line[0])
+        values.append(line[0] + more)
+        left -= more
+    return tuple(values)
 
 
 def _replaced(values: Sequence[int], axis: int, width: int) -> Point:

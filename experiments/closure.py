@@ -75,7 +75,10 @@ def measure(condition: Condition, network: str, count: int, folder: Path, until_
     store = open_store(folder)
     terminal = Terminal()
     try:
-        with Session(setting) as session, terminal.progress(f"{network}, profile") as progress:
+        with (
+            Session(setting, until_s=until_s) as session,
+            terminal.progress(f"{network}, profile") as progress,
+        ):
             done, over_widths = profile_with_widths(
                 outline, session, store, deadline_s=until_s, progress=progress
             )
@@ -87,11 +90,12 @@ def measure(condition: Condition, network: str, count: int, folder: Path, until_
             todo = [plan for plan in plans if seen.count(plan) <= turn]
             if not todo:
                 continue
-            with Session(setting) as session, terminal.progress(f"{network}, pass {turn + 1}") as progress:
+            title = f"{network}, pass {turn + 1}"
+            with Session(setting, until_s=until_s) as session, terminal.progress(title) as progress:
                 if not time_all(outline, session, store, todo, progress, until_s):
                     return False
         # What a quick minute is, is known better now: fitted networks of slow ones are timed again.
-        with Session(setting) as session:
+        with Session(setting, until_s=until_s) as session:
             done, _ = profile_with_widths(outline, session, store, deadline_s=until_s)
             if not done.complete:
                 return False

@@ -69,7 +69,7 @@ def main() -> None:
             outline = Subject(NetworkChoice(network), batch).wide
             store = open_store(folder)
             title = f"{network}, {setting.label}"
-            with Session(setting) as session, terminal.progress(title) as progress:
+            with Session(setting, until_s=until_s) as session, terminal.progress(title) as progress:
                 done, over_widths = profile_with_widths(
                     outline, session, store, deadline_s=until_s, progress=progress
                 )

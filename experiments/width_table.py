@@ -181,9 +181,10 @@ def main() -> None:
                 f"{folder} holds a profile that was stopped; remove it: five minutes are five minutes"
             )
         start = time.monotonic()
-        with Session(setting) as session, terminal.progress(f"{NETWORK}, profile") as progress:
+        title, until_s = f"{NETWORK}, profile", start + 60 * MINUTES
+        with Session(setting, until_s=until_s) as session, terminal.progress(title) as progress:
             _, over_widths = profile_with_widths(
-                outline, session, store, deadline_s=start + 60 * MINUTES, progress=progress
+                outline, session, store, deadline_s=until_s, progress=progress
             )
         took = {"seconds": time.monotonic() - start, "measured": over_widths.measured}
         write_json(record, {**took, "complete": over_widths.complete})

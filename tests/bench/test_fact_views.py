@@ -184,7 +184,7 @@ BOUND, AT_WORK = {"queued_s": 1e-3, "issued_s": 3e-3}, {"queued_s": 1e-3, "issue
 @pytest.mark.parametrize(
     ("pruned", "unpruned", "says"),
     [
-        ({"graph_breaks": {"why": 2}}, {}, ("graph break: why (2 times)",)),
+        ({"graph_breaks": {"why\n  so": 2}}, {}, ("graph break: why so (2 times)",)),
         ({"graph_breaks": {"why": 2}}, {"graph_breaks": {"why": 2, "else": 1}}, ()),
         (
             {"graph_breaks": {"why": 2, "b": 1}},

@@ -36,6 +36,15 @@ def test_whether_the_budget_was_met(changes: dict[str, object], said: str) -> No
     assert said in text(made.point(**changes))
 
 
+def test_what_the_runtime_told_of_this_network_alone() -> None:
+    said = text(made.point(remarks=("left to Other: 2 nodes",)))
+    assert (
+        f"- Told by {made_up.setting().runtime} of it and not of the unpruned network: left to Other: 2 nodes\n"
+        in said
+    )
+    assert "- Told by" not in text(made.point())
+
+
 def test_each_control_stands_there_with_what_may_be_said() -> None:
     controls = {
         "easy": made.estimate(0.7, 0.01),

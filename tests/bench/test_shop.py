@@ -46,9 +46,10 @@ def shop(precision: str) -> Shop:
     device = SimpleNamespace(kind="cpu")
     setting = SimpleNamespace(precision=precision, digest="s1", device=device)
     session = SimpleNamespace(setting=setting)
-    rest: list[Any] = [None] * 5
+    store: Any = SimpleNamespace(table=lambda _: SimpleNamespace(networks=()))
+    rest: list[Any] = [None] * 4
     return Shop(
-        cast(Any, subject), cast(Any, Images()), outputs_of(1), cast(Any, session), *rest, {}, Judged()
+        cast(Any, subject), cast(Any, Images()), outputs_of(1), cast(Any, session), store, *rest, {}, Judged()
     )
 
 

@@ -152,9 +152,37 @@ def test_where_a_probe_disagrees_anchors_are_added_and_the_error_falls_below_the
     why = [wanted.why for wanted in asked]
     added = [wanted.values for wanted in asked[why.index("probe") :] if wanted.why == "anchor"]
     assert {(112, 128), (112, 320), (64, 224), (160, 224)} <= set(added)
+    assert all(c_in == 112 or c_out == 224 for c_in, c_out in added), "no lines but those of the probe"
     assert error(known[family.pattern], bump, family) < TOLERANCE
     first = {place: latency_s for place, latency_s in known[family.pattern].items() if place not in added}
     assert error(first, bump, family) > 3 * TOLERANCE, "without them it is well above"
+
+
+def ridge(c_in: int, c_out: int) -> float:
+    """Half more at 112 input channels but for full width on the other axis."""
+    near = max(0.0, 1 - abs(math.ceil(c_in / 16) * 16 - 112) / 48)
+    return stairs(c_in, c_out) * (1 + 0.5 * near * (c_out < 512))
+
+
+def wide_bump(c_in: int, c_out: int) -> float:
+    """As `bump`, and a little more on one of the first anchors beside it as well."""
+    return bump(c_in, c_out) * (1.08 if (math.ceil(c_in / 16), math.ceil(c_out / 16)) == (10, 14) else 1.0)
+
+
+@pytest.mark.parametrize("latency", [bump, ridge, wide_bump])
+def test_a_plan_that_was_stopped_or_is_made_again_ends_with_the_same_cells(latency: Latency) -> None:
+    family = convolution(256, 512)
+    kin = [Kin(family, (family.full,), 1.0)]
+    asked, whole = run(kin, latency)
+    probe = [wanted.why for wanted in asked].index("probe")
+    assert any(wanted.why == "anchor" for wanted in asked[probe:])
+    for stopped in range(probe, len(asked) + 1):
+        known = {family.pattern: {family.full: latency(*family.full)}}
+        for wanted in asked[:stopped]:
+            known[family.pattern][wanted.values] = latency(*wanted.values)
+        for wanted in WidthPlan(kin, known).points():
+            known[family.pattern][wanted.values] = latency(*wanted.values)
+        assert known[family.pattern].keys() == whole[family.pattern].keys(), stopped
 
 
 def test_where_no_probe_disagrees_none_are_added() -> None:
@@ -313,3 +341,59 @@ def test_a_line_that_was_probed_is_not_probed_again() -> None:
     _, known = along_one_axis(family, straight)
     again = {family.pattern: {(w,): s for w, s in known.items()}}
     assert list(WidthPlan([Kin(family, (family.full,), 1.0)], again).points()) == []
+
+
+def concatenation(*channels: int) -> Family:
+    """As many free widths as it has inputs."""
+    count = len(channels)
+    graph = Graph(
+        inputs=tuple(TensorType("float32", (1, width, 7, 7)) for width in channels),
+        weights=(),
+        operators=(
+            Operator(
+                "aten.cat.default",
+                (("tensors", tuple(Value(place) for place in range(count))), ("dim", 1)),
+                (TensorType("float32", (1, sum(channels), 7, 7)),),
+            ),
+        ),
+        outputs=(count,),
+    )
+    axes = tuple(Axis(0, ((f"in{place}", 1),)) for place in range(count))
+    shapes = tuple(Slot(1 + 4 * place, ((place, 1),), 0) for place in range(count))
+    return Family(Part("cat", Grain.LAYER, graph), axes, channels, shapes)
+
+
+@pytest.mark.parametrize("channels", [(64, 64, 64), (32, 128, 64, 16)])
+def test_of_a_concatenation_other_compositions_of_the_same_sums_are_probed(channels: tuple[int, ...]) -> None:
+    family = concatenation(*channels)
+
+    def plan(first_costs: float) -> tuple[list[Wanted], Surface]:
+        def latency(values: tuple[int, ...]) -> float:
+            return 1e-6 * (
+                sum(values) + first_costs * (values[0] - channels[0] / sum(channels) * sum(values))
+            )
+
+        known = {family.pattern: {family.full: latency(family.full)}}
+        asked = []
+        for wanted in WidthPlan([Kin(family, (family.full,), 1.0)], known).points():
+            asked.append(wanted)
+            known[family.pattern][wanted.values] = latency(wanted.values)
+        return asked, Surface(known[family.pattern], [Stairs()] * len(channels))
+
+    asked, alike = plan(0.0)
+    nodes = {sum(wanted.values): wanted.values for wanted in asked if wanted.why == "anchor"}
+    probes = [wanted.values for wanted in asked if wanted.why == "probe"]
+    first, last = probes[::2], probes[1::2]
+    assert first and len(first) == len(last) and len(probes) == len(set(probes))
+    for most, least in zip(first, last, strict=True):
+        assert sum(most) == sum(least) and sum(most) in nodes
+        assert most[0] == channels[0], "as much as can be on the first one"
+        assert least[-1] == channels[-1], "as much as can be on the last one"
+        for values in (most, least):
+            widths = zip(values, channels, strict=True)
+            assert all(math.ceil(NARROWEST * full) <= value <= full for value, full in widths)
+    assert max(map(abs, alike.checks)) < 1e-9
+    _, otherwise = plan(1.0)
+    assert max(map(abs, otherwise.checks)) > 0.05, "what the composition costs is in the error"
+    for total, node in nodes.items():  # and what widths in proportion cost is left alone
+        assert otherwise.at(np.array([node]))[0] == pytest.approx(1e-6 * total, rel=0.03)
