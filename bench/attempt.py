@@ -9,19 +9,25 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from bench.core_distance import CoreDistance, CoresAround
+from bench.core_watch import SLOWED, CoreSeen, CoreWatch
 from bench.foreign_load import MIN_WINDOW_S, ForeignLoad, Load
 from bench.gpu_watch import GpuSeen, Watch
 from bench.near_cores import Patience
+from bench.timing import Spoiled, trusted
 from bench.verdict import Comparison
 from latency_tables.measurement import GPU, REMARKS, Measurement
 
 #: Samples of an attempt that was repeated because others used the cores meanwhile.
 DISTURBED = "taken while others used the cores"
 
+#: Samples of an attempt that was repeated because too few of them were taken at the core's full speed.
+ON_SLOWED_CORE = "in an attempt on a core that was slowed from outside"
+
 #: Samples of an attempt that was repeated because it may mix two modes of the machine.
 MOVED = "taken while the cores moved nearer or farther"
 
 _CORES_MOVED = "cores moved"
+_SLOWED_CORE = "slowed core"
 
 Taken: TypeAlias = tuple[tuple[Measurement, ...], tuple[Comparison, ...]]
 
@@ -34,15 +40,18 @@ class _Attempt:
     load: Load
     cores: CoresAround | None
     gpu: GpuSeen | None
+    core: CoreSeen | None
     disturbance: str | None
     cause: str
 
     @property
-    def badness(self) -> tuple[bool, bool, float]:
-        """Samples of two modes are worse than any load, and a load that is unknown worse than a known one."""
+    def badness(self) -> tuple[bool, bool, float, float]:
+        """Samples of two modes are worst, then those of a slowed core; an unknown load is worse than any other."""
         moved = self.cores is not None and self.cores.moved
         known = [c for c in (self.load.foreign_cores, self.load.steal_cores) if c is not None]
-        return self.disturbance is not None, moved, max(known, default=math.inf)
+        slowed = 0.0 if self.core is None else self.core.slowed / self.core.readings
+        kept = slowed if self.cause == ON_SLOWED_CORE else 0.0
+        return self.disturbance is not None, moved, kept, max(known, default=math.inf)
 
     def lost(self, i: int) -> int:
         """Samples of the i-th thing measured, those left out at once included."""
@@ -61,6 +70,7 @@ class Conditions:
         sense: tells how the cores lie; None: not asked, since it does not matter.
         patience: waits, where it matters, until the cores are near.
         gpu: looks at the device where it is a GPU.
+        core: looks at the core that runs what is timed, where that is one only.
         now_s: a monotonic clock.
         sleep: waits.
     """
@@ -73,10 +83,17 @@ class Conditions:
     sleep: Callable[[float], None]
     patience: Patience
     gpu: Watch | None = None
+    core: CoreWatch | None = None
+
+    @property
+    def spoiled(self) -> Spoiled:
+        """What is asked after each sample."""
+        watch = self.gpu or self.core
+        return trusted if watch is None else watch.cause
 
 
 def undisturbed(take: Callable[[], Taken], conditions: Conditions) -> Taken:
-    """Measures, and again while others use the cores or these move; the least spoiled attempt counts.
+    """Measures, and again while others use the cores, slow them or move them; the least spoiled attempt counts.
 
     Args:
         take: measures once.
@@ -98,6 +115,8 @@ def undisturbed(take: Callable[[], Taken], conditions: Conditions) -> Taken:
         host["cores"] = best.cores.to_json()
     if best.gpu is not None:
         host[GPU] = {**best.gpu.to_json(), REMARKS: _remarks(best.gpu, measurements)}
+    if best.core is not None:
+        host["core"] = best.core.to_json()
     marked = []
     for i, kept in enumerate(measurements):
         dropped = Counter(kept.dropped)
@@ -115,8 +134,11 @@ def _attempt(take: Callable[[], Taken], conditions: Conditions, again: bool) -> 
     conditions.watch.start(afresh=again)
     if conditions.gpu is not None:
         conditions.gpu.start()
+    if conditions.core is not None:
+        conditions.core.start(again=again)
     taken = take()
     seen = None if conditions.gpu is None else conditions.gpu.stop()
+    core = None if conditions.core is None else conditions.core.stop()
     if again:
         # Only what happens from now on can clear the suspicion, and it takes that long to see it.
         conditions.sleep(max(0.0, MIN_WINDOW_S - (conditions.now_s() - started_s)))
@@ -126,7 +148,14 @@ def _attempt(take: Callable[[], Taken], conditions: Conditions, again: bool) -> 
     disturbance, cause = load.disturbance(conditions.threads), DISTURBED
     if moved:
         disturbance, cause = _CORES_MOVED, MOVED
-    return _Attempt(taken, load, cores, seen, disturbance, cause)
+    elif (
+        disturbance is None
+        and core is not None
+        and core.slowed
+        and not any(SLOWED in m.dropped for m in taken[0])
+    ):
+        disturbance, cause = _SLOWED_CORE, ON_SLOWED_CORE  # too few others, so that slowed samples count
+    return _Attempt(taken, load, cores, seen, core, disturbance, cause)
 
 
 def _remarks(seen: GpuSeen, measurements: Sequence[Measurement]) -> list[str]:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
+from bench.core_watch import SLOWED
 from bench.fact_views import whole_networks
 from bench.near_cores import taken_far
 from bench.spoiled import taken_disturbed, taken_unsettled
@@ -41,8 +42,10 @@ def doubts_json(skeleton: Skeleton, table: LatencyTable) -> dict[str, Any]:
         "networks_disturbed": sum(network.disturbance is not None for network in networks),
         "gpu_remarks": _remarks(_measured(timed, table)),
         "networks_gpu_remarks": _remarks(networks),
-        "dropped_throttled": _dropped_throttled(_measured(timed, table)),
-        "networks_dropped_throttled": _dropped_throttled(networks),
+        "dropped_throttled": _throttled(_dropped(_measured(timed, table))),
+        "networks_dropped_throttled": _throttled(_dropped(networks)),
+        "dropped_slowed": _dropped(_measured(timed, table)).get(SLOWED, 0),
+        "networks_dropped_slowed": _dropped(networks).get(SLOWED, 0),
     }
 
 
@@ -95,7 +98,7 @@ def show_doubts(terminal: Terminal, skeleton: Skeleton, table: LatencyTable) -> 
     for timings, whose in ((_measured(timed, table), "parts"), (networks, "whole networks")):
         said += [
             f"{cause}: {count} samples of {whose} were left out for that; what is left counts"
-            for cause, count in _dropped_throttled(timings).items()
+            for cause, count in _dropped(timings).items()
         ]
     for line in said:
         terminal.results.print(f"  {line}")
@@ -111,14 +114,18 @@ def _remarks(timed: Iterable[Measurement | NetworkMeasurement]) -> dict[str, int
     return dict(Counter(remark.partition(" in ")[0] for one in timed for remark in one.remarks))
 
 
-def _dropped_throttled(timed: Iterable[Measurement | NetworkMeasurement]) -> dict[str, int]:
-    """How many samples were left out since the GPU was throttled, by cause."""
+def _dropped(timed: Iterable[Measurement | NetworkMeasurement]) -> dict[str, int]:
+    """How many samples were left out since the GPU was throttled or the core slowed, by cause."""
     found: Counter[str] = Counter()
     for one in timed:
         unpruned = one.unpruned_dropped if isinstance(one, NetworkMeasurement) else {}
-        found.update({cause: n for cause, n in one.dropped.items() if cause.startswith(THROTTLED)})
-        found.update({cause: n for cause, n in unpruned.items() if cause.startswith(THROTTLED)})
+        for dropped in (one.dropped, unpruned):
+            found.update({cause: n for cause, n in dropped.items() if cause.startswith((THROTTLED, SLOWED))})
     return dict(found)
+
+
+def _throttled(dropped: dict[str, int]) -> dict[str, int]:
+    return {cause: count for cause, count in dropped.items() if cause.startswith(THROTTLED)}
 
 
 def _causes(parts: list[Part], table: LatencyTable) -> str:

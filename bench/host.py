@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.core_watch import matrix_products, share_slowed
 from bench.foreign_load import THRESHOLD, ForeignLoad, Load
 from bench.proc import allowed_cpus, memory_limit_bytes, quota_cores, read_text
 from latency_tables.errors import LatheError
@@ -25,6 +26,9 @@ _FEATURES |= {"amx_tile", "amx_int8", "amx_bf16"}
 _FEATURES |= {"asimd", "asimdhp", "asimddp", "i8mm", "bf16", "sve", "sve2"}
 
 _MEMORY_STEP = 2**28
+
+# Share of a look; a core that is left alone is interrupted now and then as well.
+_SLOWED_UP_TO = 0.1
 
 
 class Severity(enum.Enum):
@@ -66,7 +70,8 @@ class HostState:
         load_1m: processes running or waiting, mean over a minute, own ones included.
         foreign_cores: cores' worth of others' work during the look.
         steal_cores: cores' worth of time given to other guests during the look.
-        window_s: how long the look at these two took.
+        slowed: share of the look in which a core computed more slowly than in the quickest tenth of it, 0 to 1.
+        window_s: how long the look at these three took.
         findings: what speaks against measuring now, worst first.
     """
 
@@ -78,6 +83,7 @@ class HostState:
     load_1m: float | None
     foreign_cores: float | None
     steal_cores: float | None
+    slowed: float
     window_s: float
     findings: tuple[Finding, ...]
 
@@ -139,7 +145,7 @@ def look(
     root: Path = Path("/"),
     *,
     window_s: float = 1.0,
-    sleep: Callable[[float], None] = time.sleep,
+    read: Callable[[], float] | None = None,
     now_s: Callable[[], float] = time.monotonic,
 ) -> HostState:
     """Looks at the host, for that long.
@@ -147,7 +153,8 @@ def look(
     Args:
         root: where /proc and /sys are.
         window_s: how long others' work is watched.
-        sleep: waits.
+        read: does a computation of fixed size, again and again meanwhile; the seconds that it took. None:
+            `bench.core_watch.matrix_products`.
         now_s: a monotonic clock.
 
     Returns:
@@ -155,7 +162,7 @@ def look(
     """
     watch = ForeignLoad([os.getpid()], now_s, root)
     watch.start()
-    sleep(window_s)
+    slowed = share_slowed(read or matrix_products(), now_s, window_s)
     load = watch.stop()
     cpus = allowed_cpus(root)
     loads = (read_text(root, "proc/loadavg") or "").split()
@@ -165,6 +172,7 @@ def look(
     hypervisor = None if flags is None else "hypervisor" in flags.split()
     findings = [
         *_load_findings(load),
+        *_core_findings(slowed),
         *_frequency_findings(governor, turbo),
         *_share_findings(len(cpus) if cpus else cores, quota, hypervisor),
     ]
@@ -177,6 +185,7 @@ def look(
         load_1m=float(loads[0]) if loads else None,
         foreign_cores=load.foreign_cores,
         steal_cores=load.steal_cores,
+        slowed=slowed,
         window_s=load.window_s,
         findings=tuple(sorted(findings, key=lambda finding: finding.severity is not Severity.WARNING)),
     )
@@ -216,6 +225,22 @@ def _load_findings(load: Load) -> list[Finding]:
             )
         )
     return found
+
+
+def _core_findings(slowed: float) -> list[Finding]:
+    if slowed <= _SLOWED_UP_TO:
+        return []
+    return [
+        Finding(
+            "slowed core",
+            f"{slowed:.0%} of the look",
+            f"{_SLOWED_UP_TO:.0%}",
+            Severity.WARNING,
+            "Others have the other half of the core, which only the host sees, or its clock changes. Samples taken "
+            "then are left out on one thread, which takes longer; on more threads nothing tells them. Wait, or "
+            "take a machine with cores of its own.",
+        )
+    ]
 
 
 def _frequency_findings(governor: str | None, turbo: bool | None) -> list[Finding]:

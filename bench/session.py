@@ -81,7 +81,7 @@ class Session:
     Args:
         setting: what to measure in; made on this machine.
         timeout_s: seconds after which a request has failed.
-        repeats: how often a measurement is taken again when others used the cores meanwhile.
+        repeats: how often a measurement is taken again when others used or slowed the cores meanwhile.
         until_s: moment of `time.monotonic` beyond which no measurement waits for cores to come near; all processes
             of a machine read the same clock.
         command: how the worker is started.
@@ -176,7 +176,8 @@ class Session:
             The measurement. Its ``host`` tells what others did meanwhile: "foreign_cores" and "steal_cores"
             (null: unknown) over "window_s" seconds; "disturbance", in words, or null; "attempts". With more than
             one thread on a CPU, "cores" tells how the cores lay to each other: "mode" ("near", "far", "moved",
-            "unknown"), "before_s" and "after_s" (a round trip's seconds), "reason" (why an end is unknown).
+            "unknown"), "before_s" and "after_s" (a round trip's seconds), "reason" (why an end is unknown). With
+            one, "core" tells how often it was looked at and slowed ("readings", "slowed"), see `bench.core_watch`.
 
         Raises:
             MeasurementFailed: the runtime refuses it, or the worker broke.

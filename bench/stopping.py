@@ -19,7 +19,8 @@ class Rule:
         max_samples: more are never taken.
         max_time_s: seconds of sampling allowed for each thing measured, warm-up not counted.
         check_every: samples between two looks at the interval.
-        min_sample_s: a run shorter than this is repeated inside one sample.
+        min_sample_s: a run shorter than this is repeated inside one sample, since what is looked at between samples
+            makes the first run after it take about a microsecond longer.
         warmup_window: runs in each of the two windows whose medians must agree.
         warmup_agreement: relative difference of these medians that is agreement.
         warmup_max_runs: warm-up ends after so many runs even without agreement.
@@ -39,7 +40,7 @@ class Rule:
     max_samples: int = 500
     max_time_s: float = 3.0
     check_every: int = 5
-    min_sample_s: float = 20e-6
+    min_sample_s: float = 200e-6
     warmup_window: int = 5
     warmup_agreement: float = 0.02
     warmup_max_runs: int = 100
@@ -82,14 +83,14 @@ class Progress:
         """Whether it is enough.
 
         Args:
-            n: samples (or rounds) so far; to be called at each.
+            n: samples (or rounds) that count so far; to be called at each, and once for each number is enough.
             width: gives the relative half-width of the interval, asked only when it is time to look.
             elapsed_s: seconds of sampling so far.
 
         Returns:
             The reason to stop; None: go on.
         """
-        if n >= self._minimum and (n - self._minimum) % self._every == 0:
+        if n >= self._minimum and (n - self._minimum) % self._every == 0 and n not in self._widths:
             self._widths[n] = width()
             if self._widths[n] <= self._rule.target:
                 return Stop.PRECISION

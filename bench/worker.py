@@ -22,13 +22,14 @@ from typing import Any, BinaryIO
 
 from bench.attempt import Conditions, undisturbed
 from bench.core_distance import CoreDistance, core_distance, usable_cpus
+from bench.core_watch import CoreWatch, matrix_products
 from bench.foreign_load import ForeignLoad
 from bench.gpu_watch import Watch, watch_gpu
 from bench.near_cores import Patience
 from bench.runtimes import get_runtime
 from bench.runtimes.base import Loaded, Runtime
 from bench.runtimes.pinning import thread_cpus
-from bench.timing import interleave, measure, trusted
+from bench.timing import interleave, measure
 from bench.wire import (
     LESS_MEMORY,
     comparison_to_json,
@@ -67,6 +68,7 @@ class Worker:
         watch: sees what others do meanwhile.
         sense: tells how the cores lie to each other; asked where more than one of them is used.
         gpu: looks at the device where it is a GPU.
+        core: looks at the core that runs what is timed, where that is one only.
         now_s: a monotonic clock.
         sleep: waits.
         until_s: nobody waits for cores to come near beyond this moment of ``now_s``.
@@ -79,6 +81,7 @@ class Worker:
         watch: ForeignLoad,
         sense: Callable[[], CoreDistance],
         gpu: Watch | None = None,
+        core: CoreWatch | None = None,
         now_s: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
         until_s: float = math.inf,
@@ -96,9 +99,9 @@ class Worker:
             sleep,
             Patience(now_s, sleep, until_s),
             gpu,
+            core,
         )
         self._runtime: Runtime = get_runtime(setting.runtime)(setting)
-        self._spoiled = trusted if gpu is None else gpu.cause
         self._loaded: dict[int, Loaded] = {}
         self._count = 0
 
@@ -150,14 +153,17 @@ class Worker:
     def _measure(self, handle: int, rule: dict[str, Any]) -> dict[str, Any]:
         loaded, obeyed = self._loaded[handle], rule_from_json(rule)
         [measurement], _ = undisturbed(
-            lambda: ((measure(loaded.run, loaded.clock, obeyed, self._spoiled),), ()), self._conditions
+            lambda: ((measure(loaded.run, loaded.clock, obeyed, self._conditions.spoiled),), ()),
+            self._conditions,
         )
         return {"measurement": measurement_to_json(_with_facts(measurement, loaded))}
 
     def _interleave(self, handles: list[int], rule: dict[str, Any]) -> dict[str, Any]:
         loaded, obeyed = [self._loaded[handle] for handle in handles], rule_from_json(rule)
         measurements, comparisons = undisturbed(
-            lambda: interleave([each.run for each in loaded], loaded[0].clock, obeyed, self._spoiled),
+            lambda: interleave(
+                [each.run for each in loaded], loaded[0].clock, obeyed, self._conditions.spoiled
+            ),
             self._conditions,
         )
         return {
@@ -183,6 +189,12 @@ def _gpu_watch(setting: Setting) -> Watch | None:
     from bench.runtimes.cuda import device_uuid
 
     return watch_gpu(device_uuid())
+
+
+def _core_watch(setting: Setting) -> CoreWatch | None:
+    """With one thread what is timed runs on the thread that asks; with more nobody looks at the others' cores."""
+    alone = setting.device.kind == "cpu" and setting.threads == 1
+    return CoreWatch(matrix_products()) if alone else None
 
 
 def _with_facts(measurement: Measurement, loaded: Loaded) -> Measurement:
@@ -238,7 +250,15 @@ def main() -> None:
         # Asked for now: the runtime may later narrow this thread's cores to one.
         sense = partial(core_distance, frozenset(thread_cpus(setting)) or usable_cpus())
         until_s = math.inf if first["until_s"] is None else float(first["until_s"])
-        worker = Worker(setting, first["repeats"], watch, sense, _gpu_watch(setting), until_s=until_s)
+        worker = Worker(
+            setting,
+            first["repeats"],
+            watch,
+            sense,
+            _gpu_watch(setting),
+            _core_watch(setting),
+            until_s=until_s,
+        )
     except Exception as error:  # noqa: BLE001 - whatever it is, the parent must hear of it
         answer(describe_failure(error))
         return

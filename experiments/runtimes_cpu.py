@@ -65,6 +65,8 @@ and six of the ten lack three of them, so that noise alone orders these six. Blo
 Whole networks are all against ONNX Runtime in fp32, timed in turns with it, eight rounds; the machine's neighbours make some intervals wide. Random weights, timed with random images; what int8 and bf16 cost in accuracy is not asked here.
 
 - bf16 in OpenVINO takes half of the time nearly everywhere: 0.41 to 0.59 over the four networks of 224 pixels and 0.48 to 0.56 for ResNet-56; for MobileNetV2 less four blocks 0.28 to 0.47.
+- The rows of MobileNetV2 less four blocks were taken in slow minutes: at one thread and batch 1 ONNX Runtime took 6.4 ms there, where `real_prunings.md` has 4.3 for that network (0.87 of it whole). It is the network of the trained
+  weights, not timm's. Its ratios are wide and the least to be trusted of the page.
 - int8 in ONNX Runtime takes 0.29 to 0.35 of the time of ResNet-50, 0.41 to 0.52 of MobileNetV2 (less four blocks 0.55 to 0.70), 0.49 to 0.60 of ConvNeXt-Tiny and 0.43 to 0.55 of ResNet-56. ViT-Tiny gains little
   (batch 8: 0.71 and 0.86) or nothing that can be told (batch 1). So which of int8 and bf16 is quicker depends on the network.
 - In fp32 OpenVINO takes 0.96 to 1.02 of the time of ResNet-50, 0.89 to 0.95 of MobileNetV2, 0.83 to 0.94 of ConvNeXt-Tiny, 0.86 to 0.91 of ResNet-56, 0.72 to 0.90 of ViT-Tiny; 11 of the 28 intervals hold 1.

@@ -76,7 +76,8 @@ class EngineCache:
                 raise ValueError("it is cut off or edited")
         except ValueError as error:
             raise LatheError(
-                f"the cached {kind} {path} cannot be used: {error}. Delete the file; it is made again."
+                f"the cached {kind} {path} cannot be used: {error}. Delete the file; `lathe profile "
+                "--retry-failed` makes it again."
             ) from error
         return rest
 

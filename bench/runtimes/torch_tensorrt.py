@@ -5,10 +5,12 @@ Written against its documentation; it has not yet run on hardware.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
@@ -22,14 +24,41 @@ from bench.runtimes.base import (
 )
 from bench.runtimes.cuda import CHOICES, leave_default_stream, raise_if_lost
 from bench.runtimes.eager import Eager, EagerLoaded
+from bench.runtimes.engine_cache import EngineCache, cache_folder
 from latency_tables.errors import LatheError
+from latency_tables.setting import Setting
 
 #: How the names of compiled parts begin.
 _ENGINE = "_run_on_acc"
 
 
+def timings_path(setting: Setting) -> Path:
+    """Where it keeps what it timed while it chose kernels: a file for this device, driver and versions alone.
+
+    Its own default is one file in /tmp for all of them, where others could have put theirs.
+    """
+    valid_for = {
+        "device": setting.device.name,
+        "driver": setting.device.driver or "",
+        **dict(setting.versions),
+    }
+    path = EngineCache(cache_folder(), valid_for).path("torch-tensorrt-timings")
+    with contextlib.suppress(OSError):  # it says itself where it cannot write, and compiles all the same
+        path.parent.mkdir(parents=True, exist_ok=True)
+    return path
+
+
 class TorchTensorRtLoaded(EagerLoaded):
-    """A graph compiled for its shapes and types; `facts` tell how long that took, and what PyTorch still runs."""
+    """A graph compiled for its shapes and types; `facts` tell how long that took, and what PyTorch still runs.
+
+    Args:
+        order: what to make ready.
+        setting: device, precision and options.
+    """
+
+    def __init__(self, order: Order, setting: Setting) -> None:
+        self._timings = timings_path(setting)
+        super().__init__(order, setting)
 
     def _made(self, module: torch.nn.Module) -> Callable[..., Any]:
         import torch_tensorrt
@@ -43,6 +72,7 @@ class TorchTensorRtLoaded(EagerLoaded):
                 use_explicit_typing=True,
                 disable_tf32=not torch.backends.cuda.matmul.allow_tf32,
                 min_block_size=1,
+                timing_cache_path=str(self._timings),
             )
         except RuntimeError as error:
             raise_if_lost()

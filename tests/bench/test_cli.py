@@ -223,14 +223,14 @@ def test_wrong_words_get_one_sentence_and_status_2(
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
-@pytest.mark.parametrize("runtime", ["eager", "compile"])
+@pytest.mark.parametrize("runtime", ["eager", "compile", "onnxruntime", "tensorrt", "torch-tensorrt"])
 def test_a_gpu_where_there_is_none_is_refused_and_nothing_is_written(
     lathe: Lathe, tmp_path: Path, runtime: str
 ) -> None:
     words = ["profile", "cifar/resnet20", "--runtime", runtime, "--device", "cuda", "--out", tmp_path / "out"]
     answer = lathe(*words)
     assert answer.status == 2
-    assert f"{runtime} (cuda) is not usable: PyTorch" in answer.err
+    assert f"{runtime} (cuda) is not usable: " in answer.err
     assert list(tmp_path.iterdir()) == []
 
 

@@ -155,8 +155,16 @@ def test_the_worker_watches_the_gpu_that_pytorch_sees(
     handed: list[object] = []
 
     def made(
-        setting: Setting, repeats: int, watch: object, sense: object, gpu: object, *, until_s: float
+        setting: Setting,
+        repeats: int,
+        watch: object,
+        sense: object,
+        gpu: object,
+        core: object,
+        *,
+        until_s: float,
     ) -> None:
+        assert core is None
         handed.append(gpu)
         raise LatheError("seen.")
 

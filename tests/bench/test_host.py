@@ -40,6 +40,7 @@ class FakeHost:
         self.now = 0.0
         self.ticks = {"busy": 0, "steal": 0}
         self.spend: dict[str, int] = {}
+        self.core = [20e-6]
         for path, text in NOMINAL.items():
             self.write(path, text)
         self.count()
@@ -55,14 +56,19 @@ class FakeHost:
         self.write("proc/stat", f"cpu0 {self.ticks['busy']} 0 0 0 0 0 0 {self.ticks['steal']} 0 0\n")
         self.write(f"proc/{os.getpid()}/stat", "1 (x) R 1 1 1 0 -1 0 0 0 0 0 0 0 0 0 0")
 
-    def sleep(self, seconds: float) -> None:
-        self.now += seconds
-        for name, ticks in self.spend.items():
-            self.ticks[name] += ticks
-        self.count()
-
     def look(self) -> HostState:
-        return look(self.root, sleep=self.sleep, now_s=lambda: self.now)
+        """For a second, in which the core computes as often as told, each time for as long as told."""
+        readings = iter(self.core)
+
+        def read() -> float:
+            self.now += 1 / len(self.core)
+            if self.now.is_integer():
+                for name, ticks in self.spend.items():
+                    self.ticks[name] += ticks
+                self.count()
+            return next(readings)
+
+        return look(self.root, read=read, now_s=lambda: self.now)
 
 
 @pytest.fixture
@@ -80,6 +86,7 @@ def test_a_quiet_host_has_no_findings(host: FakeHost) -> None:
         load_1m=1.25,
         foreign_cores=0.0,
         steal_cores=0.0,
+        slowed=0.0,
         window_s=1.0,
         findings=(),
     )
@@ -91,6 +98,12 @@ def test_a_quiet_host_has_no_findings(host: FakeHost) -> None:
     [
         (lambda host: host.spend.update(busy=16), "foreign load", "0.16 of a core", Severity.WARNING),
         (lambda host: host.spend.update(steal=50), "steal time", "0.50 of a core", Severity.WARNING),
+        (
+            lambda host: setattr(host, "core", [20e-6] * 6 + [24e-6] * 2),
+            "slowed core",
+            "29% of the look",
+            Severity.WARNING,
+        ),
         (
             lambda host: host.write("sys/devices/system/cpu/cpu0/cpufreq/scaling_governor", "powersave"),
             "governor",
@@ -126,6 +139,7 @@ def test_findings(
 
 def test_what_stays_below_the_threshold_is_no_finding(host: FakeHost) -> None:
     host.spend.update(busy=15, steal=15)
+    host.core = [20e-6, 21e-6] * 7 + [20e-6] + [24e-6]
     assert host.look().findings == ()
 
 
@@ -144,7 +158,7 @@ def test_amd_turbo_is_read_where_it_lies(host: FakeHost) -> None:
 
 def test_the_unknown_is_null_and_blind_watching_is_a_finding(tmp_path: Path) -> None:
     now = iter([0.0, 1.0, 2.0, 3.0])
-    state = look(tmp_path, sleep=lambda _: None, now_s=lambda: next(now))
+    state = look(tmp_path, read=lambda: 20e-6, now_s=lambda: next(now))
     data = json.loads(json.dumps(state.to_json(), allow_nan=False))
     unknown = ["quota_cores", "governor", "turbo", "hypervisor", "load_1m", "foreign_cores", "steal_cores"]
     assert [data[name] for name in unknown] == [None] * 7

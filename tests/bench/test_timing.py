@@ -7,7 +7,17 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy as np
 import pytest
 
-from bench.timing import FIRST_OF_BLOCK, Rule, Verdict, WallClock, interleave, judge, measure
+from bench.timing import (
+    BESIDE_SPOILED,
+    FIRST_OF_BLOCK,
+    PATIENCE,
+    Rule,
+    Verdict,
+    WallClock,
+    interleave,
+    judge,
+    measure,
+)
 from latency_tables.diagnosis import Doubt
 from latency_tables.estimate import Estimate
 from latency_tables.measurement import Stop
@@ -331,30 +341,92 @@ def test_spoiled_samples_are_left_out_and_counted_by_cause() -> None:
 def test_where_too_few_would_be_left_all_are_kept() -> None:
     clock = FakeClock()
     run = clock.taking(itertools.repeat(1.0))
-    found = measure(run, clock, quick(max_samples=30), causes("throttled: power cap"))
-    assert len(found.samples_s) == 10
+    found = measure(run, clock, quick(), causes("throttled: power cap"))
+    assert len(found.samples_s) == PATIENCE * quick().min_samples, "longer nobody waits for others"
     assert found.dropped == {}
+    assert found.stop is Stop.PRECISION
 
 
-def test_a_round_with_a_spoiled_sample_does_not_count_for_anybody() -> None:
+def test_sound_samples_are_waited_for() -> None:
     clock = FakeClock()
-    slow, quick_one = (clock.taking(itertools.cycle([seconds])) for seconds in (2.0, 1.0))
-    rule = quick(block_samples=1, min_rounds=9, max_rounds=18)
-    # Two samples a round: every third round holds one that is spoiled.
-    measurements, (comparison,) = interleave(
-        [slow, quick_one], clock, rule, causes(None, None, None, None, None, "throttled: heat")
+    told = itertools.chain(["busy"] * 29, itertools.repeat(None))
+    found = measure(
+        clock.taking(itertools.chain([1.0] * 4, [2.0] * 29, itertools.repeat(1.0))),
+        clock,
+        quick(),
+        lambda: next(told),
     )
-    rounds = measurements[0].dropped[FIRST_OF_BLOCK]
+    assert set(found.samples_s) == {1.0}
+    assert (len(found.samples_s), found.dropped) == (10, {"busy": 29})
+
+
+def test_a_spoiled_sample_is_taken_again_within_its_block() -> None:
+    clock = FakeClock()
+    slow, quick_one = (clock.taking(itertools.repeat(seconds)) for seconds in (2.0, 1.0))
+    # Of each block of two the second is spoiled at first.
+    measurements, (comparison,) = interleave(
+        [slow, quick_one], clock, quick(block_samples=2), causes(None, "busy", None)
+    )
     for measurement in measurements:
-        lost = measurement.dropped["throttled: heat"]
-        assert lost == rounds // 3
-        assert len(measurement.samples_s) == rounds - lost
-    assert comparison.rounds == rounds - rounds // 3
+        assert measurement.dropped == {FIRST_OF_BLOCK: 10, "busy": 10}
+        assert len(measurement.samples_s) == 20
+    assert (comparison.rounds, comparison.ratio.value) == (10, 0.5)
+
+
+def test_a_round_with_a_block_of_spoiled_samples_does_not_count_for_anybody() -> None:
+    clock = FakeClock()
+    runs = [clock.taking(itertools.repeat(seconds)) for seconds in (2.0, 1.0)]
+    # Two blocks of one sample a round: the second round is A's, and all that is tried for it is spoiled.
+    told = itertools.chain([None] * 3, ["busy"] * PATIENCE, itertools.repeat(None))
+    measurements, (comparison,) = interleave(runs, clock, quick(block_samples=1), lambda: next(told))
+    mine, other = measurements
+    assert mine.dropped == {FIRST_OF_BLOCK: 11, "busy": PATIENCE}
+    assert other.dropped == {FIRST_OF_BLOCK: 11, BESIDE_SPOILED: 1}
+    assert len(mine.samples_s) == len(other.samples_s) == comparison.rounds == 10
     assert comparison.ratio.value == 0.5
+
+
+def test_where_too_few_rounds_would_be_left_every_sample_counts() -> None:
+    clock = FakeClock()
+    runs = [clock.taking(itertools.repeat(1.0)) for _ in range(2)]
+    # The first five rounds of two blocks are sound; LEAST_SOUND is six.
+    told = itertools.chain([None] * 10, itertools.repeat("busy"))
+    measurements, (comparison,) = interleave(
+        runs, clock, quick(block_samples=1, max_rounds=8), lambda: next(told)
+    )
+    assert comparison.rounds == 8
+    assert [each.dropped for each in measurements] == [{FIRST_OF_BLOCK: 8}] * 2
+    # Only the first block that is spoiled as a whole is tried again.
+    assert [len(each.samples_s) for each in measurements] == [8, 7 + PATIENCE]
 
 
 def test_rounds_that_are_all_spoiled_are_kept() -> None:
     clock = FakeClock()
     runs = [clock.taking(itertools.repeat(1.0)) for _ in range(2)]
     measurements, _ = interleave(runs, clock, quick(), causes("throttled: heat"))
-    assert measurements[0].dropped == {FIRST_OF_BLOCK: 10}
+    assert measurements[0].dropped == {FIRST_OF_BLOCK: PATIENCE * quick().min_rounds}
+
+
+def test_a_long_block_is_not_taken_again() -> None:
+    clock = FakeClock()
+    runs = [clock.taking(itertools.repeat(1.0)) for _ in range(2)]
+    told = itertools.chain(["busy"], itertools.repeat(None))
+    measurements, _ = interleave(runs, clock, quick(block_time_s=0.5), lambda: next(told))
+    assert measurements[0].dropped == {FIRST_OF_BLOCK: 11, "busy": 1}
+    assert measurements[1].dropped == {FIRST_OF_BLOCK: 11, BESIDE_SPOILED: 1}
+
+
+def test_slow_runs_keep_what_is_sound_of_few_samples() -> None:
+    clock = FakeClock()
+    run = clock.taking(itertools.repeat(0.375))
+    told = itertools.chain([None, "busy"], itertools.repeat(None))
+    found = measure(run, clock, quick(max_time_s=3.0), lambda: next(told))
+    assert (len(found.samples_s), found.dropped, found.stop) == (7, {"busy": 1}, Stop.TIME)
+
+
+def test_spoiled_samples_beside_sound_ones_stall_nothing() -> None:
+    clock = FakeClock()
+    # 25 sound ones of which the median is not known well, then spoiled ones, and then as many sound ones again.
+    told = itertools.chain([None] * 25, ["busy"] * 100, itertools.repeat(None))
+    found = measure(clock.taking(noisy()), clock, quick(max_samples=170), lambda: next(told))
+    assert (len(found.samples_s), found.dropped, found.stop) == (70, {"busy": 100}, Stop.TIME)

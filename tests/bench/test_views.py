@@ -328,3 +328,22 @@ def test_a_network_timed_is_called_faster_slower_same_or_neither(
     assert measured_json(prediction, measured)["verdict"] == verdict
     show_prediction(Terminal(), SKELETON, made_up.setting(), prediction, measured)
     assert f"beside the unpruned network: {words}\n" in capsys.readouterr().out
+
+
+def test_samples_of_a_slowed_core_are_told_by_their_number(capsys: pytest.CaptureFixture[str]) -> None:
+    slowed = "taken while the core was slowed from outside"
+    cells: dict[str, Measurement | Failure] = {
+        part.key: replace(made_up.cell(1.0), dropped={slowed: 3, "steal": 9}) for part in SKELETON.parts
+    }
+    whole = replace(
+        made_up.network(SKELETON, (), 1.0, 1.0), dropped={slowed: 2}, unpruned_dropped={slowed: 5}
+    )
+    table = LatencyTable(made_up.setting(), cells, (whole,))
+    done = Profiled(parts=5, measured=5, failed=(), networks=1, complete=True)
+    show_profile(Terminal(), SKELETON, done, None, table)
+    said = " ".join(capsys.readouterr().out.split())
+    assert f"{slowed}: 15 samples of parts were left out for that; what is left counts" in said
+    assert f"{slowed}: 7 samples of whole networks were left out for that" in said
+    told = profile_json(SKELETON, done, None, table)
+    assert (told["dropped_slowed"], told["networks_dropped_slowed"]) == (15, 7)
+    assert told["dropped_throttled"] == {}

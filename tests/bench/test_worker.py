@@ -13,8 +13,9 @@ import torch
 from hand_graphs import conv_relu
 
 import bench.worker
-from bench.attempt import DISTURBED, MOVED
+from bench.attempt import DISTURBED, MOVED, ON_SLOWED_CORE
 from bench.core_distance import CoreDistance, Mode
+from bench.core_watch import SLOWED, CoreSeen
 from bench.foreign_load import MIN_WINDOW_S, Load
 from bench.gpu_watch import GpuLook, GpuSeen, GpuWatch
 from bench.runtimes.base import Array, Availability, Loaded, Order, Runtime
@@ -114,6 +115,63 @@ def test_a_quiet_measurement_is_taken_once(load: Load) -> None:
     assert found.host == {**load.to_json(), "disturbance": None, "attempts": 1}
     assert found.dropped == {}
     assert (watch.afresh, slept) == ([False], [])
+
+
+class FakeCore:
+    """In each attempt it tells of as many samples that the core was slowed, from the first on."""
+
+    def __init__(self, slowed: Sequence[int]) -> None:
+        self.slowed, self.left, self.asked = list(slowed), 0, 0
+        self.agains: list[bool] = []
+
+    def start(self, *, again: bool = False) -> None:
+        self.agains.append(again)
+        self.left, self.asked = self.slowed.pop(0), 0
+
+    def cause(self) -> str | None:
+        self.asked += 1
+        return SLOWED if self.asked <= self.left else None
+
+    def stop(self) -> CoreSeen:
+        return CoreSeen(self.asked + 1, min(self.asked, self.left), 20e-6, 28e-6)
+
+
+@pytest.mark.parametrize(
+    ("slowed", "kept", "disturbance", "attempts", "lost"),
+    [
+        ([0], 6, None, 1, {}),
+        ([2], 6, None, 1, {SLOWED: 2}),
+        ([99, 2], 6, None, 2, {SLOWED: 2, ON_SLOWED_CORE: 24}),
+        # The least slowed of three counts, with the samples that were slowed.
+        ([99, 20, 99], 24, "slowed core", 3, {ON_SLOWED_CORE: 24 + 24}),
+    ],
+)
+def test_what_is_timed_on_a_slowed_core_alone_is_timed_again(
+    slowed: list[int], kept: int, disturbance: str | None, attempts: int, lost: dict[str, int]
+) -> None:
+    setting = Setting(Device("cpu", "ideal", 2, 2**30), "ideal", (), "fp32", 1, 1)
+    watch, core = FakeWatch([QUIET] * 3), FakeCore(slowed)
+    made = Worker(setting, 2, watch, lambda: None, None, core, lambda: 0.0, lambda _: None)  # type: ignore[arg-type]
+    made.serve(LOAD)
+    rule = rule_to_json(Rule(target=100.0, min_samples=6, check_every=1, warmup_max_runs=2))
+    found = measurement_from_json(made.serve({"do": "measure", "handle": 1, "rule": rule})["measurement"])
+    assert (found.disturbance, found.host["attempts"]) == (disturbance, attempts)
+    assert (len(found.samples_s), found.dropped) == (kept, lost)
+    assert core.agains == [False, True, True][:attempts]
+    assert found.host["core"] == {
+        "readings": (kept if attempts == 3 else kept + 2 * (slowed != [0])) + 1,
+        "slowed": {1: slowed[0], 2: 2, 3: 20}[attempts],
+        "quick_s": 20e-6,
+        "slowest_s": 28e-6,
+    }
+
+
+@pytest.mark.parametrize(
+    ("kind", "threads", "watched"), [("cpu", 1, True), ("cpu", 2, False), ("cuda", 1, False)]
+)
+def test_the_core_is_looked_at_where_it_is_the_only_one(kind: str, threads: int, watched: bool) -> None:
+    setting = Setting(Device(kind, "ideal", 2, 2**30), "ideal", (), "fp32", 1, threads)
+    assert (bench.worker._core_watch(setting) is not None) is watched
 
 
 def test_beyond_the_end_of_the_time_nobody_waits_for_cores_to_come_near() -> None:

@@ -81,7 +81,7 @@ def test_every_way_precision_and_batch_comes_early_and_resnet50_soon_after(tmp_p
     todo = gpu.jobs(tmp_path, store)
     store.close()
     names = [job.name for job in todo]
-    assert len(names) == len(set(names)) == 18 * 5 + 3
+    assert len(names) == len(set(names)) == 18 * 9 + 3
     first = [job.about for job in todo[:3]]
     assert {about["network"] for about in first} == {gpu.CHEAP}
     for field, wanted in (("way", 3), ("precision", 2), ("batch", 3)):

@@ -16,6 +16,7 @@ from bench.host import cpu_device
 from bench.runtimes import make_setting
 from bench.runtimes.base import UnsupportedOperatorError
 from bench.runtimes.compiled import Compile
+from bench.runtimes.eager import Eager
 from bench.session import MeasurementFailed, Session
 from latency_tables.errors import LatheError, UserError
 from latency_tables.graph import Graph, Operator, TensorType, Value
@@ -283,6 +284,19 @@ def test_what_is_missing_is_named_with_a_remedy(
     assert found.remedy
     with pytest.raises(UserError, match="compile is not usable here"):
         Compile(HERE)
+
+
+def test_on_cuda_it_wants_triton(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Eager, "availability", classmethod(lambda cls, kind: adapter.Availability(True)))
+    found_spec = adapter.importlib.util.find_spec
+    kept = {"triton": None}
+    monkeypatch.setattr(
+        adapter.importlib.util, "find_spec", lambda name: kept[name] if name in kept else found_spec(name)
+    )
+    found = Compile.availability("cuda")
+    assert (found.usable, found.reason) == (False, "torch.compile needs the package triton on CUDA")
+    assert "CUDA build of PyTorch" in found.remedy
+    assert Compile.availability("cpu").usable
 
 
 def test_on_the_cpu_it_is_timed_in_fp32() -> None:

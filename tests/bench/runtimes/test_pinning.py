@@ -80,7 +80,14 @@ def test_a_worker_asks_about_the_cores_that_its_threads_are_bound_to(
     handed: list[object] = []
 
     def made(
-        _: Setting, repeats: int, watch: object, sense: partial[object], gpu: object, *, until_s: float
+        _: Setting,
+        repeats: int,
+        watch: object,
+        sense: partial[object],
+        gpu: object,
+        core: object,
+        *,
+        until_s: float,
     ) -> None:
         handed.extend((*sense.args, until_s))
         raise LatheError("seen.")

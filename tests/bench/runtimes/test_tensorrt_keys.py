@@ -1,4 +1,4 @@
-"""What tables of TensorRT and Torch-TensorRT are found by; device and packages are stood in for."""
+"""What tables of runtimes on a GPU are found by; device and packages are stood in for."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from bench.runtimes.base import Availability
 from latency_tables.setting import Device
 
 GPU = Device("cuda", "NVIDIA H100", 132, 2**36, "580.65", ("sm_90",))
-INSTALLED = {"tensorrt": "11.0.0.29", "torch-tensorrt": "2.11.0"}
-RUNTIMES = ("tensorrt", "torch-tensorrt")
+INSTALLED = {"tensorrt": "11.0.0.29", "torch-tensorrt": "2.11.0", "onnxruntime": "1.31.1"}
+RUNTIMES = ("tensorrt", "torch-tensorrt", "eager", "compile", "onnxruntime")
 
 
 def keys(installed: Mapping[str, str] = INSTALLED) -> dict[str, str]:
@@ -44,7 +44,8 @@ def test_they_are_the_same_in_another_process_and_each_its_own() -> None:
 
 
 @pytest.mark.parametrize(
-    ("package", "concerned"), [("tensorrt", set(RUNTIMES)), ("torch-tensorrt", {"torch-tensorrt"})]
+    ("package", "concerned"),
+    [("tensorrt", {"tensorrt", "torch-tensorrt", "onnxruntime"}), ("torch-tensorrt", {"torch-tensorrt"})],
 )
 def test_another_version_has_tables_of_its_own(package: str, concerned: set[str]) -> None:
     before, after = keys(), keys({**INSTALLED, package: "99.0"})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -17,10 +18,12 @@ from bench.host import cpu_device
 from bench.runtimes.base import Availability, Order, UnsupportedOperatorError, random_arrays
 from bench.runtimes.eager import Eager
 from bench.runtimes.torch_graph import build_module
-from bench.runtimes.torch_tensorrt import TorchTensorRt, TorchTensorRtLoaded
+from bench.runtimes.torch_tensorrt import TorchTensorRt, TorchTensorRtLoaded, timings_path
 from bench.worker import describe_failure, is_device_lost
 from latency_tables.errors import LatheError
 from latency_tables.setting import Device, Setting
+
+SETTING = Setting(cpu_device(), "torch-tensorrt", (), "fp32", 1, 1)
 
 
 class Engine(torch.nn.Module):
@@ -53,7 +56,7 @@ def use(monkeypatch: pytest.MonkeyPatch, compile_: Callable[..., torch.nn.Module
 
 def load() -> TorchTensorRtLoaded:
     order = Order(conv_relu(), None, None, None, alone=True)
-    return TorchTensorRtLoaded(order, Setting(cpu_device(), "torch-tensorrt", (), "fp32", 1, 1))
+    return TorchTensorRtLoaded(order, SETTING)
 
 
 def test_what_pytorch_still_runs_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,7 +89,22 @@ def test_types_are_the_network_s_and_a_single_operator_is_compiled(
     monkeypatch.setattr(torch.backends.cuda, "matmul", SimpleNamespace(allow_tf32=precision == "tf32"))
     load()
     tf32_off = precision == "fp32"
-    assert asked == [{"use_explicit_typing": True, "min_block_size": 1, "disable_tf32": tf32_off}]
+    kept = str(timings_path(SETTING))
+    wanted = {"use_explicit_typing": True, "min_block_size": 1, "disable_tf32": tf32_off}
+    assert asked == [{**wanted, "timing_cache_path": kept}]
+
+
+def test_timings_of_another_device_or_version_lie_elsewhere(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    newer = replace(SETTING, versions=(("tensorrt", "12.0"),))
+    other = replace(SETTING, device=replace(SETTING.device, name="another"))
+    driven = replace(SETTING, device=replace(SETTING.device, driver="590.1"))
+    paths = [timings_path(setting) for setting in (SETTING, newer, other, driven)]
+    assert len(set(paths)) == 4
+    assert all(path.parent.is_relative_to(tmp_path) and path.parent.is_dir() for path in paths)
+    assert timings_path(SETTING) == paths[0]
 
 
 @pytest.mark.parametrize("names", [[], ["_run_on_gpu_0"], ["_run_on_acc_0"]])
