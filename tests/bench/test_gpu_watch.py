@@ -6,11 +6,12 @@ import re
 import sys
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from fake_nvml import FakeNvml
 
 import bench.worker
 import latency_tables
@@ -93,43 +94,6 @@ def test_where_nothing_can_be_seen_the_measurement_says_why() -> None:
     assert watch.stop() == GpuSeen(unseen="no NVML")
     assert watch.stop().to_json() == {"unseen": "no NVML"}
     assert watch.stop().company is None
-
-
-class FakeNvml(ModuleType):
-    """As much of pynvml as is used; a device that tells no power."""
-
-    NVML_CLOCK_SM, NVML_CLOCK_MEM, NVML_TEMPERATURE_GPU = 1, 2, 0
-
-    class NVMLError(Exception):
-        pass
-
-    class NVMLError_NotSupported(NVMLError):
-        pass
-
-    def nvmlInit(self) -> None: ...
-
-    def nvmlDeviceGetHandleByUUID(self, uuid: str) -> str:
-        if uuid != "GPU-abc":
-            raise self.NVMLError("not found")
-        return uuid
-
-    def nvmlDeviceGetClockInfo(self, handle: str, kind: int) -> int:
-        return {1: 1980, 2: 2619}[kind]
-
-    def nvmlDeviceGetTemperature(self, handle: str, kind: int) -> int:
-        return 37
-
-    def nvmlDeviceGetPowerUsage(self, handle: str) -> int:
-        raise self.NVMLError_NotSupported("not supported")
-
-    def nvmlDeviceGetCurrentClocksEventReasons(self, handle: str) -> int:
-        return 4
-
-    def nvmlDeviceGetComputeRunningProcesses(self, handle: str) -> list[Any]:
-        return [SimpleNamespace(pid=3)]
-
-    def nvmlDeviceGetGraphicsRunningProcesses(self, handle: str) -> list[Any]:
-        return [SimpleNamespace(pid=3), SimpleNamespace(pid=2)]
 
 
 def test_nvml_is_asked_in_its_units(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,12 +6,13 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from fake_torch_tensorrt import Compiled, Engine, FakeTorchTensorRt
 from hand_graphs import conv_relu
 
 from bench.host import cpu_device
@@ -26,32 +27,13 @@ from latency_tables.setting import Device, Setting
 SETTING = Setting(cpu_device(), "torch-tensorrt", (), "fp32", 1, 1)
 
 
-class Engine(torch.nn.Module):
-    """Stands for a compiled part."""
-
-
 def left() -> torch.fx.GraphModule:
     """Stands for a part that stays PyTorch's."""
     return torch.fx.symbolic_trace(torch.nn.Identity())
 
 
-class Compiled(torch.nn.Module):
-    """What the compiler returns: parts with names of its own, around the network."""
-
-    def __init__(self, network: torch.nn.Module, parts: dict[str, torch.nn.Module]) -> None:
-        super().__init__()
-        self.network = [network]
-        for name, part in parts.items():
-            self.add_module(name, part)
-
-    def forward(self, *inputs: torch.Tensor) -> Any:
-        return self.network[0](*inputs)
-
-
 def use(monkeypatch: pytest.MonkeyPatch, compile_: Callable[..., torch.nn.Module]) -> None:
-    package = ModuleType("torch_tensorrt")
-    package.dynamo = SimpleNamespace(compile=compile_)  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "torch_tensorrt", package)
+    monkeypatch.setitem(sys.modules, "torch_tensorrt", FakeTorchTensorRt(compile_))
 
 
 def load() -> TorchTensorRtLoaded:
