@@ -15,7 +15,7 @@ from bench.gpu_watch import GpuSeen, Watch
 from bench.near_cores import Patience
 from bench.timing import Spoiled, trusted
 from bench.verdict import Comparison
-from latency_tables.measurement import GPU, REMARKS, Measurement
+from latency_tables.measurement import GPU, REMARKS, SLOWED_CORE, Measurement
 
 #: Samples of an attempt that was repeated because others used the cores meanwhile.
 DISTURBED = "taken while others used the cores"
@@ -27,7 +27,6 @@ ON_SLOWED_CORE = "in an attempt on a core that was slowed from outside"
 MOVED = "taken while the cores moved nearer or farther"
 
 _CORES_MOVED = "cores moved"
-_SLOWED_CORE = "slowed core"
 
 Taken: TypeAlias = tuple[tuple[Measurement, ...], tuple[Comparison, ...]]
 
@@ -154,7 +153,7 @@ def _attempt(take: Callable[[], Taken], conditions: Conditions, again: bool) -> 
         and core.slowed
         and not any(SLOWED in m.dropped for m in taken[0])
     ):
-        disturbance, cause = _SLOWED_CORE, ON_SLOWED_CORE  # too few others, so that slowed samples count
+        disturbance, cause = SLOWED_CORE, ON_SLOWED_CORE  # too few others, so that slowed samples count
     return _Attempt(taken, load, cores, seen, core, disturbance, cause)
 
 

@@ -193,7 +193,8 @@ def _chosen(
         notes.append(f"No staircase and no heat map: {why}")
         return None
     every = families(skeleton)
-    known = surfaces(every, table)
+    reordering = not table.tells_reordering(skeleton)
+    known = surfaces(every, table, reordering=reordering)
     places = [
         place
         for place, family in enumerate(every)
@@ -215,7 +216,7 @@ def _chosen(
 
     best = max(places, key=rank)
     family = every[best]
-    points = known_points(every, table)
+    points = known_points(every, table, reordering=reordering)
     kinds = {one.pattern: kind_of(one) for one in every}
     alike = [line for pattern, line in points.items() if kinds[pattern] == kind_of(family)]
     error = prediction.fit.costs.interpolation_error.get(kind_of(family)[0], math.inf)
@@ -225,7 +226,10 @@ def _chosen(
         family=family,
         surface=surface,
         stairs=kind_stairs(alike, len(family.axes)),
-        cells={place: table.latency_s(family.at(place)) for place in sorted(points[family.pattern])},
+        cells={
+            place: (cell := table.latency_s(family.at(place))).scaled(seconds / cell.value)
+            for place, seconds in sorted(points[family.pattern].items())
+        },
         error=error if math.isfinite(error) else None,
         checks=_count_checks(every, known, kind_of(family)[0]),
     )

@@ -16,7 +16,7 @@ from bench.spoiled import spoiled_parts
 from bench.width_plan import Kin, Point, Wanted, WidthPlan
 from latency_tables.costs import Costs, Origin
 from latency_tables.family import Family, families
-from latency_tables.measurement import Measurement
+from latency_tables.measurement import Measurement, reordering_told
 from latency_tables.part import Part
 from latency_tables.skeleton import Cut, Skeleton
 from latency_tables.store import Store
@@ -149,11 +149,12 @@ def profile_widths(
     """
     table = store.table(session.setting)
     kin = find_kin(skeleton, table)
-    known = known_points([one.family for one in kin], table)
+    reordering = not table.tells_reordering(skeleton)
+    known = known_points([one.family for one in kin], table, reordering=reordering)
 
     def put(part: Part, cell: Cell) -> None:
         store.put(session.setting, part, cell)
-        _learn(kin, known, part, cell)
+        _learn(kin, known, part, cell, reordering=reordering)
 
     anchor = open_anchor(skeleton, session, store, put, now_s, deadline_s)
     measured: dict[str, int] = {}
@@ -195,12 +196,15 @@ def profile_widths(
     return done_so_far(complete=True)
 
 
-def _learn(kin: Sequence[Kin], known: dict[str, dict[Point, float]], part: Part, cell: Cell) -> None:
+def _learn(
+    kin: Sequence[Kin], known: dict[str, dict[Point, float]], part: Part, cell: Cell, *, reordering: bool
+) -> None:
     """Brings what is known of widths up to date with a cell just stored, in every family that it belongs to."""
     for one in kin:
         for values in one.family.points((part.key,)):
             if isinstance(cell, Measurement):
-                known[one.family.pattern][values] = cell.latency_s.value
+                left_out = 0.0 if reordering else reordering_told(cell.host) or 0.0
+                known[one.family.pattern][values] = cell.latency_s.value * (1.0 - left_out)
             else:
                 known[one.family.pattern].pop(values, None)
 

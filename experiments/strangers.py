@@ -75,7 +75,7 @@ class Stranger:
     def reordered(self) -> float:
         """Of the sum of layers alone the share in which tensors are only laid out anew."""
         alone = np.array([cost.alone_s for cost in Costs(self.skeleton, self.plain).layers_at()])
-        shares = np.array([self.told.reordering(layer.part) for layer in self.skeleton.layers])
+        shares = np.array([self.told.reordering(layer.part.key) for layer in self.skeleton.layers])
         return float(alone @ shares / alone.sum())
 
 

@@ -40,6 +40,7 @@ from latency_tables.estimate import Estimate
 from latency_tables.exchange import read_archive
 from latency_tables.family import Family, families
 from latency_tables.files import write_atomically, write_json
+from latency_tables.measurement import reordering_told
 from latency_tables.part import Part
 from latency_tables.random_plans import NARROWEST
 from latency_tables.setting import Setting
@@ -124,7 +125,8 @@ def remedied(
     setting, start = session.setting, time.monotonic()
     table = store.table(setting)
     kin = find_kin(skeleton, table)
-    known = known_points([one.family for one in kin], table)
+    reordering = not table.tells_reordering(skeleton)
+    known = known_points([one.family for one in kin], table, reordering=reordering)
     tried: set[str] = set()
     for wanted in plan(kin, known).points():
         part = wanted.family.at(wanted.values)
@@ -135,7 +137,8 @@ def remedied(
         cell = time_part(session, part)
         store.put(setting, part, cell)
         if not isinstance(cell, Failure):
-            known[wanted.family.pattern][wanted.values] = cell.latency_s.value
+            left_out = 0.0 if reordering else reordering_told(cell.host) or 0.0
+            known[wanted.family.pattern][wanted.values] = cell.latency_s.value * (1.0 - left_out)
     return time.monotonic() - start if tried else 0.0
 
 

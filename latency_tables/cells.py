@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from latency_tables.errors import LatheError
 from latency_tables.estimate import Estimate
@@ -51,6 +52,19 @@ class StoredCell:
                 f"a median and its interval are {self.latency_s!r}, {self.low_s!r}, {self.high_s!r}"
             )
         return Estimate(self.latency_s, self.low_s, self.high_s)
+
+    def host(self) -> Mapping[str, Any]:
+        """What was seen of the host around it, without a look at the samples; empty for a failure.
+
+        Raises:
+            TypeError, ValueError or KeyError: the row was edited.
+        """
+        if self.failure is not None:
+            return {}
+        host = json.loads(self.details or "")["host"]
+        if not isinstance(host, dict):
+            raise TypeError(f"the host's state is {host!r}")
+        return host
 
     def decoded(self) -> Measurement | Failure:
         """The record.
@@ -120,6 +134,19 @@ class StoredCells(Mapping[str, Measurement | Failure]):
         try:
             return row.estimate()
         except (ValueError, TypeError) as error:
+            raise edited(self._source, error) from error
+
+    def host(self, key: str) -> Mapping[str, Any]:
+        """What was seen of the host around a measurement; empty for a failure.
+
+        Raises:
+            KeyError: there is no such cell.
+            LatheError: the row was edited.
+        """
+        row = self._rows[key]
+        try:
+            return row.host()
+        except (ValueError, TypeError, KeyError) as error:
             raise edited(self._source, error) from error
 
 

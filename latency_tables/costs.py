@@ -39,7 +39,8 @@ class LayerCost:
 
     Attributes:
         name: dotted path of its module.
-        alone_s: timed alone; NaN where it is missing.
+        alone_s: timed alone; where it is interpolated, without what a part alone only lays out anew; NaN where it
+            is missing.
         scaled_s: the same, scaled so that the layers of a block add up to the block.
         origin: where it comes from.
         error: relative standard deviation of its interpolation, or of latencies on one step where its own width was
@@ -60,7 +61,7 @@ class Costs:
     same at all widths. A layer at a width that was not measured is interpolated between cells of its family.
 
     Where the runtime told of every part for what share of its time alone tensors are only laid out anew, that share
-    is left out, at all widths the one at full width: inside of a network nearly none of it is paid.
+    is left out, at each width its own: inside of a network nearly none of it is paid.
 
     Args:
         skeleton: the unpruned network.
@@ -89,11 +90,14 @@ class Costs:
             block.name: table.latency_s(block.part).value * stays[block.part] for block in skeleton.blocks
         }
         self._scale = [
-            stays[layer.part]
-            * (1.0 if layer.block is None else self.blocks_s[layer.block] / within[layer.block])
+            1.0 if layer.block is None else self.blocks_s[layer.block] / within[layer.block]
             for layer in skeleton.layers
         ]
-        self.layers_s = tuple(latency * scale for latency, scale in zip(alone, self._scale, strict=True))
+        self._alone_s = tuple(alone)
+        self.layers_s = tuple(
+            latency_s * stays[layer.part] * scale
+            for layer, latency_s, scale in zip(skeleton.layers, alone, self._scale, strict=True)
+        )
         self.whole_s = math.fsum(self.layers_s)
         self._block_of = [layer.block for layer in skeleton.layers]
         self._removable = frozenset(skeleton.removable)
@@ -101,7 +105,7 @@ class Costs:
         self._places = {group.name: place for place, group in enumerate(skeleton.groups)}
         self._full = np.array([[group.channels for group in skeleton.groups]], dtype=np.int64)
         self._families = families(skeleton) if skeleton.sizes else ()
-        self._surfaces = surfaces(self._families, table)
+        self._surfaces = surfaces(self._families, table, reordering=not table.tells_reordering(skeleton))
         self._counts = [layer.part.graph.weight_count for layer in skeleton.layers]
         self._weights = np.array(self._counts) / max(1, sum(self._counts))
 
@@ -215,18 +219,20 @@ class Costs:
         found = []
         for place, layer in enumerate(self._skeleton.layers):
             latency_s = float(self._latencies_s(place, row)[0])
-            error = 0.0
+            error, alone_s = 0.0, self._alone_s[place]
             origin = Origin.MEASURED
             if math.isnan(latency_s):
-                origin = Origin.MISSING
+                origin, alone_s = Origin.MISSING, math.nan
             elif self._families and self._families[place].axes:
                 family = self._families[place]
                 values, surface = np.array([family.values(every)]), self._surfaces[family.pattern]
+                if family.values(every) != family.full:
+                    alone_s = latency_s / self._scale[place]
                 if not surface.measured(values)[0]:
                     origin, error = Origin.INTERPOLATED, self.interpolation_error[kind_of(family)[0]]
                 elif not surface.exact(values)[0]:
                     error = self.step_error[kind_of(family)[0]]
-            found.append(LayerCost(layer.name, latency_s / self._scale[place], latency_s, origin, error))
+            found.append(LayerCost(layer.name, alone_s, latency_s, origin, error))
         return tuple(found)
 
     @cached_property
@@ -360,7 +366,6 @@ class Costs:
 
 def _not_reordering(skeleton: Skeleton, table: LatencyTable) -> dict[Part, float]:
     """Of each part's time alone the share that counts; all of it where the runtime did not tell of every part."""
-    shares = {part: table.reordering(part) for part in skeleton.parts}
-    if any(share is None for share in shares.values()):
-        return dict.fromkeys(shares, 1.0)
-    return {part: 1.0 - (share or 0.0) for part, share in shares.items()}
+    if not table.tells_reordering(skeleton):
+        return dict.fromkeys(skeleton.parts, 1.0)
+    return {part: 1.0 - (table.reordering(part.key) or 0.0) for part in skeleton.parts}

@@ -33,6 +33,8 @@ GPU = "gpu"
 REMARKS = "remarks"
 #: How it begins where words tell that a GPU was slower than asked for, and why.
 THROTTLED = "throttled: "
+#: The disturbance of a measurement on a core that was slowed from outside so often that slowed samples count.
+SLOWED_CORE = "slowed core"
 #: From here on a network is said to cost its launches: its time as issued over that of the work alone.
 LAUNCH_BOUND = 1.25
 
@@ -90,6 +92,21 @@ def median_interval(samples: Sequence[float] | np.ndarray, confidence: float = 0
 
 _NOT_NEAR = ("far", "moved")
 """Modes of the cores, as `bench.core_distance` has them."""
+
+
+def reordering_told(host: Mapping[str, Any]) -> float | None:
+    """Of a part's time alone the share in which tensors are only laid out anew, 0 to below 1; None: not told.
+
+    Args:
+        host: of its measurement.
+
+    Raises:
+        ValueError: what stands there is no such share.
+    """
+    told = host.get(FACTS, {}).get(REORDERING)
+    if told is not None and not (isinstance(told, int | float) and 0.0 <= told < 1.0):
+        raise ValueError(repr(told))
+    return told
 
 
 @dataclass(frozen=True)

@@ -21,9 +21,17 @@ _SWEPT_THROUGH = 0.8
 """A line tells it that has this share of the widths of the fullest one; others stand on the ends of steps alone."""
 
 
-def surfaces(every: Collection[Family], table: LatencyTable) -> dict[str, Surface]:
-    """The surface of each family with axes, by its pattern, from all cells of the table that belong to it."""
-    points = known_points(every, table)
+def surfaces(
+    every: Collection[Family], table: LatencyTable, *, reordering: bool = True
+) -> dict[str, Surface]:
+    """The surface of each family with axes, by its pattern, from all cells of the table that belong to it.
+
+    Args:
+        every: the families.
+        table: that knows them.
+        reordering: as for `known_points`.
+    """
+    points = known_points(every, table, reordering=reordering)
     kinds = {family.pattern: kind_of(family) for family in every}
     stairs = {
         kind: kind_stairs([known for pattern, known in points.items() if kinds[pattern] == kind], kind[1])
@@ -52,12 +60,28 @@ def reach(fulls: Sequence[tuple[int, ...]]) -> Box:
     )
 
 
-def known_points(every: Collection[Family], table: LatencyTable) -> dict[str, dict[tuple[int, ...], float]]:
-    """What a table knows of families with axes: seconds by pattern and values of the axes."""
+def known_points(
+    every: Collection[Family], table: LatencyTable, *, reordering: bool = True
+) -> dict[str, dict[tuple[int, ...], float]]:
+    """What a table knows of families with axes: seconds by pattern and values of the axes.
+
+    Args:
+        every: the families.
+        table: that knows them.
+        reordering: whether what a part alone only lays out anew counts. It hides the steps of what is computed. A
+            cell that does not tell it, as one of earlier days, is taken to have as large a share as at full width.
+    """
     points: dict[str, dict[tuple[int, ...], float]] = {}
+    parts = {family.pattern: family.part for family in every}
     for pattern, keys in _keys(every, table).items():
         found = {place: table.estimate(key) for place, key in keys.items()}
         points[pattern] = {place: known.value for place, known in found.items() if known is not None}
+        if reordering or not points[pattern]:
+            continue
+        at_full = table.reordering(parts[pattern].key) or 0.0
+        for place in points[pattern]:
+            share = table.reordering(keys[place])
+            points[pattern][place] *= 1.0 - (at_full if share is None else share)
     return points
 
 

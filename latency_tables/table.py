@@ -8,7 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from latency_tables.errors import LatheError, UserError
 from latency_tables.estimate import Estimate
-from latency_tables.measurement import FACTS, GPU, REMARKS, REORDERING, Measurement, Stop
+from latency_tables.measurement import GPU, REMARKS, Measurement, Stop, reordering_told
 from latency_tables.part import Part
 from latency_tables.setting import Setting
 from latency_tables.skeleton import Cut, Skeleton
@@ -99,6 +99,10 @@ class Summarised(Protocol):
         """The median and interval of the part with this key, which was measured."""
         ...
 
+    def host(self, key: str) -> Mapping[str, Any]:
+        """As `Measurement.host` of the part with this key; empty where it could not be measured."""
+        ...
+
 
 @dataclass(frozen=True)
 class LatencyTable:
@@ -145,24 +149,35 @@ class LatencyTable:
         cell = self.cells.get(key)
         return cell.latency_s if isinstance(cell, Measurement) else None
 
-    def reordering(self, part: Part) -> float | None:
-        """Of a part's time alone the share in which tensors are only laid out anew, 0 to 1; None: not told.
+    def reordering(self, key: str) -> float | None:
+        """Of the time alone of the part with this key the share in which tensors are only laid out anew, 0 to 1.
+
+        Returns:
+            The share; None: not told, or never measured.
 
         Raises:
             LatheError: what stands there is no such share, as in a file that somebody edited.
         """
-        cell = self.cells.get(part.key)
-        told = cell.host.get(FACTS, {}).get(REORDERING) if isinstance(cell, Measurement) else None
-        if told is None:
+        if key not in self.cells:
             return None
-        if not isinstance(told, int | float) or not 0.0 <= told < 1.0:
+        try:
+            return reordering_told(self._host(key))
+        except ValueError as error:
             raise LatheError(
-                f"the cell of {part.kind} ({part.key}) in the table for {self.setting.label} says that {told!r} of "
-                "its time is spent on laying out tensors; expected a number from 0 to below 1. The table was "
-                "edited or is damaged: export it anew where it was measured, or profile into another workspace "
-                "(--out)."
-            )
-        return float(told)
+                f"the cell {key} in the table for {self.setting.label} says that {error} of its time is spent on "
+                "laying out tensors; expected a number from 0 to below 1. The table was edited or is damaged: "
+                "export it anew where it was measured, or profile into another workspace (--out)."
+            ) from error
+
+    def tells_reordering(self, skeleton: Skeleton) -> bool:
+        """Whether every part of a network tells what it reorders; else none of them is asked."""
+        return all(self.reordering(part.key) is not None for part in skeleton.parts)
+
+    def _host(self, key: str) -> Mapping[str, Any]:
+        if isinstance(self.cells, Summarised):
+            return self.cells.host(key)
+        cell = self.cells[key]
+        return cell.host if isinstance(cell, Measurement) else {}
 
     def missing(self, skeleton: Skeleton) -> tuple[Part, ...]:
         """Parts of a network that have no cell yet, in the order of first use."""

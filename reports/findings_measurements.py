@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from latency_tables.measurement import LAUNCH_BOUND, THROTTLED
+from latency_tables.measurement import LAUNCH_BOUND, SLOWED_CORE, THROTTLED
 from reports.charts import TOLERANCE, pareto_chart, prediction_chart
 from reports.comparison import comparisons
 from reports.difference import Change
@@ -44,12 +44,17 @@ def disturbed(scene: Scene) -> Iterator[Finding]:
     if causes:
         count = causes.total()
         known = ", ".join(f"{cause}: {n}" for cause, n in causes.most_common())
+        slowed = (
+            " A core is slowed by others of the host or by its own clock, which nobody can stop there: take "
+            "another hour, or a machine with cores of its own."
+        )
         yield Finding(
             Kind.DISTURBED,
             Level.HAZARD,
             f"The machine was busy during {count} of {counted(len(scene.done), 'measurement')} ({known}).",
             "Their latencies may be too high, and their ratios less exact than their intervals say.",
-            "Stop what else runs there and make these points again; the table of all points marks them.",
+            "Stop what else runs there and make these points again; the table of all points marks them."
+            + (slowed if any(SLOWED_CORE in cause for cause in causes) else ""),
             "points",
             60,
         )

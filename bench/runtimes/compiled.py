@@ -12,13 +12,18 @@ import sys
 import sysconfig
 import time
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from bench.runtimes.base import Availability, Order, UnsupportedOperatorError, torch_version
+from bench.runtimes.base import (
+    Availability,
+    Order,
+    UnsupportedOperatorError,
+    installed_version,
+    torch_version,
+)
 from bench.runtimes.cuda import raise_if_lost
 from bench.runtimes.eager import Eager, EagerLoaded
 from latency_tables.errors import LatheError
@@ -131,7 +136,8 @@ class Compile(Eager):
         """PyTorch's version, and those of the compilers that it calls."""
         found = {"torch": torch_version(), "c++": _compiler_version(os.environ.get("CXX", _CXX))}
         if importlib.util.find_spec("triton") is not None:
-            found["triton"] = version("triton")
+            # Builds of PyTorch that are no release bring it under the second name.
+            found["triton"] = installed_version("triton", "pytorch-triton")
         return tuple(sorted(found.items()))
 
     @classmethod

@@ -98,9 +98,11 @@ def test_what_a_part_only_lays_out_anew_alone_is_left_out(plan: tuple[set[str], 
     expected = 0.5 * head + 0.8 * (sum_s(removed, widths) - head)
     assert told.total_s(removed, widths) == pytest.approx(expected)
     assert told.blocks_s == pytest.approx({name: 0.8 * own_s for name, own_s in plain.blocks_s.items()})
-    # What is shown of a layer alone stays as it was measured.
-    for one, other in zip(told.layers_at(widths), plain.layers_at(widths), strict=True):
-        assert one.alone_s == pytest.approx(other.alone_s)
+    # What is shown of a layer alone stays as it was measured; at widths whose cells do not tell, the share at full
+    # width is left out.
+    for place, (one, other) in enumerate(zip(told.layers_at(widths), plain.layers_at(widths), strict=True)):
+        narrower = SKELETON.narrowed(widths).layers[place].part != SKELETON.layers[place].part
+        assert one.alone_s == pytest.approx(other.alone_s * (0.5 if narrower else 1.0))
     del shares[SKELETON.layers[0].part.key]
     assert Costs(SKELETON, telling(shares)).total_s(removed, widths) == plain.total_s(removed, widths)
 
@@ -110,6 +112,22 @@ def test_a_share_that_is_none_is_refused(share: object) -> None:
     shares = dict.fromkeys((part.key for part in SKELETON.parts), 0.1) | {SKELETON.parts[0].key: share}
     with pytest.raises(LatheError, match=r"laying out tensors; expected a number from 0 to below 1"):
         Costs(SKELETON, telling(shares))
+
+
+def test_each_width_leaves_out_its_own_share() -> None:
+    narrower = SKELETON.narrowed({"block2": 96}).layers[6].part
+    assert narrower != SKELETON.layers[6].part
+    shares = dict.fromkeys((part.key for part in SKELETON.parts), 0.5)
+    block_s, within_s = 1.5 * 2 * layer_s(128), 2 * layer_s(128)
+    for own in (0.1, 0.7):
+        costs = Costs(SKELETON, telling({**shares, narrower.key: own}))
+        cost = {cost.name: cost for cost in costs.layers_at({"block2": 96})}[SKELETON.layers[6].name]
+        assert cost.origin is Origin.MEASURED
+        assert cost.scaled_s == pytest.approx((1 - own) * layer_s(96) * block_s / within_s)
+    # Where a part at full width does not tell, no share is left out anywhere.
+    untold = {key: share for key, share in shares.items() if key != SKELETON.parts[0].key}
+    plain = Costs(SKELETON, telling({**untold, narrower.key: 0.7}))
+    assert plain.total_s((), {"block2": 96}) == Costs(SKELETON, table()).total_s((), {"block2": 96})
 
 
 def test_what_was_not_measured_is_refused_by_name() -> None:

@@ -186,6 +186,12 @@ def test_a_busy_machine_is_told_with_its_causes() -> None:
     assert found(made.point(), kind=Kind.DISTURBED) == []
 
 
+def test_a_core_that_others_slow_has_another_remedy() -> None:
+    slowed, busy = (made.point(disturbance=cause) for cause in ("foreign load; slowed core", "foreign load"))
+    assert "machine with cores of its own" in only(slowed, kind=Kind.DISTURBED).remedy
+    assert "cores of its own" not in only(busy, kind=Kind.DISTURBED).remedy
+
+
 def test_a_throttled_gpu_is_no_busy_machine() -> None:
     heat = "throttled: heat, by hardware in 9 of 12 samples, which count since too few others are left"
     both = f"throttled: power cap in 3 of 12 samples; {heat}"

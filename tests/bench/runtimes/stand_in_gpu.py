@@ -1,4 +1,4 @@
-"""A GPU that is not there: PyTorch, ONNX Runtime and TensorRT see it, and the CPU does its work.
+"""A GPU that is not there: PyTorch, its compilers, ONNX Runtime and TensorRT see it, and the CPU does its work.
 
 It has what adapters must get right on a device: tensors that refuse to meet the CPU's, streams, events that tell
 nothing before they are waited for, and graphs that compute again what was captured, on the same places in memory.
@@ -8,6 +8,8 @@ How fast a device is, it does not tell.
 from __future__ import annotations
 
 import contextlib
+import functools
+import importlib.util
 import os
 import sys
 import time
@@ -67,9 +69,8 @@ class Gpu(Paper):
         self.waits = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if (
-            func.overloadpacket is torch.ops.aten.to
-        ):  # comes in inference mode, where nothing took it apart before
+        if func.overloadpacket is torch.ops.aten.to:
+            # It comes whole in inference mode; elsewhere it was taken apart on the way.
             with self:
                 return func.decompose(*args, **(kwargs or {}))
         found = super().__torch_dispatch__(func, types, args, kwargs)
@@ -218,6 +219,20 @@ def onnxruntime_with_cuda() -> dict[str, Any]:
     return {"InferenceSession": OnnxSession, "OrtValue": made}
 
 
+def compile_(function: Callable[..., Any], *, dynamic: bool) -> Callable[..., Any]:
+    """`torch.compile`, which counts what it compiled and leaves it as it is."""
+    from torch._dynamo.utils import counters
+
+    assert not dynamic
+
+    @functools.wraps(function)
+    def compiled(*inputs: Any) -> Any:
+        counters["stats"]["unique_graphs"] = 1
+        return function(*inputs)
+
+    return compiled
+
+
 def context_on(gpu: Gpu) -> type[fake_tensorrt.Context]:
     """TensorRT's context, whose passes are launched on the device and whose layers take shares of them."""
 
@@ -255,10 +270,16 @@ def told() -> Iterator[None]:
     """While open, this process is told of the device and of the packages for it; nothing can be computed on it."""
     tensorrt = fake_tensorrt.FakeTensorRt()
     tensorrt.__spec__ = ModuleSpec("tensorrt", None)
+    find_spec = importlib.util.find_spec
+
+    def found(name: str, package: str | None = None) -> ModuleSpec | None:
+        return ModuleSpec(name, None) if name == "triton" else find_spec(name, package)
+
     packages = {"tensorrt": tensorrt, "torch_tensorrt": FakeTorchTensorRt(), "pynvml": Nvml("pynvml")}
     with pytest.MonkeyPatch.context() as patch:
         for name, package in packages.items():
             patch.setitem(sys.modules, name, package)
+        patch.setattr(importlib.util, "find_spec", found)
         patch.setattr(torch.cuda, "is_available", lambda: True)
         patch.setattr(torch.cuda, "get_device_properties", lambda index: PROPERTIES)
         patch.setattr(onnxruntime, "get_available_providers", lambda: [TENSORRT, CUDA, CPU])
@@ -285,6 +306,7 @@ def stood_in() -> Iterator[None]:
             patch.setattr(torch.cuda, name, offered)
         for name, offered in onnxruntime_with_cuda().items():
             patch.setattr(onnxruntime, name, offered)
+        patch.setattr(torch, "compile", compile_)
         patch.setattr(fake_tensorrt, "Context", context_on(gpu))
         patch.setattr(Sheet, "data_ptr", lambda sheet: sheet.inner.data_ptr())
         patch.setattr(torch.onnx, "export", without_the_gpu(torch.onnx.export))

@@ -11,6 +11,7 @@ import pytest
 import torch
 from hand_graphs import conv_relu, one_operator
 
+import bench.runtimes.base as base
 import bench.runtimes.compiled as adapter
 from bench.host import cpu_device
 from bench.runtimes import make_setting
@@ -297,6 +298,21 @@ def test_on_cuda_it_wants_triton(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (found.usable, found.reason) == (False, "torch.compile needs the package triton on CUDA")
     assert "CUDA build of PyTorch" in found.remedy
     assert Compile.availability("cpu").usable
+
+
+def test_triton_counts_by_whatever_name_pytorch_brings_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(adapter.importlib.util, "find_spec", lambda name: object())
+    installed = {"pytorch-triton": "3.6.0+git"}
+
+    def version(package: str) -> str:
+        if package not in installed:
+            raise base.PackageNotFoundError(package)
+        return installed[package]
+
+    monkeypatch.setattr(base, "version", version)
+    assert dict(Compile.versions())["triton"] == "3.6.0+git"
+    installed["triton"] = "3.5.1"
+    assert dict(Compile.versions())["triton"] == "3.5.1"
 
 
 def test_on_the_cpu_it_is_timed_in_fp32() -> None:
