@@ -69,8 +69,7 @@ def _narrower(skeleton: Skeleton, table: LatencyTable) -> int:
         Kin(alike[0], tuple(dict.fromkeys(family.full for family in alike)), worth_s=1.0)
         for alike in layers.values()
     ]
-    reordering = not table.tells_reordering(skeleton)
-    known = known_points([one.family for one in kin], table, reordering=reordering)
+    known = known_points(skeleton, [one.family for one in kin], table)
     level = {one.family.pattern: _level(one.family.full, known[one.family.pattern]) for one in kin}
     for one in kin:
         for full in one.full:

@@ -193,8 +193,7 @@ def _chosen(
         notes.append(f"No staircase and no heat map: {why}")
         return None
     every = families(skeleton)
-    reordering = not table.tells_reordering(skeleton)
-    known = surfaces(every, table, reordering=reordering)
+    known = surfaces(skeleton, every, table)
     places = [
         place
         for place, family in enumerate(every)
@@ -216,7 +215,7 @@ def _chosen(
 
     best = max(places, key=rank)
     family = every[best]
-    points = known_points(every, table, reordering=reordering)
+    points = known_points(skeleton, every, table)
     kinds = {one.pattern: kind_of(one) for one in every}
     alike = [line for pattern, line in points.items() if kinds[pattern] == kind_of(family)]
     error = prediction.fit.costs.interpolation_error.get(kind_of(family)[0], math.inf)

@@ -149,12 +149,12 @@ def profile_widths(
     """
     table = store.table(session.setting)
     kin = find_kin(skeleton, table)
-    reordering = not table.tells_reordering(skeleton)
-    known = known_points([one.family for one in kin], table, reordering=reordering)
+    known = known_points(skeleton, [one.family for one in kin], table)
+    left_out = table.tells_reordering(skeleton)
 
     def put(part: Part, cell: Cell) -> None:
         store.put(session.setting, part, cell)
-        _learn(kin, known, part, cell, reordering=reordering)
+        learn(kin, known, part, cell, left_out=left_out)
 
     anchor = open_anchor(skeleton, session, store, put, now_s, deadline_s)
     measured: dict[str, int] = {}
@@ -196,15 +196,24 @@ def profile_widths(
     return done_so_far(complete=True)
 
 
-def _learn(
-    kin: Sequence[Kin], known: dict[str, dict[Point, float]], part: Part, cell: Cell, *, reordering: bool
+def learn(
+    kin: Sequence[Kin], known: dict[str, dict[Point, float]], part: Part, cell: Cell, *, left_out: bool
 ) -> None:
-    """Brings what is known of widths up to date with a cell just stored, in every family that it belongs to."""
+    """Brings what is known of widths up to date with a cell just stored, in every family that it belongs to.
+
+    Args:
+        kin: the layers.
+        known: as `known_points` has it.
+        part: that was timed.
+        cell: what came of it.
+        left_out: whether what a part alone only lays out anew is left out, as it is there where all parts of the
+            network tell it.
+    """
     for one in kin:
         for values in one.family.points((part.key,)):
             if isinstance(cell, Measurement):
-                left_out = 0.0 if reordering else reordering_told(cell.host) or 0.0
-                known[one.family.pattern][values] = cell.latency_s.value * (1.0 - left_out)
+                share = reordering_told(cell.host) if left_out else None
+                known[one.family.pattern][values] = cell.latency_s.value * (1.0 - (share or 0.0))
             else:
                 known[one.family.pattern].pop(values, None)
 

@@ -190,8 +190,7 @@ def missing(archive: Archive, outline: Outline) -> int:
     absent = sum(part.key not in keys for part in outline.skeleton.parts)
     if outline.skeleton.sizes and not absent:
         kin = find_kin(outline.skeleton, table)
-        reordering = not table.tells_reordering(outline.skeleton)
-        plan = WidthPlan(kin, known_points([one.family for one in kin], table, reordering=reordering))
+        plan = WidthPlan(kin, known_points(outline.skeleton, [one.family for one in kin], table))
         asked = {wanted.family.at(wanted.values).key for wanted in plan.points()}
         absent = len(asked - keys)
     return absent + len(pending_networks(outline, table))

@@ -31,7 +31,7 @@ from bench.session import Session
 from bench.tables import open_store
 from bench.terminal import Terminal
 from bench.width_plan import WidthPlan
-from bench.width_profiler import find_kin, profile_with_widths
+from bench.width_profiler import find_kin, learn, profile_with_widths
 from bench.workbench import NetworkChoice, Subject
 from latency_tables.closure import Closure, HeldOut
 from latency_tables.context import coefficients
@@ -40,7 +40,6 @@ from latency_tables.estimate import Estimate
 from latency_tables.exchange import read_archive
 from latency_tables.family import Family, families
 from latency_tables.files import write_atomically, write_json
-from latency_tables.measurement import reordering_told
 from latency_tables.part import Part
 from latency_tables.random_plans import NARROWEST
 from latency_tables.setting import Setting
@@ -48,7 +47,7 @@ from latency_tables.shipped import shipped_tables
 from latency_tables.skeleton import Cut, Skeleton
 from latency_tables.store import Store
 from latency_tables.surfaces import known_points
-from latency_tables.table import Failure, LatencyTable
+from latency_tables.table import LatencyTable
 from latency_tables.widths import full_widths
 from pruning.search import Progress
 
@@ -114,7 +113,7 @@ def answered(skeleton: Skeleton, table: LatencyTable, seen: dict[Cut, list[Estim
         for plan, ratios in seen.items()
         if fit.costs.knows(plan)
     ]
-    points = known_points(varying(skeleton), table)
+    points = known_points(skeleton, varying(skeleton), table)
     return Answered(Closure(tuple(rows)), len(seen) - len(rows), sum(map(len, points.values())))
 
 
@@ -125,8 +124,7 @@ def remedied(
     setting, start = session.setting, time.monotonic()
     table = store.table(setting)
     kin = find_kin(skeleton, table)
-    reordering = not table.tells_reordering(skeleton)
-    known = known_points([one.family for one in kin], table, reordering=reordering)
+    known = known_points(skeleton, [one.family for one in kin], table)
     tried: set[str] = set()
     for wanted in plan(kin, known).points():
         part = wanted.family.at(wanted.values)
@@ -136,9 +134,7 @@ def remedied(
         tried.add(part.key)
         cell = time_part(session, part)
         store.put(setting, part, cell)
-        if not isinstance(cell, Failure):
-            left_out = 0.0 if reordering else reordering_told(cell.host) or 0.0
-            known[wanted.family.pattern][wanted.values] = cell.latency_s.value * (1.0 - left_out)
+        learn(kin, known, part, cell, left_out=table.tells_reordering(skeleton))
     return time.monotonic() - start if tried else 0.0
 
 

@@ -105,7 +105,7 @@ class Costs:
         self._places = {group.name: place for place, group in enumerate(skeleton.groups)}
         self._full = np.array([[group.channels for group in skeleton.groups]], dtype=np.int64)
         self._families = families(skeleton) if skeleton.sizes else ()
-        self._surfaces = surfaces(self._families, table, reordering=not table.tells_reordering(skeleton))
+        self._surfaces = surfaces(skeleton, self._families, table)
         self._counts = [layer.part.graph.weight_count for layer in skeleton.layers]
         self._weights = np.array(self._counts) / max(1, sum(self._counts))
 

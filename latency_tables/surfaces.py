@@ -21,17 +21,12 @@ _SWEPT_THROUGH = 0.8
 """A line tells it that has this share of the widths of the fullest one; others stand on the ends of steps alone."""
 
 
-def surfaces(
-    every: Collection[Family], table: LatencyTable, *, reordering: bool = True
-) -> dict[str, Surface]:
+def surfaces(skeleton: Skeleton, every: Collection[Family], table: LatencyTable) -> dict[str, Surface]:
     """The surface of each family with axes, by its pattern, from all cells of the table that belong to it.
 
-    Args:
-        every: the families.
-        table: that knows them.
-        reordering: as for `known_points`.
+    Arguments as for `known_points`.
     """
-    points = known_points(every, table, reordering=reordering)
+    points = known_points(skeleton, every, table)
     kinds = {family.pattern: kind_of(family) for family in every}
     stairs = {
         kind: kind_stairs([known for pattern, known in points.items() if kinds[pattern] == kind], kind[1])
@@ -61,22 +56,26 @@ def reach(fulls: Sequence[tuple[int, ...]]) -> Box:
 
 
 def known_points(
-    every: Collection[Family], table: LatencyTable, *, reordering: bool = True
+    skeleton: Skeleton, every: Collection[Family], table: LatencyTable
 ) -> dict[str, dict[tuple[int, ...], float]]:
     """What a table knows of families with axes: seconds by pattern and values of the axes.
 
+    What a part alone only lays out anew hides the steps of what is computed. Where the table tells it of every part
+    of the network, it is left out; a cell at another width that does not tell it, as one of earlier days, is taken
+    to have as large a share as at full width.
+
     Args:
-        every: the families.
+        skeleton: the network.
+        every: families of its layers.
         table: that knows them.
-        reordering: whether what a part alone only lays out anew counts. It hides the steps of what is computed. A
-            cell that does not tell it, as one of earlier days, is taken to have as large a share as at full width.
     """
+    left_out = table.tells_reordering(skeleton)
     points: dict[str, dict[tuple[int, ...], float]] = {}
     parts = {family.pattern: family.part for family in every}
     for pattern, keys in _keys(every, table).items():
         found = {place: table.estimate(key) for place, key in keys.items()}
         points[pattern] = {place: known.value for place, known in found.items() if known is not None}
-        if reordering or not points[pattern]:
+        if not left_out:
             continue
         at_full = table.reordering(parts[pattern].key) or 0.0
         for place in points[pattern]:
@@ -109,7 +108,7 @@ def _keys(every: Collection[Family], table: LatencyTable) -> dict[str, dict[tupl
 def timed_parts(skeleton: Skeleton, table: LatencyTable) -> list[Part]:
     """A network's parts that the table has cells of, at full width and at others."""
     every = families(skeleton) if skeleton.sizes else ()
-    points = known_points(every, table)
+    points = known_points(skeleton, every, table)
     narrower = [family.at(place) for family in every for place in points.get(family.pattern, ())]
     return [part for part in dict.fromkeys([*skeleton.parts, *narrower]) if part.key in table.cells]
 

@@ -30,7 +30,7 @@ from latency_tables.context import coefficients
 from latency_tables.costs import Costs, Origin
 from latency_tables.errors import UserError
 from latency_tables.graph import Graph
-from latency_tables.measurement import Measurement
+from latency_tables.measurement import FACTS, REORDERING, Measurement
 from latency_tables.prediction import predict
 from latency_tables.random_plans import NARROWEST
 from latency_tables.skeleton import Cut
@@ -118,6 +118,38 @@ def test_what_the_anchor_sends_back_is_not_timed_when_time_is_over(store: Store)
     done = widen(session, store, deadline_s=45.0, now_s=lambda: 10.0 * len(session.measured))
     assert (len(session.measured), done.complete) == (5, False)
     assert [(move.again, move.settled) for move in done.moves] == [(0, False)]
+
+
+class Reordering(WeighingSession):
+    """Steps of 16, which what a part alone only lays out anew makes a straight line of, if it is not left out."""
+
+    def __init__(self, *, hidden: bool) -> None:
+        super().__init__()
+        self.hidden = hidden
+
+    def measure(self, graph: Graph, weights: Any = None, rule: Rule | None = None) -> Measurement:
+        super().measure(graph, weights, rule)
+        sizes = [type_.shape for type_ in graph.weights]
+        counts_s = 1e-6 + 1e-8 * sum(
+            math.prod(16 * math.ceil(size / 16) for size in shape) for shape in sizes
+        )
+        alone_s = max(counts_s, 1e-6 + 3e-8 * sum(math.prod(shape) for shape in sizes))
+        if not self.hidden:
+            return made_up.cell(counts_s)
+        return replace(made_up.cell(alone_s), host={FACTS: {REORDERING: 1.0 - counts_s / alone_s}})
+
+
+def test_steps_are_those_of_what_counts_in_a_network(tmp_path: Path) -> None:
+    asked, costs = [], []
+    for hidden in (False, True):
+        session, store = Reordering(hidden=hidden), Store(tmp_path / f"{hidden}.db")
+        run(session, store, OUTLINE)
+        assert widen(session, store).complete
+        asked.append(session.measured)
+        costs.append(Costs(SKELETON, store.table(made_up.setting())))
+    assert asked[0] == asked[1]
+    widths = {group.name: 40 for group in SKELETON.groups}
+    assert costs[1].total_s((), widths) == pytest.approx(costs[0].total_s((), widths))
 
 
 def test_a_crash_costs_its_cell_with_the_reason(store: Store) -> None:

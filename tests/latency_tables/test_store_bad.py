@@ -21,10 +21,11 @@ from hypothesis import strategies as st
 
 from latency_tables import database
 from latency_tables.errors import LatheError, UserError
+from latency_tables.measurement import FACTS, REORDERING
 from latency_tables.samples import encode
 from latency_tables.schema import STORE_FORMAT
 from latency_tables.store import Store
-from latency_tables.table import LatencyTable
+from latency_tables.table import Failure, LatencyTable
 
 SKELETON = made_up.chain([4, 5])
 SETTING = made_up.setting()
@@ -199,6 +200,30 @@ def test_an_edited_median_is_refused(path: Path, statement: str) -> None:
     store = Store(path)
     with pytest.raises(LatheError, match="holds a row that lathe did not write"):
         store.table(SETTING).latency_s(SKELETON.parts[0])
+    store.close()
+
+
+@pytest.mark.parametrize("details", ["{", "[]", "{}", '{"host": []}', None])
+def test_an_edited_state_of_the_host_is_refused(path: Path, details: str | None) -> None:
+    change(path, "UPDATE measurements SET details = ?", details)
+    store = Store(path)
+    with pytest.raises(LatheError, match="holds a row that lathe did not write"):
+        store.table(SETTING).reordering(SKELETON.parts[0].key)
+    store.close()
+
+
+def test_what_a_part_reorders_is_told_without_a_look_at_its_samples(path: Path) -> None:
+    told, failed, unknown = (part for part in [*SKELETON.parts[:2], made_up.chain([7]).parts[0]])
+    store = Store(path)
+    cell = replace(made_up.cell(1e-3), host={FACTS: {REORDERING: 0.25}})
+    store.put(SETTING, told, cell)
+    store.put(SETTING, failed, Failure("crash", cell.created))
+    store.close()
+    change(path, "UPDATE measurements SET samples = x'0011' WHERE samples IS NOT NULL")
+    store = Store(path)
+    table = store.table(SETTING)
+    assert [table.reordering(part.key) for part in (told, failed, unknown)] == [0.25, None, None]
+    assert not table.tells_reordering(SKELETON)
     store.close()
 
 
