@@ -31,13 +31,15 @@ def unknown(what: str, received: str, known: Iterable[str]) -> UserError:
 
     Returns:
         The error, to be raised by the caller; its text lists the nearest names first, at most three, and
-        all known names when they are few.
+        all known names when they are few, or says that there are none.
     """
     names = sorted(known)
     near = difflib.get_close_matches(received, names, n=3, cutoff=0.5)
     text = f"unknown {what} {received!r}."
     if near:
         text += f" Did you mean {' or '.join(repr(name) for name in near)}?"
-    if names and (not near or len(names) <= 12):
+    if not names:
+        text += " There is none to choose here."
+    elif not near or len(names) <= 12:
         text += f" Known: {', '.join(names)}."
     return UserError(text)

@@ -222,7 +222,7 @@ def test_options_are_the_runtime_s_own_unless_others_are_asked_for(monkeypatch: 
 @pytest.mark.parametrize(
     ("asked", "says"),
     [
-        ({"launch": "graph"}, r"unknown option of eager \(cpu\) 'launch'"),
+        ({"launch": "graph"}, r"unknown option of eager \(cpu\) 'launch'\. There is none to choose here\."),
         ({"provider": "x"}, r"unknown option of eager \(cpu\) 'provider'"),
     ],
 )
