@@ -213,6 +213,11 @@ def _chosen(
     def rank(place: int) -> tuple[int, float]:
         return spread(known[every[place].pattern]), prediction.shares[place].context_s
 
+    if table.tells_reordering(skeleton):
+        notes.append(
+            "Staircase and heat map leave out what a part alone only lays out anew, as predictions do; other "
+            "figures show parts alone as they were timed."
+        )
     best = max(places, key=rank)
     family = every[best]
     points = known_points(skeleton, every, table)

@@ -27,7 +27,8 @@ class WidthCurves:
         family: with one or two axes.
         surface: of the family.
         stairs: of each axis.
-        cells: what was measured, by the values of the axes.
+        cells: what was measured, by the values of the axes, less what the runtime tells that a part alone only lays
+            out anew.
         error: relative standard deviation of interpolation; None where unknown.
         checks: measurements behind it.
     """

@@ -28,6 +28,7 @@ from latency_tables.estimate import Estimate
 from latency_tables.family import families
 from latency_tables.graph import Graph, Operator, TensorType, Value
 from latency_tables.interpolation import Stairs, Surface
+from latency_tables.measurement import FACTS, REORDERING, Measurement
 from latency_tables.part import Grain, Part
 from latency_tables.skeleton import Cut, Layer, Skeleton
 from latency_tables.store import Store
@@ -146,6 +147,23 @@ def test_a_staircase_is_what_the_table_answers(table: LatencyTable) -> None:
     measured = {answer.width for answer in staircase.curve if answer.origin == "measured"}
     assert {point.width for point in staircase.points} <= measured
     assert any("one width that varies" in note for note in record.notes)
+
+
+def test_a_staircase_leaves_out_what_a_part_alone_only_lays_out_anew(table: LatencyTable) -> None:
+    cells = {
+        key: replace(cell, host={FACTS: {REORDERING: 0.5}})
+        for key, cell in table.cells.items()
+        if isinstance(cell, Measurement)
+    }
+    (plain,), record = (
+        build_record(SKELETON, table).staircases,
+        build_record(SKELETON, replace(table, cells=cells)),
+    )
+    (told,) = record.staircases
+    assert [point.width for point in told.points] == [point.width for point in plain.points]
+    for one, other in zip(told.points, plain.points, strict=True):
+        assert one.latency_s.value == pytest.approx(0.5 * other.latency_s.value)
+    assert any("only lays out anew, as predictions do" in note for note in record.notes)
 
 
 def test_a_layer_with_two_widths_has_two_staircases_and_a_heat_map() -> None:
