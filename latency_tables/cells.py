@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -99,10 +100,8 @@ class StoredCells(Mapping[str, Measurement | Failure]):
         cell = self._known.get(key)
         if cell is None:
             row = self._rows[key]
-            try:
+            with self._as_written():
                 cell = self._known[key] = row.decoded()
-            except (ValueError, TypeError, KeyError, AttributeError) as error:
-                raise edited(self._source, error) from error
         return cell
 
     def __iter__(self) -> Iterator[str]:
@@ -131,10 +130,8 @@ class StoredCells(Mapping[str, Measurement | Failure]):
             LatheError: the row was edited.
         """
         row = self._rows[key]
-        try:
+        with self._as_written():
             return row.estimate()
-        except (ValueError, TypeError) as error:
-            raise edited(self._source, error) from error
 
     def host(self, key: str) -> Mapping[str, Any]:
         """What was seen of the host around a measurement; empty for a failure.
@@ -144,9 +141,15 @@ class StoredCells(Mapping[str, Measurement | Failure]):
             LatheError: the row was edited.
         """
         row = self._rows[key]
-        try:
+        with self._as_written():
             return row.host()
-        except (ValueError, TypeError, KeyError) as error:
+
+    @contextlib.contextmanager
+    def _as_written(self) -> Iterator[None]:
+        """A row is read; what cannot be read of it was edited."""
+        try:
+            yield
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise edited(self._source, error) from error
 
 
