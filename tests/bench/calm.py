@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from bench import session
+from bench.profiler import profile
 from latency_tables.measurement import Measurement
 
 
@@ -18,7 +19,8 @@ from latency_tables.measurement import Measurement
 def calm() -> Iterator[None]:
     """What others do meanwhile spoils nothing, so that how much is timed, and timed again, is known beforehand.
 
-    Tests run side by side and disturb each other, and their timings are coarse.
+    Tests run side by side and disturb each other, and their timings are coarse. Networks to fit on are timed in one
+    pass, as more of them are for the sake of disturbances.
     """
     read = session.measurement_from_json
 
@@ -29,6 +31,7 @@ def calm() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(session, "measurement_from_json", undisturbed)
+        patch.setitem(profile.__kwdefaults__, "passes", 1)
         patch.setattr("bench.anchor.MOVED_BY", math.inf)
         patch.setattr("latency_tables.slow_minutes.SLOW_BY", math.inf)
         yield
