@@ -25,7 +25,7 @@ def time_text(estimate: Estimate | float) -> str:
     """Seconds in a fitting unit, as in "1.27 ms (1.25 to 1.30)"."""
     value = estimate.value if isinstance(estimate, Estimate) else estimate
     scale, unit = next((entry for entry in _UNITS if abs(value) >= entry[0]), _UNITS[-1])
-    if isinstance(estimate, float):
+    if not isinstance(estimate, Estimate):
         return f"{value / scale:.3g} {unit}"
     low, high = estimate.low / scale, estimate.high / scale
     return f"{value / scale:.3g} {unit} ({low:.3g} to {high:.3g})"

@@ -72,6 +72,13 @@ def test_what_is_of_no_layer_is_told(capsys: pytest.CaptureFixture[str]) -> None
     assert "1 ms of it is of no layer that is known" in printed
 
 
+def test_where_every_node_is_of_a_layer_nothing_is_of_none(capsys: pytest.CaptureFixture[str]) -> None:
+    known = NodeProfile(PROFILE.nodes[:2], 4e-3)
+    assert nodes_json(skeleton(), (), known)["unmapped_s"] == 0
+    show_nodes(Terminal(), skeleton(), (), known)
+    assert "0 µs of it is of no layer that is known" in " ".join(capsys.readouterr().out.split())
+
+
 def test_nodes_that_run_at_the_same_time_take_more_than_the_whole(capsys: pytest.CaptureFixture[str]) -> None:
     show_nodes(Terminal(), skeleton(), (), replace(PROFILE, whole_s=3.2e-3))
     printed = " ".join(capsys.readouterr().out.split())
