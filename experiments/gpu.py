@@ -51,7 +51,7 @@ from bench.session import Handle, Session
 from bench.tables import STORE_FILE, open_store
 from bench.timing import Comparison, Rule
 from bench.workbench import NetworkChoice, SettingChoice, Subject
-from latency_tables.errors import LatheError
+from latency_tables.errors import LatheError, UserError
 from latency_tables.exchange import write_archive
 from latency_tables.files import write_together
 from latency_tables.graph import Graph, Operator, TensorType, Value
@@ -448,6 +448,11 @@ def main() -> None:
     folder: Path = words.out / "experiments" / f"gpu-{words.scale}"
     if words.resume is not None:
         resume(words.resume, folder)
+    if not words.home:
+        try:
+            introduce(folder / LINES, words.commit or checked_out())
+        except UserError as error:
+            options.exit(2, f"{error}\n")
     store = open_store(folder)
 
     def after() -> None:
@@ -455,8 +460,6 @@ def main() -> None:
         if words.mirror is not None:
             mirror(folder, words.mirror)
 
-    if not words.home:
-        introduce(folder / LINES, words.commit or checked_out())
     try:
         if not words.home:
             run(jobs(folder, store), folder / LINES, until_s, after)

@@ -81,13 +81,13 @@ def make_setting(
     found = get_runtime(runtime)
     if device_kind not in found.device_kinds:
         raise unknown(f"kind of device for {runtime}", device_kind, found.device_kinds)
-    if precision not in found.precisions:
-        raise unknown(f"precision for {runtime}", precision, found.precisions)
     availability = found.availability(device_kind)
     if not availability.usable:
         raise UserError(
             f"{runtime} ({device_kind}) is not usable: {availability.reason}. {availability.remedy}"
         )
+    if precision not in found.precisions:
+        raise unknown(f"precision for {runtime} ({device_kind})", precision, found.able(device_kind))
     found.require_precision(precision, device_kind)
     cpu = cpu_device(root)
     if not 1 <= threads <= cpu.cores:

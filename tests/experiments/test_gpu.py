@@ -14,6 +14,8 @@ import gpu_page
 import pytest
 from calm import calm
 
+from bench.runtimes.base import Availability
+from bench.runtimes.eager import Eager
 from bench.stopping import Rule
 from bench.tables import STORE_FILE, open_store
 from latency_tables.exchange import read_archive
@@ -204,6 +206,18 @@ def test_the_page_is_drawn_from_lines_alone(results: Path) -> None:
     assert "ended with status 0: 7 passed" in text
     assert "compile fp32 b1: failed. no compiler." in text
     assert "tried before" not in text
+
+
+def test_without_a_gpu_it_says_so_and_leaves_nothing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lacking = Availability(False, "there is none", "Borrow one.")
+    monkeypatch.setattr(Eager, "availability", classmethod(lambda cls, kind: lacking))
+    with pytest.raises(SystemExit) as end:
+        main(monkeypatch, "--out", tmp_path / "out", "--commit", "abc")
+    assert end.value.code == 2
+    assert capsys.readouterr().err == "eager (cuda) is not usable: there is none. Borrow one.\n"
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_killed_run_goes_on_elsewhere_and_its_tables_come_home(

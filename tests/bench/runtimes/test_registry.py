@@ -56,7 +56,10 @@ def test_pytorch_s_version_says_for_which_cuda_it_was_built(monkeypatch: pytest.
     [
         ({"runtime": "onxruntime"}, "unknown runtime 'onxruntime'. Did you mean 'onnxruntime'"),
         ({"runtime": "eager", "device_kind": "tpu"}, "unknown kind of device for eager 'tpu'.*cpu, cuda"),
-        ({"runtime": "eager", "precision": "fp4"}, "unknown precision for eager 'fp4'"),
+        (
+            {"runtime": "eager", "precision": "fp4"},
+            r"unknown precision for eager \(cpu\) 'fp4'\. .*Known: fp32\.",
+        ),
         ({"runtime": "eager", "threads": 0}, "threads must be from 1 to"),
         ({"runtime": "eager", "threads": 100_000}, "threads must be from 1 to"),
         ({"runtime": "eager", "batch": 0}, "batch must be at least 1"),
