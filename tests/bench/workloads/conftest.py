@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from bench.workloads.images import Images
@@ -45,11 +43,3 @@ def imagenet_samples(real_data: Path) -> Images:
     files = [io.BytesIO(jpeg[offset[i] : offset[i + 1]].tobytes()) for i in range(60)]
     pixels = np.stack([np.asarray(Image.open(file)) for file in files])
     return Images(pixels, labels.astype(np.int64), "imagenet")
-
-
-@pytest.fixture(scope="module")
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)

@@ -15,8 +15,6 @@ from bench.workloads.cifar import BasicBlock, CifarResNet, ResNet8
 from bench.workloads.mobilenet_v2 import InvertedResidual, MobileNetV2
 from bench.workloads.padding import pad_same
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 @pytest.mark.parametrize(
     ("model", "parameters"),

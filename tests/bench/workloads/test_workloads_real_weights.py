@@ -10,8 +10,6 @@ import torch
 from bench.workloads.images import Images
 from bench.workloads.network import resolve
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 def _count_right(name: str, weights: Path, images: Images) -> int:
     assert images.labels is not None
