@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -18,17 +19,31 @@ from pruning.search import Progress as Report
 #: Columns of the terminal that a shortened column leaves to the others.
 _BESIDE = 104
 _EVERY_S = 60.0
+_NO_INTERVAL = "(no interval is known)"
 _UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"))
 
 
 def time_text(estimate: Estimate | float) -> str:
-    """Seconds in a fitting unit, as in "1.27 ms (1.25 to 1.30)"."""
+    """Seconds in a fitting unit, as in "1.27 ms (1.25 to 1.30)"; an interval without ends is none."""
     value = estimate.value if isinstance(estimate, Estimate) else estimate
     scale, unit = next((entry for entry in _UNITS if abs(value) >= entry[0]), _UNITS[-1])
     if not isinstance(estimate, Estimate):
         return f"{value / scale:.3g} {unit}"
+    if _unbounded(estimate):
+        return f"{value / scale:.3g} {unit} {_NO_INTERVAL}"
     low, high = estimate.low / scale, estimate.high / scale
     return f"{value / scale:.3g} {unit} ({low:.3g} to {high:.3g})"
+
+
+def ratio_text(ratio: Estimate) -> str:
+    """A ratio as in "0.701 (0.697 to 0.704)"; an interval without ends is none."""
+    if _unbounded(ratio):
+        return f"{ratio.value:.3f} {_NO_INTERVAL}"
+    return f"{ratio.value:.3f} ({ratio.low:.3f} to {ratio.high:.3f})"
+
+
+def _unbounded(estimate: Estimate) -> bool:
+    return math.isinf(estimate.low) and math.isinf(estimate.high)
 
 
 def percent_text(estimate: Estimate | None) -> str:

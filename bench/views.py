@@ -12,7 +12,7 @@ from bench.devices import RuntimeRecord, Survey
 from bench.doubt_views import doubts_json, show_doubts
 from bench.fact_views import facts_json, show_facts
 from bench.profiler import NETWORK_RULE, Profiled
-from bench.terminal import Terminal, time_text
+from bench.terminal import Terminal, ratio_text, time_text
 from bench.verdict import judge
 from bench.width_profiler import WidthsProfiled
 from latency_tables.estimate import Estimate, numbers
@@ -318,8 +318,8 @@ def _show_measured(terminal: Terminal, prediction: Prediction, measured: Network
     out.print(f"measured  {time_text(measured.latency_s)}; the prediction is off by {error:+.1%}")
     foreseen, seen = _foreseen(prediction, measured), measured.ratio
     out.print(
-        f"of the unpruned network timed beside it: predicted {_ratio_text(foreseen)}, measured "
-        f"{_ratio_text(seen)}; the prediction is off by {foreseen.value / seen.value - 1.0:+.1%}"
+        f"of the unpruned network timed beside it: predicted {ratio_text(foreseen)}, measured "
+        f"{ratio_text(seen)}; the prediction is off by {foreseen.value / seen.value - 1.0:+.1%}"
     )
     verdict = judge(seen, NETWORK_RULE)
     out.print(f"beside the unpruned network: {verdict.value}{_MEANING[verdict]}")
@@ -333,10 +333,6 @@ def _show_measured(terminal: Terminal, prediction: Prediction, measured: Network
         out.print("  timed while the cores lay far apart, or moved")
     for doubt in measured.doubts:
         out.print(f"  {doubt} in the ratios to the unpruned network, so their interval claims too much")
-
-
-def _ratio_text(ratio: Estimate) -> str:
-    return f"{ratio.value:.3f} ({ratio.low:.3f} to {ratio.high:.3f})"
 
 
 def show_table(terminal: Terminal, table: LatencyTable, kinds: dict[str, tuple[str, str]]) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
-from bench.terminal import Terminal
+from bench.terminal import Terminal, ratio_text, time_text
+from latency_tables.estimate import Estimate
 
 NAME = "net[v2].py:make [/x] [bold]"
 
@@ -43,3 +46,11 @@ def test_where_nobody_looks_a_line_in_a_minute_says_how_far_it_is(
     with Terminal(quiet=True).progress("train") as report:
         report(1, 10, "nothing")
     assert capsys.readouterr().err == ""
+
+
+def test_an_interval_that_bounds_nothing_is_not_printed_as_one() -> None:
+    assert time_text(Estimate(1.27e-3, 1.25e-3, 1.3e-3)) == "1.27 ms (1.25 to 1.3)"
+    assert ratio_text(Estimate(0.701, 0.697, 0.704)) == "0.701 (0.697 to 0.704)"
+    assert time_text(Estimate(1.27e-3, -math.inf, math.inf)) == "1.27 ms (no interval is known)"
+    assert ratio_text(Estimate(0.701, -math.inf, math.inf)) == "0.701 (no interval is known)"
+    assert time_text(0) == "0 µs"
