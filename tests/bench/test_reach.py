@@ -12,7 +12,7 @@ import made_up
 import made_up_runs
 import pytest
 from cli_driver import Lathe
-from small_job import NETWORK_FILE, write_job
+from small_job import write_job
 
 from bench.reach import least_share, pairs_within_reach, reachable
 from bench.sweep_config import SweepConfig
@@ -114,15 +114,12 @@ def test_a_network_that_nothing_makes_faster_says_so(monkeypatch: pytest.MonkeyP
         pairs(config_of(), {}, [])
 
 
-def test_a_sweep_without_named_budgets_asks_for_what_can_be_had(tmp_path: Path, lathe: Lathe) -> None:
-    # One small block behind a wide stem: without it most of the latency is still there.
-    words = write_job(tmp_path, blocks=1)
-    wide = NETWORK_FILE.replace("blocks=5, width=16", "blocks=1, width=16").replace(
-        "self.stem = nn.Conv2d(3, width, 3, padding=1)",
-        "self.stem = nn.Sequential(nn.Conv2d(3, 64, 3, padding=1), nn.Conv2d(64, 64, 3, padding=1), "
-        "nn.Conv2d(64, width, 3, padding=1))",
-    )
-    (tmp_path / "net.py").write_text(wide)
+def test_a_sweep_without_named_budgets_asks_for_what_can_be_had(
+    tmp_path: Path, lathe: Lathe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # What the table foresees is said here, not timed: how much of so small a network its blocks are, noise decides.
+    monkeypatch.setattr("bench.reach.least_share", lambda *_: 0.7)
+    words = write_job(tmp_path)
     file = tmp_path / "small.toml"
     file.write_text(
         f'network = "{words["network"]}"\nimages = "{words["images"]}"\ncalibration = 40\n'
@@ -131,6 +128,5 @@ def test_a_sweep_without_named_budgets_asks_for_what_can_be_had(tmp_path: Path, 
     answer = lathe("sweep", file, "--out", tmp_path, "--json")
     assert answer.status == 0, answer.err
     points = json.loads(answer.out)["points"]
-    assert points
     assert all(point["status"] == "done" for point in points)
-    assert "0.4x" not in {point["budget"] for point in points}
+    assert {point["budget"] for point in points if point["method"] == "last"} == {"0.8x", "0.75x"}
