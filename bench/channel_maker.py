@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from bench.choices import Choices
-from bench.judging import Judged, judged
+from bench.judging import Judged
 from bench.school import School
 from bench.shop import Shop
 from latency_tables.context import Coefficients
@@ -111,7 +111,7 @@ class ChannelMaker:
                 makers[BY_CHANCE] = lambda: chosen_by(RANDOM, BY_CHANCE)
             if not self._method.ranks_plainly(self._school.training.self_distillation):
                 makers[PLAIN_SCORES] = lambda: chosen_by(PLAIN, PLAIN_SCORES)
-        return judged(self._shop, makers, progress)
+        return self._shop.judged(makers, progress)
 
     def _choose(self, method: ScratchMethod, fit: Coefficients, budget_s: float) -> WidthSelection:
         if method.criterion is None:

@@ -7,7 +7,7 @@ from collections.abc import Collection
 
 from torch import nn
 
-from bench.judging import Judged, judged
+from bench.judging import Judged
 from bench.shop import Shop
 from bench.workplace import at
 from latency_tables.context import Coefficients
@@ -35,7 +35,7 @@ def unpruned_controls(shop: Shop, iterations: int, seed: int, progress: Progress
         progress: told of the finetuning.
 
     Returns:
-        As `bench.judging.judged`.
+        As `bench.shop.Shop.judged`.
     """
 
     def healed() -> nn.Module:
@@ -43,7 +43,7 @@ def unpruned_controls(shop: Shop, iterations: int, seed: int, progress: Progress
         shop.heal(network, iterations, seed, progress)
         return network
 
-    return judged(shop, {UNPRUNED_ADAPTED: lambda: shop.teacher, UNPRUNED_HEALED: healed}, progress)
+    return shop.judged({UNPRUNED_ADAPTED: lambda: shop.teacher, UNPRUNED_HEALED: healed}, progress)
 
 
 def pruned_controls(
@@ -65,7 +65,7 @@ def pruned_controls(
         progress: told of the finetuning.
 
     Returns:
-        As `bench.judging.judged`; nothing where nothing was removed.
+        As `bench.shop.Shop.judged`; nothing where nothing was removed.
     """
     if not removed:
         return Judged()
@@ -92,4 +92,4 @@ def pruned_controls(
         return network
 
     makers = {PRUNED_ADAPTED: adapted, PRUNED_PLAIN_TEACHER: plainly_taught, PRUNED_RANDOM: by_chance}
-    return judged(shop, makers, progress)
+    return shop.judged(makers, progress)

@@ -12,7 +12,7 @@ from torch import nn
 
 from bench.budget import Sparsity
 from bench.delivery import deliver
-from bench.judging import Judged, judged
+from bench.judging import Judged
 from bench.points import Recipe, done_point
 from bench.school import School
 from bench.shop import Shop
@@ -133,7 +133,7 @@ class _Masked:
         }
         if not self._method.ranks_plainly(self._school.training.self_distillation):
             makers[PLAIN_SCORES] = trained(PLAIN_SCORES, lambda: self._masks(SCRATCH_METHODS["prospr"]))
-        return judged(self._shop, makers, progress)
+        return self._shop.judged(makers, progress)
 
     def _trained(self, masks: Masks, what: str, progress: Progress, luck: int = 0) -> nn.Module:
         objective = self._method.objective(self._school.training)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -11,13 +11,15 @@ import torch
 from torch import nn
 
 from bench import evaluation
-from bench.judging import Judged
+from bench.failure import reason
+from bench.judging import NO_LABELS, Judged
 from bench.school import School
 from bench.served import served
 from bench.session import Session
 from bench.terminal import Terminal
 from bench.workbench import GalleryPart, Subject
 from bench.workplace import at, workplace
+from latency_tables.errors import StorageError
 from latency_tables.estimate import Estimate
 from latency_tables.slow_minutes import quick_latency_s
 from latency_tables.store import Store
@@ -126,6 +128,31 @@ class Shop:
             name: self.accuracy(self.outputs(network, name, progress)) for name, network in networks.items()
         }
         return {name: accuracy for name, accuracy in found.items() if accuracy is not None}
+
+    def judged(self, makers: Mapping[str, Callable[[], nn.Module]], progress: Progress) -> Judged:
+        """Makes and judges controls one after the other; one that fails costs itself alone.
+
+        Args:
+            makers: what makes each network, by name.
+            progress: told of the passes.
+
+        Returns:
+            Accuracies and reasons; where the report images have no labels nothing is made, and that is the reason.
+
+        Raises:
+            StorageError: nothing can be written any more.
+        """
+        if self.images.report.labels is None:
+            return Judged(failed=dict.fromkeys(makers, NO_LABELS))
+        found = Judged()
+        for name, make in makers.items():
+            try:
+                found.accuracies.update(self.judge({name: make()}, progress))
+            except StorageError:
+                raise
+            except Exception as error:  # noqa: BLE001  the result itself is whole, whatever became of its control
+                found.failed[name] = reason(error)
+        return found
 
     def heal(
         self,

@@ -52,7 +52,8 @@ class FakeShop:
 
     labelled: bool = True
     healed: list[tuple[nn.Module, Targets | None]] = field(default_factory=list)
-    judged: dict[str, nn.Module] = field(default_factory=dict)
+    seen: dict[str, nn.Module] = field(default_factory=dict)
+    judged = Shop.judged
     device = torch.device("cpu")
 
     def __post_init__(self) -> None:
@@ -66,14 +67,14 @@ class FakeShop:
         self.piece = Workpiece(self.teacher, IMAGES, self.labels, self.subject.outline.skeleton, seed=3)
 
     def outputs(self, model: nn.Module, name: str, _: object) -> str:
-        self.judged[name] = model
+        self.seen[name] = model
         return name
 
     def judge(self, networks: dict[str, nn.Module], progress: object) -> dict[str, Estimate]:
         return {name: self.accuracy(self.outputs(model, name, progress)) for name, model in networks.items()}
 
     def accuracy(self, outputs: str) -> Estimate:
-        value = 0.1 * (1 + list(self.judged).index(outputs))
+        value = 0.1 * (1 + list(self.seen).index(outputs))
         return Estimate(value, value, value)
 
     def heal(
@@ -104,9 +105,9 @@ def test_the_unpruned_network_is_judged_adapted_and_healed() -> None:
     before = copy.deepcopy(shop.teacher.state_dict())
     found = controls.unpruned_controls(cast(Shop, shop), 7, 3, lambda *_: None)
     assert list(found.accuracies) == [controls.UNPRUNED_ADAPTED, controls.UNPRUNED_HEALED]
-    assert shop.judged[controls.UNPRUNED_ADAPTED] is shop.teacher
+    assert shop.seen[controls.UNPRUNED_ADAPTED] is shop.teacher
     ((healed, labels),) = shop.healed
-    assert healed is shop.judged[controls.UNPRUNED_HEALED] is not shop.teacher and labels is None
+    assert healed is shop.seen[controls.UNPRUNED_HEALED] is not shop.teacher and labels is None
     assert all(torch.equal(before[name], tensor) for name, tensor in shop.teacher.state_dict().items())
 
 
@@ -119,7 +120,7 @@ def test_each_pruned_control_differs_in_one_thing() -> None:
         controls.PRUNED_PLAIN_TEACHER,
         controls.PRUNED_RANDOM,
     ]
-    only_adapted, plainly_taught, by_chance = (shop.judged[name] for name in found.accuracies)
+    only_adapted, plainly_taught, by_chance = (shop.seen[name] for name in found.accuracies)
     # Same blocks, new statistics, not healed.
     assert gone(only_adapted) == list(removed) and all(net is not only_adapted for net, _ in shop.healed)
     cut = remove_blocks(shop.subject.model, removed)

@@ -25,7 +25,6 @@ from torch import nn
 from bench import channel_maker, masked_point
 from bench.budget import Sparsity
 from bench.channel_maker import ChannelMaker
-from bench.judging import judged
 from bench.masked_point import _Masked
 from bench.shop import Shop
 from bench.stages import Stages
@@ -256,7 +255,7 @@ def test_a_control_that_fails_costs_itself_alone(error: Exception, said: str, tm
         raise error
 
     shop = cast(Shop, FakeShop(tmp_path))
-    found = judged(shop, {"a": Residual, "b": fail, "c": Residual}, quiet)
+    found = shop.judged({"a": Residual, "b": fail, "c": Residual}, quiet)
     assert list(found.accuracies) == ["a", "c"]
     assert list(found.failed) == ["b"] and re.fullmatch(said, found.failed["b"])
 
@@ -266,4 +265,4 @@ def test_a_full_disk_is_no_controls_own_failure(tmp_path: Path) -> None:
         raise StorageError("the disk is full")
 
     with pytest.raises(StorageError, match="the disk is full"):
-        judged(cast(Shop, FakeShop(tmp_path)), {"a": Residual, "b": fail, "c": Residual}, quiet)
+        cast(Shop, FakeShop(tmp_path)).judged({"a": Residual, "b": fail, "c": Residual}, quiet)
