@@ -11,6 +11,7 @@ from typing import Any
 from bench.sweep_config import SweepConfig
 from latency_tables.errors import UserError
 from latency_tables.files import write_json
+from pruning.methods import HEALING_LOSS, HEALING_RATE, HEALING_RATE_WITHOUT_NORM
 
 _FILE = "identity.json"
 #: Fields that older folders lack, with what they stand for.
@@ -26,8 +27,8 @@ _SINCE = {
         "augmentation",
     )
 }
-#: In a folder of before, no network was trained first.
-_LACKING = {**_SINCE, "trains_unpruned": False}
+#: In a folder of before, no network was trained first, and pruned ones were healed in another way.
+_LACKING = {**_SINCE, "trains_unpruned": False, "healing": "StoredFeatures() at 0.005"}
 
 
 def require_identity(folder: Path, config: SweepConfig) -> None:
@@ -103,4 +104,5 @@ def _identity(config: SweepConfig) -> dict[str, Any]:
         **{name: getattr(config, name) for name in _SINCE},
         # A folder never mixes points that stand beside a trained network with those beside an untrained one.
         "trains_unpruned": config.trains_unpruned,
+        "healing": f"{HEALING_LOSS!r} at {HEALING_RATE:g}, {HEALING_RATE_WITHOUT_NORM:g} without batch norm",
     }

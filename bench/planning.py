@@ -21,7 +21,6 @@ from pruning.adaptation import adapt_statistics
 from pruning.criteria.variables import Workpiece
 from pruning.from_scratch import SCRATCH_METHODS
 from pruning.methods import HEALING_LOSS, Method, get_method, heal
-from pruning.recovery.finetune import Schedule
 from pruning.search import Progress, Selection
 from pruning.surgery import remove_blocks
 from pruning.targets import pseudo_labels
@@ -104,8 +103,7 @@ def plan_for(
         selection = _chosen(chooses, piece, fit if budget.ratio is None else steady, budget, progress)
     student = remove_blocks(teacher, selection.removed)
     with terminal.progress("finetune") as progress:
-        schedule = Schedule(iterations=iterations)
-        heal(student, images.calibration, labels, seed=seed, schedule=schedule, progress=progress)
+        heal(student, images.calibration, labels, seed=seed, iterations=iterations, progress=progress)
     plan = Plan(
         network=skeleton.name,
         digest=skeleton.digest,

@@ -24,7 +24,6 @@ from latency_tables.estimate import Estimate
 from latency_tables.slow_minutes import quick_latency_s
 from latency_tables.store import Store
 from pruning.methods import heal
-from pruning.recovery.finetune import Schedule
 from pruning.search import Progress
 from pruning.targets import Targets
 
@@ -169,6 +168,6 @@ class Shop:
                 self.images.calibration,
                 labels or self.pseudo_labels(),
                 seed=seed,
-                schedule=Schedule(iterations=iterations),
+                iterations=iterations,
                 progress=progress,
             )

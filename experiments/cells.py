@@ -1,6 +1,7 @@
 """What the experiments on block choice share: cells (a network, a shift, a seed), their truths, their workers.
 
-A truth is what a pruned network is worth after it was really finetuned. It is kept in a file of its own as soon as
+A truth is what a pruned network is worth after it was really finetuned, on features before pooling: lathe healed so
+when the first pages were written, and heals on more since (`healing.py`). It is kept in a file of its own as soon as
 it is known, under the folder of results, so that every experiment resumes and none asks for the same twice.
 """
 
@@ -33,8 +34,9 @@ from latency_tables.errors import LatheError
 from latency_tables.files import write_json
 from pruning.adaptation import adapt_statistics
 from pruning.criteria.variables import Workpiece
-from pruning.methods import heal
-from pruning.recovery.finetune import Schedule
+from pruning.recovery.finetune import Schedule, finetune
+from pruning.recovery.losses import StoredFeatures
+from pruning.recovery.teachers import Stored
 from pruning.surgery import remove_blocks
 from pruning.targets import Targets, pseudo_labels
 
@@ -202,7 +204,13 @@ def truth(cell: Cell, removed: Iterable[str], schedule: Schedule, folder: Path) 
     record: dict[str, Any] = {"removed": sorted(removed), "iterations": schedule.iterations}
     with processor_time() as spent:
         try:
-            heal(student, ground.images.calibration, ground.labels, seed=cell.seed, schedule=schedule)
+            finetune(
+                student,
+                ground.images.calibration,
+                Stored(ground.labels, StoredFeatures()),
+                schedule=schedule,
+                generator=torch.Generator().manual_seed(cell.seed),
+            )
             failure = None
         except LatheError as error:
             failure = str(error)

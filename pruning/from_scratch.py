@@ -7,8 +7,9 @@ is not known while they are scored, so SynFlow, whose rounds go down to a densit
 `synflow-structured` is not the paper's method.
 
 Teaching is by logits: feature mimicking compares what enters the final pooling, whose channels go with the others,
-so that student and teacher do not compare. It heals networks that lost blocks (`pruning.methods.HEALING_LOSS`), and
-stands in the library for those that keep that width (`pruning.recovery.teachers.Taught`).
+so that student and teacher do not compare. It is most of what heals networks that lost blocks
+(`pruning.methods.HEALING_LOSS`), and stands in the library for those that keep that width
+(`pruning.recovery.teachers.Taught`).
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ each a call of its own so that a caller can time it::
     scorer = method.scorer(Workpiece(teacher, images, labels, skeleton, seed))
     selection = method.select(scorer, skeleton.removable, latency, budget_s)   # again, with a corrected latency
     student = remove_blocks(teacher, selection.removed)
-    heal(student, images, labels, seed=seed)
+    heal(student, images, labels, seed=seed, iterations=200)
 
 A second `select` with the same scorer scores no set twice.
 """
@@ -25,20 +25,24 @@ import torch
 from torch import Tensor, nn
 
 from latency_tables.errors import unknown
+from pruning.adaptation import batch_norms
 from pruning.criteria.criterion import Additive, Criterion, Remembering
 from pruning.criteria.variables import VARIABLES, Workpiece
 from pruning.from_scratch import SCRATCH_METHODS
-from pruning.recovery.finetune import SCHEDULE, Finetuned, Schedule, finetune
-from pruning.recovery.losses import StoredFeatures
+from pruning.recovery.finetune import Finetuned, Schedule, finetune
+from pruning.recovery.losses import StoredBoth
 from pruning.recovery.teachers import Stored
 from pruning.search import LatencyModel, Progress, Selection, greedy
 from pruning.targets import Targets
 
-HEALING_LOSS = StoredFeatures()
-"""Features before pooling, because they healed better than logits: 63 / 69 / 80 against 54 / 66 / 73 % on a
-ResNet-20 without three blocks (noise, JPEG, contrast on CIFAR-10, 150 steps), 67 and 68 against 58 and 60 % on a
-ResNet-56 without twelve under noise (two seeds), 84 and 79 against 80 and 80 % under contrast. The sum of both
-losses lay between or level."""
+HEALING_LOSS = StoredBoth(0.03)
+"""What a pruned network is pulled towards, by ``experiments/healing.py``."""
+
+HEALING_RATE = 0.05
+"""The first rate of finetuning with `HEALING_LOSS`, by the same."""
+
+HEALING_RATE_WITHOUT_NORM = 0.003
+"""The same where no batch norm keeps a step from running away."""
 
 _CriterionFactory = Callable[[Workpiece], Criterion]
 
@@ -94,7 +98,7 @@ def heal(
     labels: Targets,
     *,
     seed: int,
-    schedule: Schedule = SCHEDULE,
+    iterations: int,
     progress: Progress | None = None,
 ) -> Finetuned:
     """Finetunes a pruned network on the pseudo labels, in place, the same way for every method.
@@ -104,7 +108,7 @@ def heal(
         images: all images, shape (n, channels, height, width).
         labels: pseudo labels of the same images, with features.
         seed: of the order of the images.
-        schedule: how long and how fast.
+        iterations: steps, at least 1.
         progress: told after each step.
 
     Returns:
@@ -112,6 +116,8 @@ def heal(
     """
     generator = torch.Generator().manual_seed(seed)
     objective = Stored(labels, HEALING_LOSS)
+    rate = HEALING_RATE if batch_norms(student) else HEALING_RATE_WITHOUT_NORM
+    schedule = Schedule(iterations, rate)
     return finetune(student, images, objective, schedule=schedule, generator=generator, progress=progress)
 
 
@@ -134,7 +140,7 @@ def practise(name: str, iterations: int) -> Method:
     After Wang and Wu, "Practical network acceleration with tiny sets" (CVPR 2023). The search is that of all
     methods here: over summed scores it takes blocks in the order of score over latency, but weighs the last ones
     by what the budget still needs and gives back what they freed beyond it. Finetuning, too, is that of all
-    methods: feature mimicking, on stored features. See `pruning.criteria.practise` for what else differs.
+    methods, where PRACTISE mimics features alone. See `pruning.criteria.practise` for what else differs.
 
     Args:
         name: the word for it in commands and records.

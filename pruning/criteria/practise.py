@@ -78,7 +78,7 @@ class PractiseCriterion:
         self._wanted = targets.features
         self._skeleton = skeleton
         self._seed = seed
-        self._schedule = Schedule(iterations, batch_size, learning_rate, momentum, weight_decay)
+        self._schedule = Schedule(iterations, learning_rate, batch_size, momentum, weight_decay)
         self._places = {block: find_places(skeleton, block) for block in skeleton.removable}
         self._prefix: tuple[str, Prefix | None] | None = None
         self._known: dict[str, float] = {}

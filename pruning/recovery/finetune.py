@@ -22,15 +22,15 @@ class Schedule:
 
     Attributes:
         iterations: steps, at least 1.
+        learning_rate: the first rate, positive; what is a good one depends on the loss.
         batch_size: images in one step; all images where there are fewer.
-        learning_rate: the first rate, positive.
         momentum: 0 to 1.
         weight_decay: at least 0.
     """
 
-    iterations: int = 200
+    iterations: int
+    learning_rate: float
     batch_size: int = 64
-    learning_rate: float = 0.005
     momentum: float = 0.9
     weight_decay: float = 1e-4
 
@@ -38,10 +38,6 @@ class Schedule:
         """The learning rate of a step, counted from 0."""
         passed = sum(iteration >= share * self.iterations for share in (0.4, 0.8))
         return self.learning_rate * 0.1**passed
-
-
-SCHEDULE = Schedule()
-"""The schedule of every method, unless told otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +56,7 @@ def finetune(
     images: Tensor,
     objective: Objective,
     *,
-    schedule: Schedule = SCHEDULE,
+    schedule: Schedule,
     generator: torch.Generator,
     progress: Progress | None = None,
 ) -> Finetuned:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -75,6 +76,35 @@ class StoredFeatures:
 
     def __call__(self, logits: Tensor, features: Tensor | None, targets: Targets) -> Tensor:  # noqa: ARG002
         """See `Loss`."""
-        if features is None or targets.features is None:
-            raise ValueError("without features nothing can be mimicked")
-        return F.mse_loss(features, targets.features)
+        return F.mse_loss(*_both(features, targets))
+
+
+@dataclass(frozen=True, slots=True)
+class StoredBoth:
+    """Features over their size, and a little of the logits: our own, found by ``experiments/healing.py``.
+
+    Features of every place teach more than a few logits do, and overfit less. But where the last block before the
+    pooling is gone no layer is left that made them, and then a share of the logits' loss brings the network back.
+
+    Attributes:
+        share: of the logits' loss, positive; the features' counts 1.
+    """
+
+    share: float
+
+    @property
+    def needs_features(self) -> bool:
+        """True."""
+        return True
+
+    def __call__(self, logits: Tensor, features: Tensor | None, targets: Targets) -> Tensor:
+        """||F_S - F||^2 / ||F||^2 over the batch + share * KL; see `Loss`."""
+        got, wanted = _both(features, targets)
+        size = wanted.square().mean().clamp_min(torch.finfo(wanted.dtype).tiny)
+        return F.mse_loss(got, wanted) / size + self.share * StoredLogits()(logits, None, targets)
+
+
+def _both(features: Tensor | None, targets: Targets) -> tuple[Tensor, Tensor]:
+    if features is None or targets.features is None:
+        raise ValueError("without features nothing can be mimicked")
+    return features, targets.features

@@ -10,8 +10,14 @@ from tiny_networks import BLOCKS, TinyResNet, images, workpiece_of
 from latency_tables.errors import UserError
 from pruning.adaptation import adapt_statistics
 from pruning.criteria.variables import VARIABLES, Workpiece
-from pruning.methods import HEALING_LOSS, METHODS, get_method, heal
-from pruning.recovery.finetune import Schedule
+from pruning.methods import (
+    HEALING_LOSS,
+    HEALING_RATE,
+    HEALING_RATE_WITHOUT_NORM,
+    METHODS,
+    get_method,
+    heal,
+)
 from pruning.recovery.teachers import Stored
 from pruning.surgery import remove_blocks
 from pruning.targets import pseudo_labels
@@ -43,7 +49,7 @@ def test_every_method_from_end_to_end(name: str) -> None:
     scored = scorer.scored
     assert method.select(scorer, BLOCKS, PerBlock(), 5.0) == chosen and scorer.scored == scored
     student = remove_blocks(teacher, chosen.removed)
-    done = heal(student, images(48), labels, seed=3, schedule=Schedule(iterations=30, batch_size=16))
+    done = heal(student, images(48), labels, seed=3, iterations=30)
     assert done.losses[-1] < done.losses[0]
     with torch.no_grad():
         assert student(images(4)).shape == (4, 3)
@@ -126,7 +132,7 @@ def test_the_same_seed_heals_to_the_same_weights() -> None:
     labels = pseudo_labels(TinyResNet(), images(), keep_features=True)
     students = [remove_blocks(TinyResNet(), BLOCKS[:1]) for _ in range(3)]
     for student, seed in zip(students, (1, 1, 2), strict=True):
-        heal(student, images(), labels, seed=seed, schedule=Schedule(iterations=3, batch_size=4))
+        heal(student, images(), labels, seed=seed, iterations=3)
     weights = [student.stem.weight for student in students]
     assert torch.equal(weights[0], weights[1]) and not torch.equal(weights[0], weights[2])
 
@@ -135,11 +141,22 @@ def test_healing_is_the_stored_pseudo_labels_of_the_shared_interface(monkeypatch
     given: list[object] = []
     monkeypatch.setattr("pruning.methods.finetune", lambda *words, **_: given.extend(words))
     labels = pseudo_labels(TinyResNet(), images(), keep_features=True)
-    heal(TinyResNet(), images(), labels, seed=0)
+    heal(TinyResNet(), images(), labels, seed=0, iterations=1)
     assert isinstance(given[-1], Stored)
     without = pseudo_labels(TinyResNet(), images(), keep_features=False)
     with pytest.raises(UserError, match="the pseudo labels were made without them"):
-        heal(TinyResNet(), images(), without, seed=0)
+        heal(TinyResNet(), images(), without, seed=0, iterations=1)
+
+
+def test_a_network_without_batch_norm_is_healed_at_a_lower_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    rates: list[float] = []
+    monkeypatch.setattr("pruning.methods.finetune", lambda *_, schedule, **__: rates.append(schedule.rate(0)))
+    with_norm, without = TinyResNet(), TinyResNet()
+    for block in without.layer:
+        block.norm = torch.nn.Identity()
+    for network in (with_norm, without):
+        heal(network, images(), pseudo_labels(network, images(), keep_features=True), seed=0, iterations=1)
+    assert rates == [HEALING_RATE, HEALING_RATE_WITHOUT_NORM]
 
 
 def test_an_unknown_method_is_told_the_nearest() -> None:

@@ -11,7 +11,7 @@ from latency_tables.errors import LatheError, UserError
 from pruning.adaptation import batch_norms
 from pruning.features import forward_with_features
 from pruning.recovery.finetune import Schedule, finetune, shuffled_batches
-from pruning.recovery.losses import StoredFeatures, StoredLogits
+from pruning.recovery.losses import Loss, StoredBoth, StoredFeatures, StoredLogits
 from pruning.recovery.objective import CrossEntropy, Objective
 from pruning.recovery.teachers import Stored, Taught
 from pruning.surgery import remove_blocks
@@ -38,10 +38,32 @@ def test_feature_mimicking_by_hand() -> None:
     assert StoredFeatures()(torch.zeros(2, 1), given, targets).item() == pytest.approx((4.0 + 1.0) / 4)
 
 
+def test_features_over_their_size_and_a_share_of_the_logits_by_hand() -> None:
+    """Squared differences 0, 4, 0, 1 over squares 1, 4, 9, 16; and a fifth of the KL."""
+    said = Targets(torch.tensor([[math.log(3.0), 0.0]] * 2), torch.tensor([[1.0, 2.0], [3.0, 4.0]]))
+    given = torch.tensor([[1.0, 0.0], [3.0, 5.0]])
+    divergence = 0.75 * math.log(1.5) + 0.25 * math.log(0.5)
+    expected = (4.0 + 1.0) / (1.0 + 4.0 + 9.0 + 16.0) + 0.2 * divergence
+    assert StoredBoth(0.2)(torch.zeros(2, 2), given, said).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_scale_of_the_features_does_not_matter_and_features_of_zero_are_met_by_zero() -> None:
+    loss, logits = StoredBoth(0.2), torch.zeros(2, 2)
+    wanted, given = torch.tensor([[1.0, 2.0], [3.0, 4.0]]), torch.tensor([[1.0, 0.0], [3.0, 5.0]])
+    small, large = (
+        loss(logits, factor * given, Targets(logits, factor * wanted)).item() for factor in (1.0, 1000.0)
+    )
+    assert small == pytest.approx(large, rel=1e-5)
+    zero = torch.zeros(2, 2)
+    assert loss(logits, zero, Targets(logits, zero)).item() == 0.0
+
+
 def test_losses_say_what_they_need() -> None:
     assert StoredFeatures().needs_features and not StoredLogits().needs_features
-    with pytest.raises(ValueError, match="without features"):
-        StoredFeatures()(images(), images(), Targets(images(), None))
+    for loss in (StoredFeatures(), StoredBoth(0.1)):
+        assert loss.needs_features
+        with pytest.raises(ValueError, match="without features"):
+            loss(images(), images(), Targets(images(), None))
 
 
 def test_one_step_by_hand() -> None:
@@ -116,14 +138,14 @@ def test_the_seed_decides_the_order() -> None:
 def test_targets_follow_their_images() -> None:
     """Image i wants feature i, which the network gives at once: shuffled targets would leave a loss."""
     x = torch.arange(10.0).view(10, 1, 1, 1)
-    schedule = Schedule(iterations=5, batch_size=3, weight_decay=0.0)
+    schedule = Schedule(iterations=5, learning_rate=0.005, batch_size=3, weight_decay=0.0)
     objective = Stored(Targets(x.flatten(1), x), StoredFeatures())
     done = finetune(Recording(), x, objective, schedule=schedule, generator=generator())
     assert done.losses == (0.0,) * 5
 
 
-@pytest.mark.parametrize("loss", [StoredLogits(), StoredFeatures()])
-def test_a_pruned_network_learns_back_what_the_whole_one_said(loss: StoredLogits | StoredFeatures) -> None:
+@pytest.mark.parametrize("loss", [StoredLogits(), StoredFeatures(), StoredBoth(0.1)])
+def test_a_pruned_network_learns_back_what_the_whole_one_said(loss: Loss) -> None:
     teacher = TinyResNet().eval()
     labels = pseudo_labels(teacher, images(48), keep_features=True)
     student = remove_blocks(teacher, ["layer.1"])
@@ -133,7 +155,7 @@ def test_a_pruned_network_learns_back_what_the_whole_one_said(loss: StoredLogits
         student,
         images(48),
         Stored(labels, loss),
-        schedule=Schedule(iterations=60, batch_size=16),
+        schedule=Schedule(iterations=60, learning_rate=0.005, batch_size=16),
         generator=generator(),
         progress=lambda *said: told.append(said),
     )
@@ -157,7 +179,13 @@ def test_only_batch_norm_trains_its_statistics_and_dropout_stays_still() -> None
         )
     labels = pseudo_labels(TinyResNet(), images(), keep_features=False)
     objective = Stored(labels, StoredLogits())
-    finetune(student, images(), objective, schedule=Schedule(iterations=1), generator=generator())
+    finetune(
+        student,
+        images(),
+        objective,
+        schedule=Schedule(iterations=1, learning_rate=0.005),
+        generator=generator(),
+    )
     assert modes == {"layer.0.norm": True, "drop": False}
 
 
@@ -166,7 +194,7 @@ def test_frozen_parameters_are_trained_too() -> None:
     before = student.stem.weight.clone()
     labels = pseudo_labels(TinyResNet(1), images(), keep_features=True)
     objective = Stored(labels, StoredFeatures())
-    finetune(student, images(), objective, schedule=Schedule(1), generator=generator())
+    finetune(student, images(), objective, schedule=Schedule(1, 0.005), generator=generator())
     assert not torch.equal(student.stem.weight, before)
 
 
@@ -182,7 +210,13 @@ def test_a_loss_that_is_not_finite_names_the_iteration() -> None:
 def test_one_image_is_an_error() -> None:
     labels = Targets(torch.zeros(1, 3), None)
     with pytest.raises(UserError, match="at least 2 images, got 1"):
-        finetune(TinyResNet(), images(1), Stored(labels, StoredLogits()), generator=generator())
+        finetune(
+            TinyResNet(),
+            images(1),
+            Stored(labels, StoredLogits()),
+            schedule=Schedule(1, 0.005),
+            generator=generator(),
+        )
 
 
 def test_a_loss_on_features_needs_them_stored() -> None:
@@ -195,7 +229,7 @@ def test_a_loss_on_features_needs_them_stored() -> None:
 def test_an_objective_that_needs_labels_is_refused(objective: Objective) -> None:
     student = TinyResNet()
     with pytest.raises(UserError, match=f"finetuning has images alone, and {objective.name} needs labels"):
-        finetune(student, images(), objective, generator=generator())
+        finetune(student, images(), objective, schedule=Schedule(1, 0.005), generator=generator())
 
 
 def test_a_teacher_that_runs_along_heals_as_one_that_was_asked_once() -> None:
@@ -206,17 +240,17 @@ def test_a_teacher_that_runs_along_heals_as_one_that_was_asked_once() -> None:
     losses = []
     for objective in (stored, along):
         student = remove_blocks(teacher, ["layer.1"])
-        schedule = Schedule(iterations=20, batch_size=16)
+        schedule = Schedule(iterations=20, learning_rate=0.005, batch_size=16)
         done = finetune(student, images(48), objective, schedule=schedule, generator=generator())
         losses.append(done.losses)
     assert losses[0] == pytest.approx(losses[1], rel=1e-3)
 
 
-@pytest.mark.parametrize("loss", [StoredLogits(), StoredFeatures()])
-def test_each_step_is_plain_descent_on_the_targets_of_its_images(loss: StoredLogits | StoredFeatures) -> None:
+@pytest.mark.parametrize("loss", [StoredLogits(), StoredFeatures(), StoredBoth(0.1)])
+def test_each_step_is_plain_descent_on_the_targets_of_its_images(loss: Loss) -> None:
     """To the bit what a loop gives that takes the loss of outputs and targets by itself."""
     labels = pseudo_labels(TinyResNet(1).eval(), images(20), keep_features=True)
-    schedule = Schedule(iterations=10, batch_size=8)
+    schedule = Schedule(iterations=10, learning_rate=0.005, batch_size=8)
     student, by_hand = TinyResNet(), TinyResNet()
     done = finetune(student, images(20), Stored(labels, loss), schedule=schedule, generator=generator())
 
