@@ -84,6 +84,11 @@ def identity_digest(config: SweepConfig) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:6]
 
 
+def healing_text() -> str:
+    """How a pruned network is healed, whatever its number of steps."""
+    return f"{HEALING_LOSS!r} at {HEALING_RATE:g}, {HEALING_RATE_WITHOUT_NORM:g} without batch norm"
+
+
 def _identity(config: SweepConfig) -> dict[str, Any]:
     """Everything that decides a point beside its method, budget, seed and setting."""
     weights = config.weights
@@ -104,5 +109,5 @@ def _identity(config: SweepConfig) -> dict[str, Any]:
         **{name: getattr(config, name) for name in _SINCE},
         # A folder never mixes points that stand beside a trained network with those beside an untrained one.
         "trains_unpruned": config.trains_unpruned,
-        "healing": f"{HEALING_LOSS!r} at {HEALING_RATE:g}, {HEALING_RATE_WITHOUT_NORM:g} without batch norm",
+        "healing": healing_text(),
     }

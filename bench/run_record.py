@@ -10,12 +10,13 @@ from datetime import UTC, datetime
 
 from bench.fact_views import facts_of, launch_cost
 from bench.host import HostState, Severity, cpu_device
+from bench.identity import healing_text
 from bench.sweep_config import SweepConfig
 from latency_tables.closure import Foreseen, foreseen, joined
 from latency_tables.setting import Setting
 from latency_tables.skeleton import Cut, Skeleton
 from latency_tables.store import Store
-from reports.results import Closure, Run
+from reports.results import FROM_SCRATCH, HEALING, Closure, Run
 
 _PACKAGES = ("lathe", "torch", "numpy", "onnx", "onnxruntime", "onnxruntime-gpu", "timm")
 
@@ -50,6 +51,7 @@ def make_record(
         network=config.network,
         input="x".join(map(str, skeleton.graph.inputs[0].shape[1:])),
         weights=weights,
+        training=training_texts(config),
         images=images_text(config),
         shift=config.shift,
         settings={s.digest: {**s.to_json(), "label": s.label} for s in settings},
@@ -81,8 +83,24 @@ def merged(before: Run, now: Run) -> Run:
         closure=(*kept, *now.closure),
         launch={**launch, **now.launch},
         facts={**facts, **now.facts},
+        training={**before.training, **now.training},
         created=before.created,
     )
+
+
+def training_texts(config: SweepConfig) -> dict[str, str]:
+    """How networks are trained once something was taken out, by its name; only what the methods do."""
+    texts = {}
+    if config.takes_blocks:
+        texts[HEALING] = f"{config.iterations} steps, {healing_text()}"
+    if config.scratch_methods:
+        average = f", weights averaged ({config.average:g})" if config.average else ""
+        texts[FROM_SCRATCH] = (
+            f"{config.epochs} epochs at {config.learning_rate:g} ({config.schedule}){average}, "
+            f"self-distillation {config.self_distillation}, images {config.augmentation}, "
+            f"of {config.train or 'those to calibrate'}"
+        )
+    return texts
 
 
 def images_text(config: SweepConfig) -> str:

@@ -39,6 +39,7 @@ _FINDERS: tuple[Callable[[Scene], Iterable[Finding]], ...] = (
     runtimes.launches_unknown,
     measurements.floor,
     measurements.unlike_starts,
+    measurements.unlike_trainings,
     measurements.between_runs,
     measurements.abroad,
 )

@@ -242,6 +242,31 @@ def unlike_starts(scene: Scene) -> Iterator[Finding]:
     )
 
 
+def unlike_trainings(scene: Scene) -> Iterator[Finding]:
+    """Where runs trained their networks differently, each way of training on its own."""
+    runs = {placed.tag: placed.run for placed in scene.done}
+    for name in sorted({name for run in runs.values() for name in run.training}):
+        # A run that tells nothing is an early one, whose networks may have been trained in any way.
+        ways = {
+            tag: run.training.get(name, UNKNOWN)
+            for tag, run in sorted(runs.items())
+            if name in run.training or not run.training
+        }
+        if len(set(ways.values())) < 2:
+            continue
+        told = "; ".join(f"{tag}: {way}" for tag, way in ways.items())
+        sure = len(set(ways.values()) - {UNKNOWN}) > 1
+        yield Finding(
+            Kind.RUNS,
+            Level.HAZARD,
+            f"The runs differ in {name} ({told})." if sure else f"The runs may differ in {name} ({told}).",
+            "What one method is ahead of another may be its training's.",
+            "Compare methods of one run, or run the earlier one again under another name (--name).",
+            "runs",
+            73,
+        )
+
+
 def between_runs(scene: Scene) -> Iterator[Finding]:
     """Where a later run differs from the first."""
     for comparison in comparisons(scene):

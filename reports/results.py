@@ -17,6 +17,12 @@ UNPRUNED = "unpruned"
 UNKNOWN = "unknown"
 """What a run's text says of what its format did not tell."""
 
+HEALING = "healing"
+"""A run's training of what is left of a trained network."""
+
+FROM_SCRATCH = "training from scratch"
+"""A run's training of networks that were narrowed or thinned out before it."""
+
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=,@-]*")
 
 
@@ -220,6 +226,8 @@ class Run:
         network: as named on the command line.
         input: the size of an image that it takes, as in "3x224x224"; "unknown" of a run that did not tell.
         weights: where those of the unpruned network are from, in words.
+        training: how its networks were trained once something was taken out, in words, under `HEALING` or
+            `FROM_SCRATCH`; only what its methods did; empty of a run that did not tell.
         images: the image source, as named on the command line.
         shift: the corruption applied to the images; None for clean ones.
         settings: plain JSON description of each setting by its digest, with a short text under "label".
@@ -237,6 +245,7 @@ class Run:
     network: str
     input: str
     weights: str
+    training: dict[str, str]
     images: str
     shift: str | None
     settings: dict[str, dict[str, Any]]

@@ -12,6 +12,7 @@ version of its format; the history of the format:
 6: a run tells what runtimes told of the unpruned network; earlier formats do not know.
 7: among that, why what launching costs is not known; and the size of an image. Earlier formats do not tell.
 8: a point tells what the runtime said of its network alone; earlier formats do not.
+9: a run tells how its networks were trained once something was taken out; earlier formats do not.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from reports import codec
 from reports.documents import read_document
 from reports.results import UNKNOWN, Point, Run
 
-FORMAT = 8
+FORMAT = 9
 _T = TypeVar("_T")
 
 _REMEDIES: dict[type, str] = {
@@ -155,6 +156,8 @@ def _upgraded_run(version: int, data: dict[str, Any]) -> dict[str, Any]:
     if version < 7 and isinstance(told := data.get("facts"), dict):
         told = {s: {"launch_unknown": None, **f} if isinstance(f, dict) else f for s, f in told.items()}
         data = {**data, "facts": told}
+    if version < 9:
+        data = {"training": {}, **data}
     return data
 
 

@@ -137,6 +137,7 @@ def run(**changes: object) -> Run:
         network="cifar/resnet56",
         input="3x32x32",
         weights="resnet56.safetensors",
+        training={"healing": "200 steps"},
         images="npz:test.npz",
         shift="gaussian_noise:3",
         settings={

@@ -328,6 +328,27 @@ def test_runs_that_start_from_different_weights_are_told() -> None:
     ]
 
 
+def test_runs_that_trained_differently_are_told_and_those_that_may_have() -> None:
+    ways = [
+        {"healing": "200 steps"},
+        {"healing": "200 steps", "training from scratch": "30 epochs"},
+        {"training from scratch": "5 epochs"},
+        {"healing": "50 steps"},
+        {},
+    ]
+    runs = [(made.run(closure=(), training=way), [made.point(seed=i)]) for i, way in enumerate(ways)]
+
+    def told(*places: int) -> list[str]:
+        chosen = [runs[place] for place in places]
+        return [f.hazard for f in of_scene(scenes(chosen)[0]) if "differ in" in f.hazard]
+
+    assert told(0, 3) == ["The runs differ in healing (A: 200 steps; B: 50 steps)."]
+    assert told(1, 2) == ["The runs differ in training from scratch (A: 30 epochs; B: 5 epochs)."]
+    assert told(0, 4) == ["The runs may differ in healing (A: 200 steps; B: unknown)."]
+    assert told(0, 1) == told(0, 2) == told(0) == told(4, 4) == []
+    assert len(told(1, 4)) == 2
+
+
 def test_one_seed_is_told_of_methods_that_take_single_weights_out_too() -> None:
     sparse = {"budget": "90%", "budget_s": None, "met": None, "sparsity": 0.9}
     finding = only(made.point(method="epsd", **sparse), made.unpruned(), kind=Kind.SEEDS)

@@ -118,6 +118,15 @@ def test_what_a_runtime_said_of_a_pruned_network_is_read_back_and_not_told_by_fo
     assert read_run(folder)[1] == [made.point()]
 
 
+def test_how_networks_were_trained_is_not_told_by_format_8(folder: Path) -> None:
+    def older(data) -> None:
+        data["format"] = 8
+        del data["training"]
+
+    edit(folder / "run.json", older)
+    assert read_run(folder)[0] == made.run(training={})
+
+
 @st.composite
 def estimates(draw: st.DrawFn) -> Estimate:
     numbers = st.floats(1e-9, 1)
