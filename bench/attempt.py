@@ -72,6 +72,7 @@ class Conditions:
         core: looks at the core that runs what is timed, where that is one only.
         now_s: a monotonic clock.
         sleep: waits.
+        until_s: nothing is taken again beyond this moment of ``now_s``.
     """
 
     threads: int
@@ -83,6 +84,7 @@ class Conditions:
     patience: Patience
     gpu: Watch | None = None
     core: CoreWatch | None = None
+    until_s: float = math.inf
 
     @property
     def spoiled(self) -> Spoiled:
@@ -106,6 +108,8 @@ def undisturbed(take: Callable[[], Taken], conditions: Conditions) -> Taken:
     while True:
         attempts.append(_attempt(take, conditions, again=bool(attempts)))
         if attempts[-1].disturbance is None or len(attempts) > conditions.repeats:
+            break
+        if conditions.now_s() >= conditions.until_s:
             break
     best = min(attempts, key=lambda attempt: attempt.badness)
     measurements, comparisons = best.taken

@@ -170,9 +170,7 @@ def predict(
             help="Channels that stay: a share of all, as in 0.5 (in multiples of 4), or GROUP=CHANNELS,..."
         ),
     ] = "",
-    fill: Annotated[
-        bool, typer.Option("--fill", help="Measure what the table lacks for these widths.")
-    ] = False,
+    fill: Annotated[bool, typer.Option("--fill", help="Measure what the table lacks for this.")] = False,
     measure: Annotated[bool, typer.Option("--measure", help="Time it, and show both.")] = False,
     nodes: Annotated[
         bool, typer.Option("--nodes", help="Ask the runtime as well what each of its own nodes takes.")
@@ -183,12 +181,13 @@ def predict(
 ) -> None:
     """Latency from the table, by part, with its interval."""
     from bench import views
+    from bench.doubt_views import spoiled_beneath
     from bench.lock import locked
     from bench.node_views import nodes_json, show_nodes
     from bench.profiler import time_network
     from bench.session import Session
     from bench.skeletons import skeleton_for, skeleton_of
-    from bench.tables import existing_store, named_table, require_table
+    from bench.tables import existing_store, named_table, open_store, require_table
     from bench.width_profiler import fill as fill_cut
     from bench.workbench import NetworkChoice, SettingChoice, Subject
     from latency_tables.prediction import predict as predict_latency
@@ -208,8 +207,8 @@ def predict(
         skeleton = skeleton_for(choice, known, named.networks, out, widths=bool(widths))
     else:
         setting = SettingChoice(runtime, device, threads, batch, precision, parse_options(option)).make()
-        store = existing_store(out)
-        known = require_table(store, setting)
+        store = open_store(out) if fill else existing_store(out)
+        known = store.table(setting) if fill else require_table(store, setting)
         skeleton = skeleton_of(choice, known, out, widths=bool(widths))
     removed = skeleton.check(tuple(name.strip() for name in without.split(",") if name.strip()))
     cut = Cut.of(removed, parse_widths(widths, skeleton.groups))
@@ -224,6 +223,7 @@ def predict(
         for kind, reason in filled.failed:
             terminal.say(f"  failed: {kind}: {reason}")
     prediction = predict_latency(skeleton, known, cut.removed, dict(cut.widths))
+    spoiled = spoiled_beneath(skeleton, known, cut)
     measured = own_account = None
     if measure or nodes:
         subject = Subject(choice, batch)
@@ -239,7 +239,7 @@ def predict(
             if nodes:
                 own_account = session.node_profile(*outline.without(cut.removed, dict(cut.widths)))
     if as_json:
-        result = views.prediction_json(skeleton, setting, prediction)
+        result = views.prediction_json(skeleton, setting, prediction, spoiled)
         if filled is not None:
             failures = [{"kind": kind, "reason": reason} for kind, reason in filled.failed]
             result["filled"] = {"measured": filled.measured, "failed": failures}
@@ -249,7 +249,7 @@ def predict(
             result["nodes"] = nodes_json(skeleton, cut.removed, own_account)
         _print_json(result)
     else:
-        views.show_prediction(terminal, skeleton, setting, prediction, measured)
+        views.show_prediction(terminal, skeleton, setting, prediction, measured, spoiled)
         if own_account is not None:
             show_nodes(terminal, skeleton, cut.removed, own_account)
 

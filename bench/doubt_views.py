@@ -9,11 +9,11 @@ from typing import Any
 from bench.core_watch import SLOWED
 from bench.fact_views import whole_networks
 from bench.near_cores import taken_far
-from bench.spoiled import taken_disturbed, taken_unsettled
+from bench.spoiled import spoiled_parts, taken_disturbed, taken_unsettled
 from bench.terminal import Terminal
 from latency_tables.measurement import THROTTLED, Measurement
 from latency_tables.part import Part
-from latency_tables.skeleton import Skeleton
+from latency_tables.skeleton import Cut, Skeleton
 from latency_tables.surfaces import timed_parts
 from latency_tables.table import LatencyTable, NetworkMeasurement
 
@@ -49,6 +49,15 @@ def doubts_json(skeleton: Skeleton, table: LatencyTable) -> dict[str, Any]:
     }
 
 
+def spoiled_beneath(skeleton: Skeleton, table: LatencyTable, cut: Cut) -> list[str]:
+    """Names of the layers and blocks on whose spoiled cells the prediction of a plan rests, those that stay."""
+    layers = skeleton.narrowed(dict(cut.widths)).layers
+    stay = [(layer.name, layer.part) for layer in layers if layer.block not in cut.removed]
+    stay += [(block.name, block.part) for block in skeleton.blocks if block.name not in cut.removed]
+    spoiled = set(spoiled_parts([part for _, part in stay], table))
+    return [name for name, part in stay if part in spoiled]
+
+
 def show_doubts(terminal: Terminal, skeleton: Skeleton, table: LatencyTable) -> None:
     """In sentences, with what to do; nothing where there is nothing to doubt."""
     timed, networks = timed_parts(skeleton, table), whole_networks(skeleton, table)
@@ -73,8 +82,8 @@ def show_doubts(terminal: Terminal, skeleton: Skeleton, table: LatencyTable) -> 
         )
     causes = Counter(network.disturbance for network in networks if network.disturbance is not None)
     said += [
-        f"disturbed by {cause}: {count} of {len(networks)} timings of whole networks; they count beside those that "
-        "were made since"
+        f"disturbed by {cause}: {count} of {len(networks)} timings of whole networks; they count only where a "
+        "network has no others"
         for cause, count in causes.items()
     ]
     if far := taken_far(timed, table):
@@ -85,7 +94,7 @@ def show_doubts(terminal: Terminal, skeleton: Skeleton, table: LatencyTable) -> 
     if 0 < (apart := sum(network.far for network in networks)) < len(networks):
         said.append(
             f"{apart} of {len(networks)} timings of whole networks were made while the cores lay far apart; they "
-            "count beside the others"
+            "count only where a network has no others"
         )
     said += [
         f"{remark}: while {count} of {len(timed)} parts were timed; they are not timed again for that"

@@ -149,7 +149,7 @@ def _told(facts: Mapping[str, Any], network: str, table: LatencyTable) -> list[s
         said.append(f"{network} takes {queued} of work, and {issued} as it is issued")
         if _is_launch_bound(launch):
             said.append(
-                "  launching is what it costs, not work: served so, narrower layers will not make it faster at "
+                "  launching is what it costs, not work: served so, narrower layers will hardly make it faster at "
                 f"batch {table.setting.batch}; fewer layers will, by their launches"
             )
     if reason := facts.get("launch_unknown"):

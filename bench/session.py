@@ -82,8 +82,8 @@ class Session:
         setting: what to measure in; made on this machine.
         timeout_s: seconds after which a request has failed.
         repeats: how often a measurement is taken again when others used or slowed the cores meanwhile.
-        until_s: moment of `time.monotonic` beyond which no measurement waits for cores to come near; all processes
-            of a machine read the same clock.
+        until_s: moment of `time.monotonic` beyond which no measurement waits for cores to come near, nor is taken
+            again; all processes of a machine read the same clock.
         command: how the worker is started.
     """
 

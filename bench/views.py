@@ -23,7 +23,7 @@ from latency_tables.skeleton import Skeleton
 from latency_tables.table import Failure, LatencyTable, NetworkMeasurement
 from latency_tables.verdict import Verdict
 
-#: Of parts that failed for the same reason so many are named.
+#: Of parts that failed for the same reason, or were spoiled, so many are named.
 _NAMED = 5
 
 #: What a verdict says, where its word does not say all.
@@ -231,8 +231,10 @@ def show_closure(terminal: Terminal, rows: Sequence[dict[str, Any]]) -> None:
         )
 
 
-def prediction_json(skeleton: Skeleton, setting: Setting, prediction: Prediction) -> dict[str, Any]:
-    """A prediction as plain values."""
+def prediction_json(
+    skeleton: Skeleton, setting: Setting, prediction: Prediction, spoiled: Sequence[str] = ()
+) -> dict[str, Any]:
+    """A prediction as plain values, with the names of parts whose cells are spoiled."""
     return {
         "network": skeleton.name,
         "setting": setting.digest,
@@ -241,6 +243,7 @@ def prediction_json(skeleton: Skeleton, setting: Setting, prediction: Prediction
         "timed_whole": prediction.fit.timed,
         "raw_sum_s": prediction.raw_s,
         "constant_s": prediction.constant_s,
+        "spoiled": list(spoiled),
         "layers": [
             {
                 "name": share.name,
@@ -263,8 +266,9 @@ def show_prediction(
     setting: Setting,
     prediction: Prediction,
     measured: NetworkMeasurement | None,
+    spoiled: Sequence[str] = (),
 ) -> None:
-    """The network by part, then the sum, then what timing it told."""
+    """The network by part, then the sum, then what timing it told; of parts whose cells are spoiled the names."""
     rows = [
         [
             share.name,
@@ -287,6 +291,13 @@ def show_prediction(
             f"`lathe profile {skeleton.name}` there times it"
         )
     terminal.results.print(f"plain sum of the layers timed alone {time_text(prediction.raw_s)}")
+    if spoiled:
+        more = f" and {len(spoiled) - _NAMED} more" if len(spoiled) > _NAMED else ""
+        terminal.results.print(
+            f"it rests on {len(spoiled)} layers and blocks that something disturbed when they were timed, or that "
+            f"were timed while the cores lay far apart or the anchor moved ({', '.join(spoiled[:_NAMED])}{more}); "
+            f"`lathe profile {skeleton.name}` there times them again"
+        )
     if measured is not None:
         _show_measured(terminal, prediction, measured)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -268,7 +268,7 @@ class Filled:
 def fill(
     skeleton: Skeleton, cut: Cut, session: Session, store: Store, progress: Progress | None = None
 ) -> Filled:
-    """Measures what a table lacks for one plan: the layers that stay and were not timed at their width.
+    """Measures what a table lacks for one plan: parts at full width, then layers that stay at the widths asked for.
 
     Those that failed before are tried again. The anchor of earlier profiles is read before and after.
 
@@ -280,26 +280,37 @@ def fill(
         progress: told before each measurement.
 
     Returns:
-        What was done. A part that fails costs its cell, with the reason.
+        What was done. A part that fails costs its cell, with the reason; one at full width all that is narrower.
 
     Raises:
-        UserError: a part at full width has no cell, or no width of the network.
+        UserError: no width of the network.
     """
-    table = store.table(session.setting)
-    costs = Costs(skeleton, table).layers_at(dict(cut.widths))
-    layers = skeleton.narrowed(dict(cut.widths)).layers
-    lacking = dict.fromkeys(
-        layer.part
-        for layer, cost in zip(layers, costs, strict=True)
-        if cost.origin is not Origin.MEASURED and layer.block not in cut.removed
-    )
     anchor = open_anchor(skeleton, session, store, partial(store.put, session.setting))
     failed: list[tuple[str, str]] = []
-    for done, part in enumerate(lacking):
-        if progress is not None:
-            progress(done, len(lacking), f"timing {part.kind}")
-        cell = anchor.take(part)
-        if isinstance(cell, Failure):
-            failed.append((part.kind, cell.reason))
+    measured = 0
+
+    def take(lacking: Collection[Part]) -> None:
+        nonlocal measured
+        for done, part in enumerate(lacking):
+            if progress is not None:
+                progress(done, len(lacking), f"timing {part.kind}")
+            cell = anchor.take(part)
+            if isinstance(cell, Failure):
+                failed.append((part.kind, cell.reason))
+            else:
+                measured += 1
+
+    cells = store.table(session.setting).cells
+    take([part for part in skeleton.parts if not isinstance(cells.get(part.key), Measurement)])
+    if not failed:
+        costs = Costs(skeleton, store.table(session.setting)).layers_at(dict(cut.widths))
+        layers = skeleton.narrowed(dict(cut.widths)).layers
+        take(
+            dict.fromkeys(
+                layer.part
+                for layer, cost in zip(layers, costs, strict=True)
+                if cost.origin is not Origin.MEASURED and layer.block not in cut.removed
+            )
+        )
     anchor.settle()
-    return Filled(len(lacking) - len(failed), tuple(failed))
+    return Filled(measured, tuple(failed))

@@ -71,7 +71,7 @@ class Worker:
         core: looks at the core that runs what is timed, where that is one only.
         now_s: a monotonic clock.
         sleep: waits.
-        until_s: nobody waits for cores to come near beyond this moment of ``now_s``.
+        until_s: beyond this moment of ``now_s`` nobody waits for cores to come near, and nothing is taken again.
     """
 
     def __init__(
@@ -100,6 +100,7 @@ class Worker:
             Patience(now_s, sleep, until_s),
             gpu,
             core,
+            until_s,
         )
         self._runtime: Runtime = get_runtime(setting.runtime)(setting)
         self._loaded: dict[int, Loaded] = {}

@@ -231,20 +231,28 @@ def staircase(choice: SettingChoice, until_s: float) -> Line:
 
 
 def cuda_tests(folder: Path, until_s: float) -> Line:
-    """How the tests that need a device end where there is one; what they print is kept in the folder."""
+    """How the tests that need a device end where there is one; what they print is kept in the folder.
+
+    Raises:
+        RuntimeError: not all of them passed, or time was over before; the message has their last line.
+    """
     words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *TESTS]
     limit_s = min(TESTS_S, until_s - time.monotonic())
+    ended = ""
     path = folder / "tests.txt"
     with path.open("w", encoding="utf-8") as file:
         try:
             done = subprocess.run(
                 words, cwd=ROOT, stdout=file, stderr=subprocess.STDOUT, timeout=limit_s, check=False
             )
-            ended = f"with status {done.returncode}"
+            if done.returncode:
+                ended = f"with status {done.returncode}"
         except subprocess.TimeoutExpired:
             ended = f"when {limit_s:.0f} s were over"
     told = path.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    return {"ended": ended, "told": told[-15:]}
+    if ended:
+        raise RuntimeError(f"they ended {ended}: {' '.join(told[-1:])}")
+    return {"told": told[-15:]}
 
 
 def jobs(folder: Path, store: Store) -> list[Job]:

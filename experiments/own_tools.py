@@ -29,6 +29,7 @@ from pathlib import Path
 from cells import RESULTS, origin
 
 from bench import worker
+from bench.runtimes import get_runtime
 from bench.runtimes.onnx_export import export_graph
 from bench.session import Session
 from bench.terminal import Terminal
@@ -88,11 +89,13 @@ class Rivalry:
     Attributes:
         runtime: of lathe.
         tool: its name.
+        package: whose version counts for both.
         run: seconds of a run by the tool, given the network, a folder for its files and how many bytes to hold.
     """
 
     runtime: str
     tool: str
+    package: str
     run: Callable[[Graph, Path, int], float]
 
 
@@ -133,8 +136,8 @@ def run(words: list[str], runtime: str) -> str:
 
 
 RIVALRIES = (
-    Rivalry("openvino", "benchmark_app", by_benchmark_app),
-    Rivalry("eager", "torch.utils.benchmark", by_torch_benchmark),
+    Rivalry("openvino", "benchmark_app", "openvino", by_benchmark_app),
+    Rivalry("eager", "torch.utils.benchmark", "torch", by_torch_benchmark),
 )
 
 
@@ -172,10 +175,15 @@ def main() -> None:
                 pairs.append(_pair(graph, rivalry, Path(folder), rng, swapped=bool(place % 2)))
         rows[network, rivalry.runtime] = _row(network, rivalry, pairs)
         print(rows[network, rivalry.runtime], flush=True)
+        write_page(page, list(rows.values()), words.scale)
+
+
+def write_page(page: Path, rows: list[str], scale: str) -> None:
+    """Writes what is known so far: each row says when it was timed, and with which version."""
     lines = [
         "# lathe beside the runtimes' own tools",
         "",
-        origin("own_tools", words.scale),
+        origin("own_tools", scale),
         "",
         READING.strip(),
         "",
@@ -185,7 +193,7 @@ def main() -> None:
         "",
         f"| network | lathe's runtime | tool | timed | pairs | tool, ms | spread | lathe, ms | spread | lathe / tool (interval) | within {WANTED:.0%}, or 1 inside |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
-        *rows.values(),
+        *rows,
     ]
     write_atomically(page, ("\n".join(lines).rstrip() + "\n").encode())
 
@@ -212,7 +220,8 @@ def _row(network: str, rivalry: Rivalry, pairs: list[tuple[float, float]]) -> st
     ratio: Estimate = median_interval([mine / theirs for theirs, mine in pairs])
     met = abs(ratio.value - 1) <= WANTED or ratio.low <= 1 <= ratio.high
     today = datetime.now(UTC).date().isoformat()
-    cells = [network, rivalry.runtime, rivalry.tool, today, str(len(pairs))]
+    version = dict(get_runtime(rivalry.runtime).versions())[rivalry.package]
+    cells = [network, rivalry.runtime, f"{rivalry.tool} {version}", today, str(len(pairs))]
     for times in (tool, own):
         quarters = statistics.quantiles(times, n=4)
         median_s = statistics.median(times)

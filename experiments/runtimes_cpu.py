@@ -1,6 +1,6 @@
 """Which runtime, and is the best pruned network the same one in each of them?
 
-    python experiments/runtimes_cpu.py [--out lathe-out] [--part latencies|closure]
+    python experiments/runtimes_cpu.py [--out lathe-out]
 
 On a CPU, in eager, compile, ONNX Runtime (fp32, int8) and OpenVINO (fp32, bf16): ResNet-50, MobileNetV2, ViT-Tiny and
 ConvNeXt-Tiny whole, and three networks that `real_prunings` chose, with 1 and 2 threads and batch 1 and 8, a worker for
@@ -183,7 +183,8 @@ def latencies(item: Item, threads: int, batch: int, folder: Path) -> dict[str, R
                 except LatheError as error:
                     failed[label] = str(error)
     if first in failed:
-        return {label: failed.get(label, f"nothing to compare with: {failed[first]}") for label in settings}
+        lost = {label: failed.get(label, f"nothing to compare with: {failed[first]}") for label in wanted}
+        return {**lost, **known}
     sound = [label for label in wanted if label not in failed]
     fresh = {
         label: Rounds(settings[label].digest, tuple(seconds[label]), tuple(seconds[first])) for label in sound
@@ -299,7 +300,6 @@ def main() -> None:
     )
     options.add_argument("--scale", choices=("short",), default="short")
     options.add_argument("--out", type=Path, default=Path("lathe-out"), help="workspace")
-    options.add_argument("--part", choices=("latencies", "closure"), help="one of the two; default: both")
     words = options.parse_args()
     folder = words.out / "experiments" / f"runtimes_cpu-{words.scale}"
     lines = [
@@ -310,13 +310,11 @@ def main() -> None:
         READING.strip(),
         "",
     ]
-    parts = {"latencies": latency_lines, "closure": closure_lines}
-    for name, made in parts.items():
-        if words.part in (None, name):
-            for line in made(folder):
-                lines.append(line)
-                print(line, flush=True)
-                write_atomically(RESULTS / "runtimes_cpu.md", ("\n".join(lines).rstrip() + "\n").encode())
+    for line in itertools.chain(latency_lines(folder), closure_lines(folder)):
+        lines.append(line)
+        print(line, flush=True)
+    # Not before all of it is known: the page that is there may be whole.
+    write_atomically(RESULTS / "runtimes_cpu.md", ("\n".join(lines).rstrip() + "\n").encode())
 
 
 if __name__ == "__main__":

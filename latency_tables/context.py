@@ -34,7 +34,7 @@ from latency_tables.costs import SUMMED, WAYS, Costs
 from latency_tables.errors import LatheError, UserError
 from latency_tables.estimate import Estimate
 from latency_tables.skeleton import Cut, Skeleton
-from latency_tables.slow_minutes import is_slow, quick_latency_s
+from latency_tables.slow_minutes import is_slow, is_spoiled, quick_latency_s
 from latency_tables.table import LatencyTable, NetworkMeasurement
 
 #: Passes whose unpruned latencies are pooled, the latest ones.
@@ -250,14 +250,17 @@ def distinct_networks(
 ) -> list[NetworkMeasurement]:
     """One observation for each distinct network: the median of its ratios, however often it was timed.
 
-    Timings of slow minutes count only for networks that have no others.
+    Spoiled timings count only for networks that have no others: first those that were merely disturbed, or made
+    with the cores far apart, then those of slow minutes.
     """
+    near = any(not network.far for network in networks)
     groups: dict[Cut, list[NetworkMeasurement]] = {}
     for network in networks:
         groups.setdefault(network.cut, []).append(network)
     chosen = []
     for group in groups.values():
-        counted = [network for network in group if not is_slow(network, quick_s)] or group
+        quick = [network for network in group if not is_slow(network, quick_s)] or group
+        counted = [network for network in quick if not is_spoiled(network, None, near=near)] or quick
         ratio = median(network.ratio.value for network in counted)
         chosen.append(replace(group[-1], ratio=Estimate(ratio, -math.inf, math.inf)))
     return chosen
@@ -324,9 +327,12 @@ def _pooled(networks: Sequence[NetworkMeasurement]) -> Estimate:
     """The unpruned network's latency over the last passes: the median, and the hull of their intervals.
 
     Passes made minutes apart differ by more than a pass's own interval tells, so the hull is kept; old passes
-    are let go, so that one bad minute is not remembered for ever.
+    are let go, so that one bad minute is not remembered for ever. Passes that something disturbed, or that were
+    made with the cores far apart, count only where there are no others: the cores' two modes are no interval.
     """
-    networks = networks[-_PASSES:]
+    latest = networks[-_PASSES:]
+    near = any(not network.far for network in latest)
+    networks = [network for network in latest if not is_spoiled(network, None, near=near)] or latest
     value = median(network.unpruned_s.value for network in networks)
     low = min(network.unpruned_s.low for network in networks)
     high = max(network.unpruned_s.high for network in networks)

@@ -105,7 +105,8 @@ def launching(scene: Scene) -> Iterator[Finding]:
             Level.HAZARD,
             f"Launching is what the unpruned network costs, not work: {plain_latency(issued_s)} as {issued} "
             f"issued, {plain_latency(queued_s)} when waiting in the device's queue.",
-            "Where it is served so, narrower layers will not make it faster; fewer layers will, by their launches.",
+            "Where it is served so, narrower layers will hardly make it faster; fewer layers will, by their "
+            "launches.",
             f"{batches}, or take out whole blocks.",
             "points",
             70,

@@ -68,7 +68,7 @@ def test_everything_is_told_in_sentences(capsys: pytest.CaptureFixture[str]) -> 
     assert "graph break: data dependent [x] (2 times)" in printed
     assert "3 builds of the unpruned network are 10.0% apart, 1 ms to 1.1 ms" in printed
     assert "takes 900 µs of work, and 3.2 ms as it is issued" in printed
-    assert "narrower layers will not make it faster at batch 1" in printed
+    assert "narrower layers will hardly make it faster at batch 1" in printed
     assert "left to PyTorch, of the unpruned network: _run_on_gpu_1, _run_on_gpu_3" in printed
     assert "nobody watched the GPU, so throttling and others on it went unseen: no NVML" in printed
     assert "left to CUDAExecutionProvider: 2 nodes of the unpruned network: /o0/Conv, /o3/Erf" in printed

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from bench.anchor import Move
-from bench.doubt_views import doubts
+from bench.doubt_views import doubts, spoiled_beneath
 from bench.point_views import show_point, show_points
 from bench.profiler import NETWORK_RULE, Profiled
 from bench.spoiled import spoiled_parts
@@ -20,6 +20,7 @@ from bench.verdict import judge
 from bench.views import (
     closure_rows,
     measured_json,
+    prediction_json,
     profile_json,
     show_closure,
     show_prediction,
@@ -31,6 +32,7 @@ from bench.width_profiler import WidthsProfiled
 from latency_tables.estimate import Estimate
 from latency_tables.measurement import Measurement, Stop
 from latency_tables.prediction import predict
+from latency_tables.skeleton import Cut
 from latency_tables.slow_minutes import is_spoiled
 from latency_tables.table import Failure, LatencyTable
 
@@ -305,6 +307,27 @@ def test_a_network_timed_is_held_against_its_prediction_in_seconds_and_in_ratio_
     assert "drift in the ratios to the unpruned network" in said
     timing |= {"disturbance": "foreign load", "far": True, "doubts": ["drift"]}
     assert measured_json(prediction, spoiled)["timing"] == timing
+
+
+def test_a_prediction_says_on_which_spoiled_cells_it_rests(capsys: pytest.CaptureFixture[str]) -> None:
+    skeleton = made_up.chain([4, 5])
+    whole = made_up.network(skeleton, [], 3.0, 3.0)
+    block = skeleton.blocks[0]
+    layer = next(layer for layer in skeleton.layers if layer.block is None)
+    cells: dict[str, Measurement | Failure] = {part.key: made_up.cell(1.0) for part in skeleton.parts}
+    cells[block.part.key] = replace(made_up.cell(1.0), host={"disturbance": "foreign load"})
+    cells[layer.part.key] = replace(made_up.cell(1.0), host={"anchor": {"settled": False}})
+    table = LatencyTable(made_up.setting(), cells, (whole,))
+    assert set(spoiled_beneath(skeleton, table, Cut.of([]))) == {block.name, layer.name}
+    assert spoiled_beneath(skeleton, table, Cut.of([block.name])) == [layer.name]
+    prediction = predict(skeleton, table)
+    show_prediction(Terminal(), skeleton, made_up.setting(), prediction, None, [block.name, layer.name])
+    said = " ".join(capsys.readouterr().out.split())
+    assert "it rests on 2 layers and blocks that something disturbed when they were timed" in said
+    assert f"moved ({block.name}, {layer.name}); `lathe profile" in said
+    show_prediction(Terminal(), skeleton, made_up.setting(), prediction, None)
+    assert "rests on" not in capsys.readouterr().out
+    assert prediction_json(skeleton, made_up.setting(), prediction, ["a"])["spoiled"] == ["a"]
 
 
 @pytest.mark.parametrize(

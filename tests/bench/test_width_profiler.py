@@ -209,6 +209,17 @@ def test_filling_measures_what_one_plan_lacks_and_no_more(store: Store) -> None:
     assert len(session.measured) == 4, "nothing was lacking, so nothing was read"
 
 
+def test_a_network_of_which_nothing_was_timed_is_filled_from_the_start(tmp_path: Path) -> None:
+    fresh, session = Store(tmp_path / "fresh.db"), WeighingSession()
+    assert fill(SKELETON, Cut(("block3",), ()), session, fresh).failed == ()  # type: ignore[arg-type]
+    table = fresh.table(made_up.setting())
+    assert {part.key for part in SKELETON.parts} == set(table.cells)
+    assert not predict(SKELETON, table, ["block3"]).fit.timed
+    assert fill(SKELETON, Cut((), (("block0", 40),)), session, fresh).failed == ()  # type: ignore[arg-type]
+    narrower = predict(SKELETON, fresh.table(made_up.setting()), (), {"block0": 40})
+    assert {share.origin for share in narrower.shares} == {Origin.MEASURED}
+
+
 def test_what_is_filled_in_a_slow_minute_is_timed_again_when_it_is_over(tmp_path: Path) -> None:
     store, outline = Store(tmp_path / "lathe.db"), outline_of(4, 512, grouped=True)
     run(SlowMinutes(), store, outline)

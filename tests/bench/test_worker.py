@@ -363,6 +363,21 @@ def test_a_gpu_is_looked_at_after_each_sample(others: int, remarks: list[str]) -
         (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."), "out of memory", False),
         (RuntimeError("CUDA error: out of memory"), "out of memory", False),
         (
+            RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory"),
+            "out of memory",
+            False,
+        ),
+        (
+            RuntimeError("Exception from src/inference/src/cpp/core.cpp:126: std::bad_alloc"),
+            "out of memory",
+            False,
+        ),
+        (
+            RuntimeError("[ONNXRuntimeError] : 1 : FAIL : Failed to allocate memory for requested buffer"),
+            "out of memory",
+            False,
+        ),
+        (
             RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
             "out of memory",
             False,

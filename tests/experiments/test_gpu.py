@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -167,8 +168,29 @@ def test_tests_that_take_too_long_are_told_of(tmp_path: Path, monkeypatch: pytes
         raise subprocess.TimeoutExpired(words, timeout)
 
     monkeypatch.setattr(gpu.subprocess, "run", late)
-    told = gpu.cuda_tests(tmp_path, gpu.time.monotonic() + 30.2)
-    assert told == {"ended": "when 30 s were over", "told": ["one passed"]}
+    with pytest.raises(RuntimeError, match="they ended when 30 s were over: one passed"):
+        gpu.cuda_tests(tmp_path, gpu.time.monotonic() + 30.2)
+
+
+@pytest.mark.parametrize("status", [0, 1])
+def test_tests_that_fail_are_no_job_that_is_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    def ends(words: list[str], *, stdout: Any, **_: Any) -> subprocess.CompletedProcess[str]:
+        stdout.write("a line\n1 failed, 6 passed\n")
+        stdout.flush()
+        return subprocess.CompletedProcess(words, status)
+
+    monkeypatch.setattr(gpu.subprocess, "run", ends)
+    job = gpu.Job("tests", {"what": "tests"}, 1.0, partial(gpu.cuda_tests, tmp_path))
+    path = tmp_path / "lines.jsonl"
+    gpu.run([job], path, gpu.time.monotonic() + 60, lambda: None)
+    (line,) = gpu.read_lines(path)
+    if status:
+        assert line["status"] == "failed"
+        assert line["reason"].endswith("they ended with status 1: 1 failed, 6 passed")
+    else:
+        assert (line["status"], line["told"]) == ("done", ["a line", "1 failed, 6 passed"])
 
 
 def test_a_setting_with_a_network_begun_and_not_ended_is_no_table_to_ship() -> None:
@@ -193,7 +215,7 @@ def test_the_page_is_drawn_from_lines_alone(results: Path) -> None:
         known({**table, "network": "timm/resnet50", **FOUND}),
         known({"job": "staircase fp16", "what": "staircase", "precision": "fp16", "batch": 32})
         | {"channels": [8, 16], "seconds": [1e-5, 1.2e-5]},
-        known({"job": "tests", "what": "tests", "ended": "with status 0", "told": ["7 passed"]}),
+        known({"job": "tests", "what": "tests", "told": ["7 passed"]}),
         known({"job": "compile fp32 b1", "what": "table"}, status="failed", reason="no compiler."),
     ]
     gpu_page.draw(lines, "short")
@@ -203,7 +225,7 @@ def test_the_page_is_drawn_from_lines_alone(results: Path) -> None:
     row = "| eager launch=graph | fp16 | 32 | timm/resnet50 | 1.000 | 2.00 | 4 | 2.0% | 100% | 100% | 0.1% |"
     assert row in text
     assert "8: 10.0, 16: 12.0." in text
-    assert "ended with status 0: 7 passed" in text
+    assert "The tests that need a CUDA device pass: 7 passed" in text
     assert "compile fp32 b1: failed. no compiler." in text
     assert "tried before" not in text
 
@@ -263,7 +285,7 @@ def test_a_killed_run_goes_on_elsewhere_and_its_tables_come_home(
     assert timed == [1], (
         "the parts that were timed before came with the mirror, and what failed is tried again"
     )
-    assert lines[2]["ended"] == "with status 0"
+    assert lines[2]["status"] == "done"
     assert f"| eager | fp32 | 1 | {SMALL} |" in (results / "gpu.md").read_text()
 
     (results / "gpu.md").unlink()

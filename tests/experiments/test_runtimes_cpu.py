@@ -48,7 +48,7 @@ def test_a_runtime_that_refuses_is_a_row_and_the_others_are_compared(monkeypatch
     assert {row.count("|") for row in rows} == {9}
 
 
-def test_the_page_has_each_row_as_soon_as_it_is_known(
+def test_a_run_that_is_interrupted_leaves_the_page_as_it_was(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     def breaks(network: str, choice: SettingChoice, folder: Path) -> Closure:
@@ -57,11 +57,17 @@ def test_the_page_has_each_row_as_soon_as_it_is_known(
         return closure(network, choice, folder)
 
     monkeypatch.setattr(runtimes_cpu, "closure", breaks)
+    monkeypatch.setattr(runtimes_cpu, "latencies", lambda *_: {})
     monkeypatch.setattr(runtimes_cpu, "origin", lambda script, scale: "Somewhere.")
-    monkeypatch.setattr(sys, "argv", ["runtimes_cpu.py", "--part", "closure", "--out", str(tmp_path)])
+    monkeypatch.setattr(sys, "argv", ["runtimes_cpu.py", "--out", str(tmp_path)])
+    page = tmp_path / "runtimes_cpu.md"
+    page.write_text("whole")
     with pytest.raises(KeyboardInterrupt):
         runtimes_cpu.main()
-    assert "| a | eager fp32 |" in (tmp_path / "runtimes_cpu.md").read_text()
+    assert page.read_text() == "whole"
+    monkeypatch.setattr(runtimes_cpu, "closure", closure)
+    runtimes_cpu.main()
+    assert "| b | eager fp32 |" in page.read_text()
 
 
 def test_a_runtime_that_refuses_a_whole_network_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,5 +146,11 @@ def test_what_failed_or_has_another_setting_now_is_timed_again_beside_the_refere
     assert timed() == ([], every)
     version["eager"] = "2.13"
     assert timed() == (["onnxruntime", "eager"], every)
+    version["eager"] = "2.14"
+    monkeypatch.setattr(Timer, "fails", {"onnxruntime"})
+    lost = "nothing to compare with: it crashed"
+    assert timed() == (["onnxruntime", "eager"], {**every, "eager fp32": lost}), "what was timed stays"
+    monkeypatch.setattr(Timer, "fails", set())
+    version["eager"] = "2.13"
     version["onnxruntime"] = "2"
     assert timed() == (["onnxruntime", "openvino", "eager"], every)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import made_up
 import pytest
@@ -101,6 +102,36 @@ def test_the_unpruned_latency_is_the_median_of_the_last_passes_in_the_hull_of_th
     table = made_up.table(SKELETON, LATENCIES, [old, *passes])
     found = coefficients(SKELETON, table).unpruned_s
     assert found.to_json() == pytest.approx([6.5e-3, 1e-3 - 1e-5, 12e-3 + 2e-5])
+
+
+@pytest.mark.parametrize("spoiled", [{"far": True}, {"disturbance": "foreign load"}])
+def test_the_cores_two_modes_are_no_interval(spoiled: dict[str, Any]) -> None:
+    def table(*values_s: float, **changes: Any) -> LatencyTable:
+        passes = [made_up.network(SKELETON, [], value_s, value_s) for value_s in values_s]
+        bad = [replace(made_up.network(SKELETON, [], 5e-3, 5e-3), **changes)]
+        return made_up.table(SKELETON, LATENCIES, [*passes, *bad])
+
+    assert coefficients(SKELETON, table(1e-3, 2e-3)).unpruned_s.high == 5e-3
+    assert coefficients(SKELETON, table(1e-3, 2e-3, **spoiled)).unpruned_s.to_json() == [1.5e-3, 1e-3, 2e-3]
+    assert coefficients(SKELETON, table(**spoiled)).unpruned_s.value == 5e-3, "there is nothing else"
+
+
+@pytest.mark.parametrize("spoiled", [{"far": True}, {"disturbance": "foreign load"}])
+def test_a_fit_listens_to_what_was_spoiled_only_where_it_has_nothing_else(spoiled: dict[str, Any]) -> None:
+    table = world(0.0, 1.0, SETS)
+    wrong = made_up.network(SKELETON, SETS[1], 0.5 * raw_s(set(SETS[1])), raw_s(set()))
+    with_it = [
+        LatencyTable(table.setting, table.cells, (*table.networks, *[replace(wrong, **changes)] * 5))
+        for changes in (spoiled, {})
+    ]
+    assert coefficients(SKELETON, with_it[0]) == coefficients(SKELETON, table)
+    assert coefficients(SKELETON, with_it[1]) != coefficients(SKELETON, table)
+    others = tuple(network for network in table.networks if set(network.removed) != set(SETS[1]))
+    alone = LatencyTable(table.setting, table.cells, (*others, replace(wrong, **spoiled)))
+    assert (
+        coefficients(SKELETON, alone).slopes
+        == coefficients(SKELETON, LatencyTable(table.setting, table.cells, (*others, wrong))).slopes
+    )
 
 
 def test_a_prediction_can_be_made_blind_to_the_network_itself() -> None:

@@ -217,7 +217,7 @@ def test_where_launching_is_the_cost_it_is_said_with_both_times() -> None:
     launch = {"s1": {"queued_s": 0.9e-3, "issued_s": 3.2e-3}}
     finding = only(made.unpruned(), kind=Kind.LAUNCHING, launch=launch)
     assert "3.20 ms as its kernels are issued, 900 µs when waiting" in finding.hazard
-    assert "narrower layers will not make it faster" in finding.meaning
+    assert "narrower layers will hardly make it faster" in finding.meaning
     assert "launch=graph" in finding.remedy
     assert finding.level is Level.HAZARD
 

@@ -16,7 +16,7 @@ import bench.runtimes.compiled as adapter
 from bench.host import cpu_device
 from bench.runtimes import make_setting
 from bench.runtimes.base import UnsupportedOperatorError
-from bench.runtimes.compiled import Compile
+from bench.runtimes.compiled import Compile, had_all
 from bench.runtimes.eager import Eager
 from bench.session import MeasurementFailed, Session
 from latency_tables.errors import LatheError, UserError
@@ -91,6 +91,19 @@ def test_a_compiler_s_cache_that_does_not_fit_is_compiled_past(
     else:
         monkeypatch.setattr(codecache, "torch_key", lambda: b"another version")
     assert [load(), load()] == [False, True], "compiled anew, and kept"
+
+
+@pytest.mark.parametrize(
+    ("counts", "cached"),
+    [
+        ({}, False),
+        ({"fxgraph_cache_hit": 2}, True),
+        ({"fxgraph_cache_hit": 1, "fxgraph_cache_miss": 1}, False),
+        ({"fxgraph_cache_hit": 1, "fxgraph_cache_bypass": 1}, False),
+    ],
+)
+def test_a_network_was_cached_where_every_piece_of_it_was(counts: dict[str, int], cached: bool) -> None:
+    assert had_all(counts) is cached
 
 
 @pytest.mark.parametrize(
