@@ -50,29 +50,52 @@ SHAPES = {
 
 
 def stopped(
-    samples: Array, looks: range, target: float, confidence: float
+    samples: Array,
+    looks: range,
+    target: float,
+    confidence: float,
+    *,
+    stall_after: float = math.inf,
+    stall_ratio: float = 0.9,
+    max_time_s: float = math.inf,
 ) -> tuple[NDArray[np.int64], Array, Array]:
-    """Where each row's sampling stops by precision, or at the last look.
+    """Where each row's sampling stops by precision, stalled, when time is over, or at the last look.
 
     Args:
         samples: shape (measurements, samples), in the order taken.
         looks: numbers of samples at which the interval is looked at.
         target: relative half-width that is enough.
         confidence: of the interval looked at and stated.
+        stall_after: as in `bench.stopping.Rule`.
+        stall_ratio: likewise.
+        max_time_s: likewise; samples are seconds.
 
     Returns:
         For each row how many samples were taken, and both ends of the interval.
     """
     rows = len(samples)
     taken, low, high = np.full(rows, looks[-1]), np.empty(rows), np.empty(rows)
+    late = np.cumsum(samples, axis=1) >= max_time_s
+    widths: dict[int, Array] = {}
     open_rows = np.arange(rows)
-    for n in looks:
+    for n in range(1, looks[-1] + 1):
+        done = late[open_rows, n - 1] | (n == looks[-1])
+        if n not in looks and not done.any():
+            continue
         ordered = np.sort(samples[open_rows, :n], axis=1)
         # The rank of the ends depends on n alone: that of the numbers 0 to n - 1 is the ends themselves.
-        rank = int(median_interval(np.arange(n), confidence).low)
-        below, above = ordered[:, rank], ordered[:, -1 - rank]
-        done = (above - below) / 2 / np.median(ordered, axis=1) <= target
-        done |= n == looks[-1]
+        ends = median_interval(np.arange(n), confidence)
+        rank = int(ends.low) if math.isfinite(ends.low) else None
+        below = np.full(len(ordered), -np.inf) if rank is None else ordered[:, rank]
+        above = np.full(len(ordered), np.inf) if rank is None else ordered[:, -1 - rank]
+        if n in looks:
+            widths[n] = np.full(rows, np.nan)
+            widths[n][open_rows] = width = (above - below) / 2 / np.median(ordered, axis=1)
+            done = done | (width <= target)
+            if n >= stall_after:
+                stall_after *= 2
+                earlier = [count for count in widths if 4 * count <= n]
+                done |= width > stall_ratio * widths[earlier[-1]][open_rows]
         rows_done = open_rows[done]
         taken[rows_done], low[rows_done], high[rows_done] = n, below[done], above[done]
         open_rows = open_rows[~done]

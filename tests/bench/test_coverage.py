@@ -39,12 +39,11 @@ def ratios_of(rng: np.random.Generator, shape: str, runs: int) -> tuple[Array, A
     return first, second, np.median(second, -1) / np.median(first, -1)
 
 
-def covered(shape: str, confidence: float) -> Array:
+def covered(shape: str, confidence: float, spread: float = SPREAD, **limits: float) -> Array:
     rng = np.random.default_rng(23)
-    truth = SHAPES[shape].median(SPREAD)
-    _, low, high = stopped(
-        SHAPES[shape].draw(rng, (RUNS, LOOKS[-1]), SPREAD), LOOKS, Rule().target, confidence
-    )
+    truth = SHAPES[shape].median(spread)
+    samples = SHAPES[shape].draw(rng, (RUNS, LOOKS[-1]), spread)
+    _, low, high = stopped(samples, LOOKS, Rule().target, confidence, **limits)
     return (low <= truth) & (truth <= high)
 
 
@@ -63,6 +62,23 @@ def test_the_stated_interval_covers_after_stopping(kind: object) -> None:
     assert np.mean([kind(shape, 0.95) for shape in SHAPES]) < POOLED  # type: ignore[operator]
 
 
+#: What else ends a measurement, each with a spread: by the first one of a hundred stalls, as is rare with independent
+#: samples, and most take as many as they may; by the second most end with the time.
+LIMITS = [
+    (0.1, {"stall_after": Rule().stall_after}),
+    (SPREAD, {"stall_after": Rule().stall_after, "max_time_s": 60.0}),
+]
+
+
+@pytest.mark.parametrize(("spread", "limits"), LIMITS)
+def test_the_stated_interval_covers_where_sampling_stalls_or_time_is_over(
+    spread: float, limits: dict[str, float]
+) -> None:
+    found = [covered(shape, SEQUENTIAL_CONFIDENCE, spread, **limits).mean() for shape in SHAPES]
+    assert min(found) >= 0.94
+    assert np.mean(found) >= POOLED
+
+
 def test_it_costs_less_than_a_third_more_samples() -> None:
     samples = SHAPES["normal"].draw(np.random.default_rng(31), (RUNS, LOOKS[-1]), SPREAD)
     before, after = (
@@ -79,11 +95,14 @@ def chained(warm: int, blocks: Array) -> Iterator[float]:
         yield from (9.0, *block.tolist())
 
 
+@pytest.mark.parametrize(("spread", "limits"), [(SPREAD, {}), *LIMITS])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_the_real_rule_stops_where_the_simulated_one_does(shape: str) -> None:
-    samples = SHAPES[shape].draw(np.random.default_rng(37), (12, LOOKS[-1]), SPREAD)
-    expected = stopped(samples, LOOKS, Rule().target, SEQUENTIAL_CONFIDENCE)
-    rule = quick(check_every=5, stall_after=1000)
+def test_the_real_rule_stops_where_the_simulated_one_does(
+    shape: str, spread: float, limits: dict[str, float]
+) -> None:
+    samples = SHAPES[shape].draw(np.random.default_rng(37), (12, LOOKS[-1]), spread)
+    expected = stopped(samples, LOOKS, Rule().target, SEQUENTIAL_CONFIDENCE, **limits)
+    rule = quick(**{"check_every": 5, "stall_after": 1000, **limits})
     for row, n, low, high in zip(samples, *expected, strict=True):
         clock = FakeClock()
         found = measure(clock.taking(itertools.chain([1.0] * 4, row.tolist())), clock, rule)
