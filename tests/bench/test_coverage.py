@@ -62,8 +62,8 @@ def test_the_stated_interval_covers_after_stopping(kind: object) -> None:
     assert np.mean([kind(shape, 0.95) for shape in SHAPES]) < POOLED  # type: ignore[operator]
 
 
-#: What else ends a measurement, each with a spread: by the first one of a hundred stalls, as is rare with independent
-#: samples, and most take as many as they may; by the second most end with the time.
+#: What else ends a measurement, each with a spread: by the first one of a hundred stalls, as is rare with
+#: independent samples, and most take as many as they may; by the second most end with the time.
 LIMITS = [
     (0.1, {"stall_after": Rule().stall_after}),
     (SPREAD, {"stall_after": Rule().stall_after, "max_time_s": 60.0}),
