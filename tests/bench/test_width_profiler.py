@@ -393,6 +393,24 @@ def test_a_fill_that_fails_tells_why_and_one_that_does_not_answers(
     assert json.loads(filled.out)["filled"] == {"measured": 2, "failed": []}
 
 
+def test_fill_begins_where_nothing_was_measured(
+    lathe: Lathe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bench.skeletons.Subject", Known)
+    monkeypatch.setattr("bench.workbench.SettingChoice.make", lambda _: made_up.setting())
+    words = ["predict", "chain", "--widths", "block0=40", "--out", tmp_path]
+    assert lathe(*words).status == 2, "without being asked to, nothing is measured"
+    monkeypatch.setattr("bench.session.Session", lambda _: Opened(fails_at=WIDTH))
+    failed = lathe(*words, "--fill")
+    assert failed.status == 1
+    assert "SIGSEGV" in failed.err
+    monkeypatch.setattr("bench.session.Session", lambda _: Opened())
+    filled = json.loads(lathe(*words, "--fill", "--json").out)
+    assert filled["filled"]["measured"] > 2
+    assert not filled["timed_whole"]
+    assert "interpolated" not in {layer["origin"] for layer in filled["layers"]}
+
+
 def test_a_part_that_fails_at_full_width_keeps_widths_from_being_begun(tmp_path: Path) -> None:
     session = WeighingSession(fails_at=3)  # the head
     done, over_widths = profile_with_widths(OUTLINE, session, Store(tmp_path / "new.db"))  # type: ignore[arg-type]
