@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -107,6 +107,7 @@ def test_a_budget_below_the_least_widths_is_out_of_reach() -> None:
 
 
 @settings(max_examples=40, deadline=None)
+@example(728, 0.5, 1)  # half as many channels take exactly half as long
 @given(st.integers(0, 10_000), st.floats(0.5, 0.95), st.sampled_from([1, 4, 8]))
 def test_budgets_are_met_and_nothing_could_simply_be_given_back(seed: int, share: float, step: int) -> None:
     draw = np.random.default_rng(seed)
@@ -123,7 +124,9 @@ def test_budgets_are_met_and_nothing_could_simply_be_given_back(seed: int, share
     for place, group in enumerate(groups):
         more = widths.copy()
         more[place] = min(more[place] + 4, group.channels)
-        assert more[place] == widths[place] or latency.latencies_s([set()], more[None])[0] > share * full
+        # What lies on the budget to the last bit may be rounded to either side of it.
+        beyond_s = share * full * (1 - 1e-12)
+        assert more[place] == widths[place] or latency.latencies_s([set()], more[None])[0] > beyond_s
         worth = scores[group.name]
         stays = kept(selection, group)
         gone = sorted(set(range(group.channels)) - set(stays))
